@@ -1,0 +1,1 @@
+"""Batched image augmentation on the device, from uint8."""

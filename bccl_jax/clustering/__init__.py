@@ -1,0 +1,1 @@
+"""Class-wise queues and the clustering of what they hold."""

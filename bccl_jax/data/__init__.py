@@ -1,0 +1,1 @@
+"""Long-tailed data sets and how they reach the device."""

@@ -1,0 +1,1 @@
+"""Predictions of a split and the figures of the long-tail protocol."""

@@ -1,0 +1,1 @@
+"""The compiled engine, its state, its loop and its checkpoints."""

@@ -1,0 +1,36 @@
+# make run     set up .venv and train BCCL on long-tailed digits
+# make test    set up .venv and run every test
+# make lint    ruff
+# PYTHON=python3.12 chooses the interpreter of a new .venv.
+
+PYTHON ?= python3
+VENV ?= .venv
+REQUIREMENTS := $(shell nvidia-smi >/dev/null 2>&1 && echo requirements.txt || echo requirements-cpu.txt)
+
+.PHONY: run test lint setup setup-dev
+run: setup
+	$(VENV)/bin/python -m bccl_jax.main --config=configs/digits_lt.py
+
+test: setup-dev
+	$(VENV)/bin/python -m pytest
+
+lint: setup-dev
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+setup: $(VENV)/installed-$(REQUIREMENTS)
+setup-dev: $(VENV)/installed-requirements-dev.txt
+
+# A stamp older than its list, or missing, means that the environment is not current.
+$(VENV)/bin/python:
+	@command -v $(PYTHON) >/dev/null || { echo "error: there is no $(PYTHON); name a Python of 3.11 or newer by PYTHON=" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $$($(PYTHON) --version) is older than 3.11; name a newer one by PYTHON=" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed-$(REQUIREMENTS): requirements.txt requirements-cpu.txt | $(VENV)/bin/python
+	$(VENV)/bin/python -m pip install --quiet -r $(REQUIREMENTS)
+	@touch $@
+
+$(VENV)/installed-requirements-dev.txt: requirements-dev.txt $(VENV)/installed-$(REQUIREMENTS)
+	$(VENV)/bin/python -m pip install --quiet -r requirements-dev.txt
+	@touch $@

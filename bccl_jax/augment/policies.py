@@ -1,0 +1,426 @@
+"""The random policies: AutoAugment, RandAugment, Cutout and SimAugment on uint8 batches.
+
+AutoAugment and RandAugment are chains of slots. A slot applies one operation to each image, but no
+switch over the operations: it is one affine sampling, then one table, then one blend, with
+parameters per image that are neutral where the image's operation is of another form.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bccl_jax.augment import color, geometry, tables
+
+Array = jax.Array
+
+OPERATIONS = (
+    "shear_x",
+    "shear_y",
+    "translate_x",
+    "translate_y",
+    "rotate",
+    "identity",
+    "invert",
+    "posterize",
+    "solarize",
+    "solarize_add",
+    "autocontrast",
+    "equalize",
+    "brightness",
+    "color",
+    "contrast",
+    "sharpness",
+)
+_INDEX = {name: index for index, name in enumerate(OPERATIONS)}
+
+# (operation, probability, level) twice: the CIFAR-10 policy of AutoAugment (Cubuk et al. 2019,
+# Table 7), in the reading of the CIFAR recipes.
+CIFAR10_POLICY = (
+    (("invert", 0.1, 7), ("contrast", 0.2, 6)),
+    (("rotate", 0.7, 2), ("translate_x", 0.3, 9)),
+    (("sharpness", 0.8, 1), ("sharpness", 0.9, 3)),
+    (("shear_y", 0.5, 8), ("translate_y", 0.7, 9)),
+    (("autocontrast", 0.5, 8), ("equalize", 0.9, 2)),
+    (("shear_y", 0.2, 7), ("posterize", 0.3, 7)),
+    (("color", 0.4, 3), ("brightness", 0.6, 7)),
+    (("sharpness", 0.3, 9), ("brightness", 0.7, 9)),
+    (("equalize", 0.6, 5), ("equalize", 0.5, 1)),
+    (("contrast", 0.6, 7), ("sharpness", 0.6, 5)),
+    (("color", 0.7, 7), ("translate_x", 0.5, 8)),
+    (("equalize", 0.3, 7), ("autocontrast", 0.4, 8)),
+    (("translate_y", 0.4, 3), ("sharpness", 0.2, 6)),
+    (("brightness", 0.9, 6), ("color", 0.2, 8)),
+    (("solarize", 0.5, 2), ("invert", 0.0, 3)),
+    (("equalize", 0.2, 0), ("autocontrast", 0.6, 0)),
+    (("equalize", 0.2, 8), ("equalize", 0.8, 4)),
+    (("color", 0.9, 9), ("equalize", 0.6, 6)),
+    (("autocontrast", 0.8, 4), ("solarize", 0.2, 8)),
+    (("brightness", 0.1, 3), ("color", 0.7, 0)),
+    (("solarize", 0.4, 5), ("autocontrast", 0.9, 3)),
+    (("translate_y", 0.9, 9), ("translate_y", 0.7, 9)),
+    (("autocontrast", 0.9, 2), ("solarize", 0.8, 3)),
+    (("equalize", 0.8, 8), ("invert", 0.1, 3)),
+    (("translate_y", 0.7, 9), ("autocontrast", 0.9, 1)),
+)
+
+_ENHANCEMENTS = ("brightness", "color", "contrast", "sharpness")
+_MOTIONS = ("shear_x", "shear_y", "translate_x", "translate_y")
+
+
+def _is_any(op: Array, names: tuple[str, ...]) -> Array:
+    return functools.reduce(jnp.logical_or, [op == _INDEX[name] for name in names])
+
+
+def apply_operation(
+    images: Array,
+    op: Array,
+    value: Array,
+    kernel: Array,
+    fill: tuple[int, int, int],
+    *,
+    one_axis: bool = False,
+) -> Array:
+    """Applies one operation to each image: an affine sampling, a table and a blend.
+
+    Args:
+        images: uint8 [B, H, W, 3].
+        op: int32 [B], indices into ``OPERATIONS``.
+        value: float32 [B], the operation's argument in Pillow's units: shear factor, translation
+            as a fraction of the side, degrees, bits kept, threshold, addend, enhancement factor;
+            ignored by the others.
+        kernel: int32 [B], the sampling kernel of shear, translation and rotation.
+        fill: colour that comes in from outside.
+        one_axis: as in ``geometry.affine_sample``: rotations must then sample nearest.
+
+    Returns:
+        uint8 [B, H, W, 3].
+    """
+    inverse = _inverse_maps(op, value, images.shape[1], images.shape[2])
+    moved = op <= _INDEX["rotate"]
+    kernel = jnp.where(moved, kernel, geometry.NEAREST)
+    images = geometry.affine_sample(images, inverse, kernel, fill, one_axis=one_axis)
+    images = tables.apply_table(images, _choose_table(images, op, value))
+    return _blend_chosen(images, op, value)
+
+
+def _inverse_maps(op: Array, value: Array, height: int, width: int) -> Array:
+    """The maps from output to input, float32 [B, 2, 3]; the identity for the other operations."""
+
+    def argument(name: str) -> Array:
+        return jnp.where(op == _INDEX[name], value, 0.0)
+
+    angle = jnp.radians(argument("rotate"))
+    cos, sin = jnp.cos(angle), jnp.sin(angle)
+    middle_x, middle_y = width / 2, height / 2
+    # Pillow turns counter-clockwise about the image's middle.
+    shift_x = middle_x - cos * middle_x + sin * middle_y + argument("translate_x") * width
+    shift_y = middle_y - sin * middle_x - cos * middle_y + argument("translate_y") * height
+    return jnp.stack(
+        [
+            jnp.stack([cos, argument("shear_x") - sin, shift_x], axis=1),
+            jnp.stack([sin + argument("shear_y"), cos, shift_y], axis=1),
+        ],
+        axis=1,
+    )
+
+
+def _choose_table(images: Array, op: Array, value: Array) -> Array:
+    """Each image's table, uint8 [B, 3, 256]; the identity for the other operations."""
+    counts = tables.histogram(images)
+    whole = value.astype(jnp.int32)
+    choices = {
+        "invert": tables.invert_table(),
+        "posterize": tables.posterize_table(whole.clip(0, 8)),
+        "solarize": tables.solarize_table(value),
+        "solarize_add": tables.solarize_add_table(whole),
+        "autocontrast": tables.autocontrast_table(counts),
+        "equalize": tables.equalize_table(counts),
+        "brightness": tables.brightness_table(value),
+    }
+    table = tables.identity_table()
+    for name, choice in choices.items():
+        table = jnp.where((op == _INDEX[name])[:, None, None], choice, table)
+    return table
+
+
+def _blend_chosen(images: Array, op: Array, value: Array) -> Array:
+    """Colour, contrast or sharpness where chosen; factor 1 for the other operations."""
+    luma = color.grey(images)
+    mean = color.mean_grey(luma)[:, None, None, None]
+    degenerate = jnp.where(
+        (op == _INDEX["color"])[:, None, None, None],
+        luma[..., None],
+        jnp.where((op == _INDEX["contrast"])[:, None, None, None], mean, color.smooth(images)),
+    )
+    factor = jnp.where(_is_any(op, ("color", "contrast", "sharpness")), value, 1.0)
+    return color.blend(degenerate, images, factor)
+
+
+def _policy_arrays() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Operation, probability and unsigned argument of the policy's 25 x 2 slots."""
+    bits = np.round(np.linspace(8, 4, 10))
+    arguments = {
+        **dict.fromkeys(("shear_x", "shear_y"), np.linspace(0, 0.3, 10)),
+        **dict.fromkeys(("translate_x", "translate_y"), np.linspace(0, 150 / 331, 10)),
+        **dict.fromkeys(_ENHANCEMENTS, np.linspace(0, 0.9, 10)),
+        **dict.fromkeys(("autocontrast", "equalize", "invert"), np.zeros(10)),
+        "rotate": np.linspace(0, 30, 10),
+        "posterize": bits,
+        "solarize": np.linspace(256, 0, 10),
+    }
+    ops = [[_INDEX[name] for name, _, _ in pair] for pair in CIFAR10_POLICY]
+    probabilities = [[probability for _, probability, _ in pair] for pair in CIFAR10_POLICY]
+    values = [[arguments[name][level] for name, _, level in pair] for pair in CIFAR10_POLICY]
+    return np.int32(ops), np.float32(probabilities), np.float32(values)
+
+
+def apply_sub_policies(images: Array, chosen: Array, applied: Array, sign: Array) -> Array:
+    """AutoAugment's CIFAR-10 policy with given draws.
+
+    Args:
+        images: uint8 [B, H, W, 3].
+        chosen: int32 [B], indices into ``CIFAR10_POLICY``.
+        applied: bool [B, 2], whether each of the two operations is applied.
+        sign: float32 [B, 2], 1 or -1, the direction of the signed operations.
+
+    Returns:
+        uint8 [B, H, W, 3].
+    """
+    ops, _, values = (jnp.asarray(array)[chosen] for array in _policy_arrays())
+    for slot in range(2):
+        op = jnp.where(applied[:, slot], ops[:, slot], _INDEX["identity"])
+        value, direction = values[:, slot], sign[:, slot]
+        value = jnp.where(_is_any(op, _MOTIONS), value * direction, value)
+        value = jnp.where(_is_any(op, _ENHANCEMENTS), 1 + value * direction, value)
+        kernel = jnp.where(
+            _is_any(op, ("shear_x", "shear_y")), geometry.BICUBIC, geometry.NEAREST
+        )
+        images = apply_operation(images, op, value, kernel, (128, 128, 128), one_axis=True)
+    return images
+
+
+@jax.jit
+def autoaugment_cifar10(images: Array, key: Array) -> Array:
+    """AutoAugment with its CIFAR-10 policy (Cubuk et al. 2019, arXiv:1805.09501).
+
+    The reading is that of the CIFAR recipes: shear is bicubic, translation and rotation sample the
+    nearest pixel, what comes in from outside is grey 128; shear, translation and the enhancements
+    take a random sign, rotation turns counter-clockwise only; the other operations have none.
+
+    Args:
+        images: uint8 [B, H, W, 3].
+        key: a PRNG key; each image draws its own sub-policy, coins and signs.
+
+    Returns:
+        uint8 [B, H, W, 3].
+
+    Raises:
+        ValueError: if the images are not uint8 [B, H, W, 3].
+    """
+    geometry.check_images(images)
+    policy_key, coin_key, sign_key = jax.random.split(key, 3)
+    batch = images.shape[0]
+    chosen = jax.random.randint(policy_key, (batch,), 0, len(CIFAR10_POLICY))
+    probability = jnp.asarray(_policy_arrays()[1])[chosen]
+    applied = jax.random.uniform(coin_key, (batch, 2)) < probability
+    sign = jax.random.rademacher(sign_key, (batch, 2), jnp.float32)
+    return apply_sub_policies(images, chosen, applied, sign)
+
+
+RANDAUGMENT_OPERATIONS = tuple(name for name in OPERATIONS if name != "identity")
+_RANDAUGMENT_INDEX = np.int32([_INDEX[name] for name in RANDAUGMENT_OPERATIONS])
+_MAX_LEVEL = 10.0
+
+
+def randaugment_values(op: Array, level: Array, sign: Array) -> Array:
+    """The operations' arguments at RandAugment levels, timm's default ("not increasing") scale.
+
+    Args:
+        op: int32 [B], indices into ``OPERATIONS``.
+        level: float32 [B] in [0, 10].
+        sign: float32 [B], 1 or -1, the direction of shear, translation and rotation.
+
+    Returns:
+        float32 [B], arguments for ``apply_operation``.
+    """
+    part = level / _MAX_LEVEL
+    value = jnp.where(_is_any(op, _ENHANCEMENTS), 0.1 + 1.8 * part, 0.0)
+    value = jnp.where(_is_any(op, ("shear_x", "shear_y")), 0.3 * part * sign, value)
+    value = jnp.where(_is_any(op, ("translate_x", "translate_y")), 0.45 * part * sign, value)
+    value = jnp.where(op == _INDEX["rotate"], 30 * part * sign, value)
+    for name, most in (("posterize", 4), ("solarize", 256), ("solarize_add", 110)):
+        value = jnp.where(op == _INDEX[name], jnp.floor(part * most), value)
+    return value
+
+
+@functools.partial(jax.jit, static_argnames=("num_ops", "fill"))
+def randaugment(
+    images: Array,
+    key: Array,
+    num_ops: int,
+    magnitude: float,
+    *,
+    magnitude_std: float = 0.0,
+    probability: float = 0.5,
+    fill: tuple[int, int, int] = (128, 128, 128),
+) -> Array:
+    """RandAugment (Cubuk et al. 2020, arXiv:1909.13719) as the ImageNet recipes take it from timm.
+
+    ``rand-n2-m10-mstd0.5`` is ``num_ops=2, magnitude=10, magnitude_std=0.5``: every slot draws one
+    of 15 operations uniformly, with replacement, and applies it with probability 0.5 at a level
+    drawn from N(magnitude, magnitude_std) and clipped to [0, 10]. Shear and translation (by up to
+    0.45 of the side) and rotation (by up to 30 degrees) take a random sign and sample bilinearly or
+    bicubically at random. As in timm's default scale, posterize keeps ``level / 10 * 4`` bits and
+    solarize inverts from ``level / 10 * 256`` on, so that both weaken as the level grows.
+
+    Args:
+        images: uint8 [B, H, W, 3].
+        key: a PRNG key; each image draws its own operations.
+        num_ops: operations in a row.
+        magnitude: mean level, 0 to 10.
+        magnitude_std: standard deviation of the level.
+        probability: chance that a drawn operation is applied.
+        fill: colour that comes in from outside; timm's default, where BCL's ImageNet recipe has the
+            mean colour (124, 116, 104).
+
+    Returns:
+        uint8 [B, H, W, 3].
+
+    Raises:
+        ValueError: if the images are not uint8 [B, H, W, 3].
+    """
+    geometry.check_images(images)
+    batch = images.shape[0]
+    for slot_key in jax.random.split(key, num_ops):
+        op_key, coin_key, level_key, sign_key, kernel_key = jax.random.split(slot_key, 5)
+        drawn = jax.random.randint(op_key, (batch,), 0, len(RANDAUGMENT_OPERATIONS))
+        applied = jax.random.uniform(coin_key, (batch,)) < probability
+        op = jnp.where(applied, jnp.asarray(_RANDAUGMENT_INDEX)[drawn], _INDEX["identity"])
+        level = magnitude + magnitude_std * jax.random.normal(level_key, (batch,))
+        sign = jax.random.rademacher(sign_key, (batch,), jnp.float32)
+        kernel = jax.random.randint(kernel_key, (batch,), geometry.BILINEAR, geometry.BICUBIC + 1)
+        value = randaugment_values(op, level.clip(0, _MAX_LEVEL), sign)
+        images = apply_operation(images, op, value, kernel, fill)
+    return images
+
+
+@functools.partial(jax.jit, static_argnames="size")
+def cutout(images: Array, key: Array, size: int) -> Array:
+    """Blackens one square per image, its centre uniform over all pixels (arXiv:1708.04552).
+
+    The square is clipped at the borders; it is black before normalising, as in the CIFAR recipes.
+
+    Args:
+        images: uint8 [B, H, W, 3].
+        key: a PRNG key.
+        size: side of the square in pixels, even.
+
+    Returns:
+        uint8 [B, H, W, 3].
+
+    Raises:
+        ValueError: if the images are not uint8 [B, H, W, 3].
+    """
+    geometry.check_images(images)
+    batch, height, width, _ = images.shape
+    bounds = jnp.array([[height, width]])
+    centres = jax.random.randint(key, (batch, 2), 0, bounds)
+    return geometry.cutout_square(images, centres, size)
+
+
+def color_jitter(
+    images: Array, key: Array, strength: tuple[float, float, float, float]
+) -> Array:
+    """ColorJitter: brightness, contrast, saturation and hue by random factors in random order.
+
+    Args:
+        images: uint8 [B, H, W, 3].
+        key: a PRNG key; each image draws its own factors and its own order.
+        strength: of brightness, contrast and saturation s: the factor is uniform in
+            [max(0, 1 - s), 1 + s]; of hue h: the shift is uniform in [-h, h] of the circle. 0
+            leaves an adjustment out.
+
+    Returns:
+        uint8 [B, H, W, 3].
+    """
+    batch = images.shape[0]
+    factor_key, hue_key, order_key = jax.random.split(key, 3)
+    spread = np.float32(strength[:3])[None]
+    factors = jax.random.uniform(
+        factor_key, (batch, 3), minval=np.maximum(0, 1 - spread), maxval=1 + spread
+    )
+    shift = None
+    if strength[3]:
+        turn = jax.random.uniform(hue_key, (batch,), minval=-strength[3], maxval=strength[3])
+        shift = (turn * 255).astype(jnp.int32)
+    order = jax.random.uniform(order_key, (batch, 4)).argsort(axis=1)
+    return color.jitter_colors(images, factors, shift, order)
+
+
+@functools.partial(
+    jax.jit,
+    static_argnames=("size", "scale", "ratio", "flip", "jitter", "blur_prob", "blur_sigma"),
+)
+def simaugment(
+    images: Array,
+    key: Array,
+    *,
+    size: int = 0,
+    scale: tuple[float, float] = (0.08, 1.0),
+    ratio: tuple[float, float] = (3 / 4, 4 / 3),
+    flip: bool = True,
+    jitter: tuple[float, float, float, float] = (0.4, 0.4, 0.4, 0.1),
+    jitter_prob: float = 0.8,
+    grayscale_prob: float = 0.2,
+    blur_prob: float = 0.0,
+    blur_sigma: tuple[float, float] = (0.1, 2.0),
+) -> Array:
+    """The contrastive view: resized crop, flip, colour jitter, greyscale, blur, in this order.
+
+    This is SimCLR's augmentation (Chen et al. 2020, arXiv:2002.05709) as the long-tail recipes use
+    it, with torchvision's and Pillow's meaning of every step.
+
+    Args:
+        images: uint8 [B, H, W, 3].
+        key: a PRNG key; each image makes its own draws.
+        size: side of the output, 0 for the images' height.
+        scale: bounds of the crop's area as a fraction of the image's.
+        ratio: bounds of the crop's width over its height.
+        flip: whether to mirror every other image at random; digits must not be.
+        jitter: brightness, contrast, saturation and hue of ``color_jitter``.
+        jitter_prob: chance of the jitter.
+        grayscale_prob: chance of turning grey.
+        blur_prob: chance of the Gaussian blur.
+        blur_sigma: bounds of the blur's sigma.
+
+    Returns:
+        uint8 [B, size, size, 3].
+
+    Raises:
+        ValueError: if the images are not uint8 [B, H, W, 3].
+    """
+    geometry.check_images(images)
+    batch, height, width, _ = images.shape
+    box_key, flip_key, jitter_key, color_key, grey_key, blur_key, sigma_key = jax.random.split(
+        key, 7
+    )
+
+    def coins(coin_key: Array, probability: float) -> Array:
+        return jax.random.uniform(coin_key, (batch,)) < probability
+
+    boxes = geometry.resized_crop_boxes(box_key, batch, height, width, scale, ratio)
+    mirrored = coins(flip_key, 0.5 if flip else 0.0)
+    images = geometry.resized_crop(images, boxes, size or height, mirrored)
+    if any(jitter):
+        jittered = color_jitter(images, color_key, jitter)
+        images = jnp.where(coins(jitter_key, jitter_prob)[:, None, None, None], jittered, images)
+    images = color.greyscale(images, coins(grey_key, grayscale_prob))
+    if blur_prob:
+        sigma = jax.random.uniform(
+            sigma_key, (batch,), minval=blur_sigma[0], maxval=blur_sigma[1]
+        )
+        sigma = jnp.where(coins(blur_key, blur_prob), sigma, 0.0)
+        images = geometry.gaussian_blur(images, sigma, blur_sigma[1])
+    return images

@@ -1,0 +1,176 @@
+"""K-means within every class at once: masked points, a fixed number of steps, bounded memory.
+
+Greedy k-means++ starts (Arthur and Vassilvitskii, 2007, with scikit-learn's candidate trials), then
+Lloyd iterations; the best of several restarts is kept. All arithmetic is float32.
+"""
+
+import math
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+
+# Squared distances below this share of a class's largest squared norm count as zero: two such
+# points differ by rounding alone and are one distinct point.
+_SAME_POINT = 1e-12
+
+
+@partial(
+    jax.jit,
+    static_argnames=("num_clusters", "num_iters", "spherical", "num_restarts", "chunk_size"),
+)
+def kmeans(
+    points: jax.Array,
+    mask: jax.Array,
+    num_clusters: int,
+    key: jax.Array,
+    num_iters: int = 20,
+    spherical: bool = True,
+    *,
+    num_restarts: int = 4,
+    chunk_size: int = 64,
+) -> tuple[jax.Array, jax.Array]:
+    """Cluster every class's points into at most `num_clusters` clusters (Eq. 4).
+
+    A class with fewer distinct points than `num_clusters` has as many valid centroids as distinct
+    points; an empty class has none. The result of a class depends on its points, on its index and
+    on the key alone, not on `chunk_size`.
+
+    Args:
+      points: [K, M, D] floating.
+      mask: [K, M] bool, which points exist. What the others hold is never read.
+      num_clusters: C, static.
+      key: a JAX random key.
+      num_iters: Lloyd iterations, static.
+      spherical: cluster by cosine: points and, after every iteration, centroids are scaled to
+        unit norm. Renormalising in every iteration makes each of them an ascent step of the cosine
+        objective; doing it only at the end optimises another one.
+      num_restarts: starts per class, of which the one with the smallest inertia is kept.
+      chunk_size: classes clustered at a time; bounds the memory.
+
+    Returns:
+      Centroids, float32 [K, C, D], zero where invalid, and their mask, bool [K, C].
+
+    Raises:
+      ValueError: shapes that do not fit together, or a count below 1.
+    """
+    if points.ndim != 3 or mask.shape != points.shape[:2]:
+        raise ValueError(
+            f"points have shape {points.shape} and the mask {mask.shape}; "
+            "pass points [K, M, D] with a mask [K, M]."
+        )
+    if min(num_clusters, num_restarts, chunk_size) < 1:
+        raise ValueError(
+            f"got num_clusters={num_clusters}, num_restarts={num_restarts}, "
+            f"chunk_size={chunk_size}; each must be at least 1."
+        )
+
+    def cluster_class(item):
+        class_points, class_mask, class_index = item
+        class_points = jnp.where(class_mask[:, None], class_points, 0).astype(jnp.float32)
+        keys = jax.random.split(jax.random.fold_in(key, class_index), num_restarts)
+        return _cluster(class_points, class_mask, keys, num_clusters, num_iters, spherical)
+
+    items = (points, mask.astype(bool), jnp.arange(points.shape[0]))
+    return jax.lax.map(cluster_class, items, batch_size=chunk_size)
+
+
+def _cluster(points, mask, keys, num_clusters, num_iters, spherical):
+    """The best of `len(keys)` runs on one class: [M, D], [M] -> [C, D], [C]."""
+    # Distances on the sphere are small beside 1 already; elsewhere a common offset of all points
+    # would drown them in rounding.
+    offset = jnp.zeros_like(points[0])
+    if spherical:
+        points = _to_sphere(points, jnp.zeros_like(points))
+    else:
+        offset = jnp.sum(points, axis=0) / jnp.maximum(jnp.sum(mask), 1)
+        points = jnp.where(mask[:, None], points - offset[None, :], 0.0)
+
+    def run(key):
+        start, valid = _plus_plus(points, mask, num_clusters, key)
+
+        def iterate(_, centroids):
+            return _lloyd(points, mask, centroids, valid, spherical)
+
+        centroids = jax.lax.fori_loop(0, num_iters, iterate, start)
+        _, distance = _assign(points, centroids, valid)
+        return centroids, valid, jnp.sum(jnp.where(mask, distance, 0.0))
+
+    centroids, valid, inertia = jax.vmap(run)(keys)  # [R, C, D], [R, C], [R]
+    best = jnp.argmin(inertia)
+    centroids, valid = centroids[best], valid[best]
+    return jnp.where(valid[:, None], centroids + offset[None, :], 0.0), valid
+
+
+def _plus_plus(points, mask, num_clusters, key):
+    """Greedy k-means++: centroids [C, D], drawn from the points, and which of them exist [C].
+
+    Each further centroid is the best of a few points drawn with probability proportional to their
+    squared distance to the nearest centroid so far. Where all of these are zero no distinct point
+    is left.
+    """
+    trials = 2 + int(math.log(num_clusters))
+    same_point = _SAME_POINT * jnp.max(jnp.sum(points**2, axis=1))
+    first_key, key = jax.random.split(key)
+    first = points[jax.random.categorical(first_key, jnp.where(mask, 0.0, -jnp.inf))]
+    centroids = jnp.zeros((num_clusters, points.shape[1])).at[0].set(first)
+    valid = jnp.zeros((num_clusters,), bool).at[0].set(jnp.any(mask))
+
+    def squared_distance(point):
+        # By differences: a point's distance to its copies must be exactly zero.
+        distance = jnp.sum((points - point[None, :]) ** 2, axis=1)
+        return jnp.where(mask & (distance > same_point), distance, 0.0)
+
+    def add(index, carry):
+        centroids, valid, distance = carry
+        candidates = jax.random.categorical(
+            jax.random.fold_in(key, index), jnp.log(distance), shape=(trials,)
+        )
+        remaining = jnp.minimum(
+            distance[None, :], jax.vmap(squared_distance)(points[candidates])
+        )  # [trials, M]
+        best = jnp.argmin(jnp.sum(remaining, axis=1))
+        centroids = centroids.at[index].set(points[candidates[best]])
+        valid = valid.at[index].set(jnp.any(distance > 0))
+        return centroids, valid, remaining[best]
+
+    carry = (centroids, valid, squared_distance(first))
+    centroids, valid, _ = jax.lax.fori_loop(1, num_clusters, add, carry)
+    return centroids, valid
+
+
+def _lloyd(points, mask, centroids, valid, spherical):
+    """One iteration: assign, then move each centroid to its cluster's mean [C, D].
+
+    A cluster that lost all its points keeps its centroid. After a greedy start this is so rare that
+    starting it anew at a far point gives no smaller inertia.
+    """
+    nearest, _ = _assign(points, centroids, valid)
+    clusters = jnp.arange(centroids.shape[0])
+    members = (nearest[:, None] == clusters[None, :]) & mask[:, None]  # [M, C]
+    size = jnp.sum(members, axis=0)[:, None]
+    means = _dot(members.astype(jnp.float32).T, points) / jnp.maximum(size, 1)
+    means = jnp.where(size > 0, means, centroids)
+    # Opposite points cancel to a mean without direction: their centroid stays where it is.
+    return _to_sphere(means, centroids) if spherical else means
+
+
+def _assign(points, centroids, valid):
+    """The nearest valid centroid of each point and its squared distance: [M], [M]."""
+    cross = _dot(points, centroids.T)  # [M, C]
+    partial_distance = jnp.sum(centroids**2, axis=1)[None, :] - 2.0 * cross
+    partial_distance = jnp.where(valid[None, :], partial_distance, jnp.inf)
+    nearest = jnp.argmin(partial_distance, axis=1)
+    squared_norm = jnp.sum(points**2, axis=1)
+    return nearest, jnp.maximum(jnp.min(partial_distance, axis=1) + squared_norm, 0.0)
+
+
+def _to_sphere(vectors, otherwise):
+    """Each row scaled to unit norm, or the row of `otherwise` where it has no direction."""
+    norm = jnp.linalg.norm(vectors, axis=1, keepdims=True)
+    directed = norm > 1e-6
+    return jnp.where(directed, vectors / jnp.where(directed, norm, 1.0), otherwise)
+
+
+def _dot(left, right):
+    return jnp.matmul(left, right, precision=jax.lax.Precision.HIGHEST)

@@ -1,0 +1,254 @@
+"""The default configuration, every field documented, and the check that runs before anything else.
+
+A config file returns `get_config()` with a few fields changed; `--config.KEY=VALUE` changes one
+more. Everything that shapes a run's numbers is here, so that the config names the experiment.
+"""
+
+import ml_collections
+
+from bccl_jax import methods
+from bccl_jax.augment.views import POLICIES
+from bccl_jax.data.sources import DATASETS, SOURCES
+from bccl_jax.errors import ConfigError
+from bccl_jax.models import BACKBONES
+
+SCHEDULES = ("cosine", "step", "constant")
+
+
+def get_config(method: str = "bccl") -> ml_collections.ConfigDict:
+    """Returns the recipe of CIFAR-LT (Kim & Ko 2025, section 4.1) with the settings of `method`."""
+    config = ml_collections.ConfigDict()
+
+    # One seed sets parameters, image order, augmentation and clustering.
+    config.seed = 0
+    # Passes over the long-tailed training split.
+    config.epochs = 200
+    # Images a step; a rest smaller than this is left out of the epoch (another one each time).
+    config.batch_size = 128
+    # Of the network's computation: "float32" or "bfloat16". Parameters, statistics and losses
+    # are float32 in either.
+    config.dtype = "float32"
+    # On a GPU, only kernels that give the same bits every time; costs some speed.
+    config.deterministic = True
+
+    config.data = data = ml_collections.ConfigDict()
+    # "digits", "cifar10" or "cifar100".
+    data.name = "cifar100"
+    # "original": the data set's own files under `dir`; "tfds": ArrayRecord prepared by
+    # tensorflow-datasets under `dir`.
+    data.source = "original"
+    data.dir = "data"
+    # Largest class over smallest; 1 keeps the split balanced. A split that is long-tailed already
+    # is taken as it is.
+    data.imbalance = 100.0
+    # Seed of the draw of the long-tailed subset; 0 draws the images that the field uses.
+    data.subset_seed = 0
+    # Share of each class of the original training split that is set aside and evaluated on in
+    # place of the test split: choose settings with this, never on the test split.
+    data.validation_fraction = 0.0
+    # True: the images lie on the device and an epoch is an array of indices; False: a grain
+    # pipeline feeds each batch. Both give the same batches in the same order.
+    data.resident = True
+    # Reader threads of the grain pipeline.
+    data.threads = 8
+
+    config.augment = augment = ml_collections.ConfigDict()
+    # Of the normalised image; the field uses CIFAR-10's figures for CIFAR-100 too.
+    augment.mean = (0.4914, 0.4822, 0.4465)
+    augment.std = (0.2023, 0.1994, 0.2010)
+    augment.strong = strong = ml_collections.ConfigDict()
+    # Pixels of zeros on each side before the random crop; 0 crops nothing.
+    strong.crop_padding = 4
+    strong.flip = True
+    # "autoaugment_cifar10", "randaugment" or "none".
+    strong.policy = "autoaugment_cifar10"
+    # RandAugment's operations, magnitude (of 10) and its standard deviation.
+    strong.num_ops = 2
+    strong.magnitude = 10.0
+    strong.magnitude_std = 0.5
+    # Side of the Cutout square in pixels; 0 cuts nothing.
+    strong.cutout = 16
+    augment.sim = sim = ml_collections.ConfigDict()
+    # Side of the view in pixels; 0 keeps the image's.
+    sim.size = 0
+    # RandomResizedCrop's share of the area, and width over height.
+    sim.scale = (0.08, 1.0)
+    sim.ratio = (3 / 4, 4 / 3)
+    sim.flip = True
+    # Brightness, contrast, saturation, hue, and the share of images that are jittered.
+    sim.jitter = (0.4, 0.4, 0.4, 0.1)
+    sim.jitter_prob = 0.8
+    sim.grayscale_prob = 0.2
+    # Share of images that are blurred, and the range of the blur's sigma in pixels.
+    sim.blur_prob = 0.0
+    sim.blur_sigma = (0.1, 2.0)
+
+    config.model = model = ml_collections.ConfigDict()
+    # "resnet8", "resnet32" or "resnet32x4" (four times as wide).
+    model.backbone = "resnet32"
+
+    # The method's own settings; `bccl_jax/methods/NAME.py` documents them.
+    config.method = methods.settings(method)
+
+    config.optimizer = optimizer = ml_collections.ConfigDict()
+    # SGD; the schedule's peak, linear warm-up from 0 in epochs, then "cosine" to 0, "step"
+    # (times `step_factor` at each of `step_epochs`) or "constant".
+    optimizer.learning_rate = 0.15
+    optimizer.schedule = "cosine"
+    optimizer.warmup_epochs = 5
+    optimizer.step_epochs = (160, 180)
+    optimizer.step_factor = 0.1
+    optimizer.momentum = 0.9
+    optimizer.nesterov = False
+    # L2 added to the gradient before momentum, as PyTorch's SGD does; on all parameters, or on
+    # kernels alone.
+    optimizer.weight_decay = 5e-4
+    optimizer.decay_norm_and_bias = True
+
+    config.eval = evaluation = ml_collections.ConfigDict()
+    # Epochs between two evaluations; the last epoch is always evaluated.
+    evaluation.every_epochs = 5
+    evaluation.batch_size = 500
+    # Classes of more than `many_above` training images are many-shot, of fewer than `few_below`
+    # few-shot, the others medium-shot.
+    evaluation.many_above = 100
+    evaluation.few_below = 20
+    # t of post-hoc logit adjustment: logits - t * log prior. 0 uses the raw logits.
+    evaluation.logit_adjustment = 0.0
+    # Bins of the expected calibration error.
+    evaluation.calibration_bins = 15
+
+    config.checkpoint = checkpoint = ml_collections.ConfigDict()
+    # Epochs between two checkpoints; every evaluated epoch has one too.
+    checkpoint.every_epochs = 5
+    return config
+
+
+def validate(config: ml_collections.ConfigDict) -> None:
+    """Checks what can be known before any data is read.
+
+    Args:
+      config: what `get_config` returns, changed by the user.
+
+    Raises:
+      ConfigError: a value cannot work; the message names its key and what to write.
+    """
+    for key, known in {
+        "dtype": ("float32", "bfloat16"),
+        "data.name": DATASETS,
+        "data.source": SOURCES,
+        "augment.strong.policy": POLICIES,
+        "model.backbone": BACKBONES,
+        "optimizer.schedule": SCHEDULES,
+    }.items():
+        if _value(config, key) not in known:
+            raise ConfigError(
+                f"config.{key} is {_value(config, key)!r}; choose one of {', '.join(known)}"
+            )
+    for key, lowest in {
+        "seed": 0,
+        "epochs": 1,
+        "batch_size": 1,
+        "data.imbalance": 1,
+        "data.subset_seed": 0,
+        "data.threads": 1,
+        "augment.strong.crop_padding": 0,
+        "augment.strong.num_ops": 1,
+        "augment.strong.magnitude": 0,
+        "augment.strong.magnitude_std": 0,
+        "augment.strong.cutout": 0,
+        "augment.sim.size": 0,
+        "optimizer.learning_rate": 0,
+        "optimizer.warmup_epochs": 0,
+        "optimizer.weight_decay": 0,
+        "eval.every_epochs": 1,
+        "eval.batch_size": 1,
+        "eval.many_above": 0,
+        "eval.few_below": 0,
+        "eval.calibration_bins": 1,
+        "checkpoint.every_epochs": 1,
+    }.items():
+        if not _value(config, key) >= lowest:
+            raise ConfigError(
+                f"config.{key} is {_value(config, key)}; it must be at least {lowest}"
+            )
+    for key in (
+        "augment.sim.jitter_prob",
+        "augment.sim.grayscale_prob",
+        "augment.sim.blur_prob",
+        "optimizer.momentum",
+    ):
+        if not 0 <= _value(config, key) <= 1:
+            raise ConfigError(f"config.{key} is {_value(config, key)}; it must lie in 0 to 1")
+    if not 0 <= config.data.validation_fraction < 1:
+        raise ConfigError(
+            f"config.data.validation_fraction is {config.data.validation_fraction}; "
+            "it must be at least 0 and below 1"
+        )
+    _validate_augment(config.augment)
+    if config.optimizer.warmup_epochs >= config.epochs:
+        raise ConfigError(
+            f"config.optimizer.warmup_epochs is {config.optimizer.warmup_epochs} in a run of "
+            f"{config.epochs} epochs; lower it or raise config.epochs"
+        )
+    if config.eval.few_below > config.eval.many_above + 1:
+        raise ConfigError(
+            f"config.eval.few_below is {config.eval.few_below} and config.eval.many_above "
+            f"{config.eval.many_above}, so that a class could be in both groups; lower few_below"
+        )
+    methods.create(config.method).validate(config.epochs)
+
+
+def _validate_augment(augment: ml_collections.ConfigDict) -> None:
+    for key, length in {"mean": 3, "std": 3, "sim.jitter": 4}.items():
+        if len(_value(augment, key)) != length or min(_value(augment, key)) < 0:
+            raise ConfigError(
+                f"config.augment.{key} is {_value(augment, key)}; "
+                f"it takes {length} numbers that are not negative"
+            )
+    if min(augment.std) <= 0:
+        raise ConfigError(f"config.augment.std is {augment.std}; each must be above 0")
+    for key in ("sim.scale", "sim.ratio", "sim.blur_sigma"):
+        low_high = _value(augment, key)
+        if len(low_high) != 2 or not 0 < low_high[0] <= low_high[1]:
+            raise ConfigError(
+                f"config.augment.{key} is {low_high}; it takes two numbers, 0 < low <= high"
+            )
+    if augment.sim.scale[1] > 1:
+        raise ConfigError(
+            f"config.augment.sim.scale is {augment.sim.scale}; a crop covers at most 1"
+        )
+
+
+def validate_against_data(config: ml_collections.ConfigDict, num_train: int) -> None:
+    """Checks what depends on the size of the training split.
+
+    Args:
+      config: the validated config.
+      num_train: images of the long-tailed training split.
+
+    Raises:
+      ConfigError: the batch is larger than the split.
+    """
+    if config.batch_size > num_train:
+        raise ConfigError(
+            f"config.batch_size is {config.batch_size} but {config.data.name} has only "
+            f"{num_train} training images; lower it to at most {num_train}"
+        )
+
+
+def flatten(config: ml_collections.ConfigDict) -> dict:
+    """Returns {"data.name": value, ...}, tuples as lists, as JSON would give them back."""
+    flat = {}
+    for key, value in config.items():
+        if isinstance(value, ml_collections.ConfigDict):
+            flat.update({f"{key}.{inner}": v for inner, v in flatten(value).items()})
+        else:
+            flat[key] = list(value) if isinstance(value, tuple) else value
+    return flat
+
+
+def _value(config, dotted_key):
+    for part in dotted_key.split("."):
+        config = config[part]
+    return config

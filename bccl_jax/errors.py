@@ -1,0 +1,17 @@
+"""The errors that a user can mend: one sentence each, which names the thing and the mend."""
+
+
+class BcclError(Exception):
+    """Base of all errors that the command line prints as one sentence, without a traceback."""
+
+
+class ConfigError(BcclError, ValueError):
+    """A config value that cannot work, named by its key."""
+
+
+class WorkdirError(BcclError, ValueError):
+    """A working directory that holds something else than this run."""
+
+
+class NonFiniteLossError(BcclError, FloatingPointError):
+    """The training loss became NaN or infinite."""

@@ -1,0 +1,150 @@
+"""The command line: flags, the environment that must be set before JAX starts, one dispatch.
+
+python -m bccl_jax.main --config=configs/digits_lt.py [--workdir=DIR] [--mode=train|eval]
+    [--checkpoint=last|best|STEP] [--config.KEY=VALUE ...]
+"""
+
+import os
+import pathlib
+import shlex
+import shutil
+import subprocess
+import sys
+
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from bccl_jax.errors import BcclError
+
+_CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "Config file, such as configs/digits_lt.py or configs/digits_lt.py:METHOD."
+)
+_WORKDIR = flags.DEFINE_string(
+    "workdir",
+    None,
+    "Directory of the run: a new one, or that of a run of the same config, which then goes on. "
+    "runs/NAME_OF_THE_CONFIG if not given.",
+)
+_MODE = flags.DEFINE_enum("mode", "train", ["train", "eval"], "What to do.")
+_CHECKPOINT = flags.DEFINE_string(
+    "checkpoint",
+    None,
+    "With --mode=eval: last, best or a step; if not given, last and best, as training ends with.",
+)
+
+
+def main(argv: list[str]) -> int:
+    """Runs what the flags say; returns the exit code."""
+    del argv
+    if _CONFIG.value is None:
+        raise BcclError("say what to run: --config=configs/digits_lt.py, for example")
+    if _CHECKPOINT.value is not None and _MODE.value != "eval":
+        raise BcclError("--checkpoint goes with --mode=eval; training goes on from the last one")
+    config, workdir = _CONFIG.value, _workdir()
+    _prepare_jax(config.deterministic)
+    return {"train": _train, "eval": _evaluate}[_MODE.value](config, workdir)
+
+
+def _config_file() -> str:
+    return config_flags.get_config_filename(flags.FLAGS["config"])
+
+
+def _workdir() -> pathlib.Path:
+    if _WORKDIR.value is not None:
+        return pathlib.Path(_WORKDIR.value)
+    name, _, argument = _config_file().partition(":")
+    stem = pathlib.Path(name).stem
+    return pathlib.Path("runs") / "_".join(filter(None, [stem, *argument.split(",")]))
+
+
+def _prepare_jax(deterministic: bool) -> None:
+    """Sets what JAX reads once, and says where it will run."""
+    if deterministic:
+        flag = "--xla_gpu_exclude_nondeterministic_ops=true"
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flag}".strip()
+    import jax
+
+    if not jax.config.jax_compilation_cache_dir:
+        home = os.environ.get("XDG_CACHE_HOME", "~/.cache")
+        cache = pathlib.Path(home).expanduser() / "bccl_jax" / "jax"
+        jax.config.update("jax_compilation_cache_dir", str(cache))
+    device = jax.devices()[0]
+    print(f"jax {jax.__version__} on {jax.device_count()} {device.platform} ({device.device_kind})")
+    if device.platform == "cpu" and _answers("nvidia-smi"):
+        print(
+            "a GPU is there but unused: install jax with CUDA by pip install -r requirements.txt",
+            file=sys.stderr,
+        )
+
+
+def _answers(program: str) -> bool:
+    found = shutil.which(program)
+    return bool(found) and subprocess.run([found], capture_output=True).returncode == 0
+
+
+def _train(config, workdir: pathlib.Path) -> int:
+    from bccl_jax.reporting import console
+    from bccl_jax.training.interruption import Interrupted
+    from bccl_jax.training.loop import train_and_evaluate
+
+    try:
+        result = train_and_evaluate(config, workdir)
+    except Interrupted as stop:
+        print(stop, file=sys.stderr)
+        return 128 + stop.signum
+    rows = {
+        _label(config, "last", config.epochs): result.last,
+        _label(config, "best", result.best_epoch): result.best,
+    }
+    print(f"\n{console.table(rows)}\n\npicture      {workdir / 'report.png'}")
+    command = [sys.executable, "-m", "bccl_jax.main", f"--config={_config_file()}"]
+    command += [a for a in sys.argv[1:] if a.startswith("--config.")] + [f"--workdir={workdir}"]
+    command = shlex.join(command)
+    print(f"evaluate     {command} --mode=eval")
+    print(f"resume       {command}")
+    print(f"TensorBoard  pip install tensorboard; tensorboard --logdir={workdir}/tensorboard")
+    return 0
+
+
+def _evaluate(config, workdir: pathlib.Path) -> int:
+    from bccl_jax.reporting import console
+    from bccl_jax.training.loop import evaluate_checkpoint
+
+    rows = {}
+    for which in [_CHECKPOINT.value] if _CHECKPOINT.value else ["last", "best"]:
+        epoch, evaluation = evaluate_checkpoint(config, workdir, which)
+        rows[_label(config, which, epoch)] = evaluation.record()
+    print(console.table(rows))
+    return 0
+
+
+def _label(config, which: str, epoch: int) -> str:
+    split = "validation" if config.data.validation_fraction else "test"
+    chosen = f", chosen on the {split} set" if which == "best" else ""
+    return f"{which if which in ('last', 'best') else 'saved'} (epoch {epoch}{chosen})"
+
+
+def _parse_flags(argv: list[str]) -> list[str]:
+    try:
+        return flags.FLAGS(argv)
+    except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
+        sentence = " ".join(str(error).strip("'\"").split())
+        raise SystemExit(f"error: {sentence}") from None
+
+
+def _guarded(argv: list[str]) -> int:
+    try:
+        return main(argv)
+    except BcclError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def run() -> None:
+    """Parses the flags and runs; every mistake of the user's ends in one sentence."""
+    logging.set_verbosity(logging.WARNING)
+    app.run(_guarded, flags_parser=_parse_flags)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,172 @@
+"""The seam between the training engine and a method.
+
+A method is a frozen dataclass of plain settings (they are `config.method`), in a file of its own
+that names its class `METHOD`. It owns its heads, its own state, its loss and its refresh between
+epochs; the engine knows nothing of any method. To add one, write one file here, one config and one
+test: `docs/architecture.md` walks through an example.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bccl_jax.errors import ConfigError
+from bccl_jax.models.heads import CLASSIFIERS, create_classifier
+from bccl_jax.models.network import Network
+
+# apply(params, forward, *inputs) -> (what forward(network, *inputs) returns, new batch statistics).
+# `batch_stats=` chains a second training pass onto the statistics of the first.
+Apply = Callable[..., tuple[Any, Any]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Context:
+    """What a method may know of the run before it starts.
+
+    Attributes:
+      class_counts: int [K], training images of each class.
+      epochs: length of the run.
+      dtype: of the network's computation.
+    """
+
+    class_counts: np.ndarray
+    epochs: int
+    dtype: Any
+
+    @property
+    def num_classes(self) -> int:
+        """K."""
+        return len(self.class_counts)
+
+
+class Progress(NamedTuple):
+    """Where in the run a step is, as arrays, so that nothing recompiles.
+
+    Attributes:
+      step: int32 [], steps done before this one.
+      epoch: int32 [], epochs completed before this one.
+    """
+
+    step: jax.Array
+    epoch: jax.Array
+
+
+class Batch(NamedTuple):
+    """What a loss sees of a batch.
+
+    Attributes:
+      views: one float [B, H, W, 3] of normalised images for each of the method's `views`.
+      labels: int32 [B].
+    """
+
+    views: tuple[jax.Array, ...]
+    labels: jax.Array
+
+
+def plain_logits(network: Network, images: jax.Array) -> jax.Array:
+    """The usual prediction: the head called "classifier" on the backbone, running statistics."""
+    return network.heads["classifier"](network.backbone(images, train=False))
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """Settings and pure functions of one method; subclasses override what differs.
+
+    Attributes:
+      classifier: "linear" or "cosine".
+      classifier_scale: s of the cosine classifier, unused by the linear one.
+    """
+
+    views: ClassVar[tuple[str, ...]] = ("strong",)
+
+    classifier: str = "linear"
+    classifier_scale: float = 30.0
+
+    def validate(self, epochs: int) -> None:
+        """Checks the settings against each other and against the length of the run.
+
+        Raises:
+          ConfigError: a setting cannot work; the message names its config key.
+        """
+        if self.classifier not in CLASSIFIERS:
+            raise ConfigError(
+                f"config.method.classifier is {self.classifier!r}; "
+                f"choose one of {', '.join(CLASSIFIERS)}"
+            )
+
+    def heads(self, context: Context) -> Mapping[str, nn.Module]:
+        """Returns what hangs on the backbone, by name; "classifier" is what predicts."""
+        return {
+            "classifier": create_classifier(
+                self.classifier, context.num_classes, self.classifier_scale, context.dtype
+            )
+        }
+
+    def init(self, key: jax.Array, context: Context) -> Any:
+        """Returns the method's own state, a pytree of arrays that lies in `TrainState`."""
+        del key, context
+        return {}
+
+    def init_forward(self, network: Network, images: jax.Array) -> None:
+        """Calls every module once, so that Flax can create its parameters."""
+        features = network.backbone(images, train=True)
+        for name, head in network.heads.items():
+            if name == "classifier":
+                head(features)
+            else:
+                head(features, train=True)
+
+    def loss(
+        self,
+        apply: Apply,
+        params: Any,
+        batch: Batch,
+        state: Any,
+        key: jax.Array,
+        progress: Progress,
+    ) -> tuple[jax.Array, tuple[dict[str, jax.Array], Any, Any]]:
+        """The training loss of one batch.
+
+        Args:
+          apply: runs a forward function over the network in training mode.
+          params: the network's parameters.
+          batch: views and labels.
+          state: the method's own state.
+          key: this step's key for whatever the method draws.
+          progress: step and epoch, as arrays.
+
+        Returns:
+          The scalar float32 loss, and (scalar metrics by name, new method state, new batch
+          statistics).
+        """
+        raise TypeError(f"{type(self).__name__} defines no loss")
+
+    def refresh_due(self, epoch: int) -> bool:
+        """Whether `refresh` is to be called once `epoch` epochs are complete."""
+        del epoch
+        return False
+
+    def refresh(self, state: Any, key: jax.Array) -> tuple[Any, dict[str, float]]:
+        """Renews the method's state between epochs; returns it and what to log of it."""
+        del key
+        return state, {}
+
+    def logits(self, apply: Apply, params: Any, images: jax.Array, state: Any) -> jax.Array:
+        """Predicts float32 logits [B, K] of normalised images [B, H, W, 3]."""
+        del state
+        return apply(params, plain_logits, images)[0]
+
+
+def classify(network: Network, images: jax.Array) -> jax.Array:
+    """The training forward pass of a method that has a classifier alone."""
+    return network.heads["classifier"](network.backbone(images, train=True))
+
+
+def accuracy(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    """Share of a batch, in percent, whose largest logit [B, K] is its label's [B]."""
+    return 100.0 * jnp.mean(jnp.argmax(logits, axis=-1) == labels)

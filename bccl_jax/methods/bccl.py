@@ -1,0 +1,244 @@
+"""Balanced clustering contrastive learning (Kim & Ko 2025).
+
+Per image one strong view feeds the classifier and two SimAugment views feed the projector, in one
+forward pass. The embeddings of each class fill a queue of its own; between epochs k-means turns
+each queue into centroids, which join the contrastive loss as candidates and positives (class
+complement, Eq. 6) and carry the centroid loss (Eq. 5). The classifier trains with logit
+compensation (Eq. 8).
+"""
+
+import dataclasses
+from typing import ClassVar
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+from bccl_jax.clustering import host
+from bccl_jax.clustering.kmeans import kmeans
+from bccl_jax.clustering.queue import QueueState, filled_mask, init_queue, push
+from bccl_jax.errors import ConfigError
+from bccl_jax.losses.classification import cross_entropy_loss, logit_compensation_loss
+from bccl_jax.losses.contrastive import centroid_loss, supervised_contrastive_loss
+from bccl_jax.methods import base
+from bccl_jax.models.heads import Projector
+
+# The readings of Eq. 9 as weights of (contrastive, centroid, classification) loss: section 4.3 and
+# Figure 5, Eq. 9 as printed, and BCL's CIFAR balance.
+PRESETS = {"sec43": (1.0, 0.1, 1.0), "eq9": (1.0, 1.0, 0.1), "bcl": (0.6, 0.6, 2.0)}
+
+CLUSTERINGS = ("kmeans", "mean_shift", "affinity_propagation")
+
+
+@flax.struct.dataclass
+class BCCLState:
+    """The method's own state.
+
+    Attributes:
+      queue: the embeddings seen last, class by class.
+      centroids: float32 [K, C, D], unit vectors where valid.
+      centroid_mask: bool [K, C]; all False until the first refresh.
+      class_counts: int32 [K].
+    """
+
+    queue: QueueState
+    centroids: jax.Array
+    centroid_mask: jax.Array
+    class_counts: jax.Array
+
+
+def _forward(network, images, batch_size):
+    """One pass over the three views, so that they share one set of batch statistics."""
+    features = network.backbone(images, train=True)
+    logits = network.heads["classifier"](features[:batch_size])
+    return logits, network.heads["projector"](features[batch_size:], train=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class BCCL(base.Method):
+    """The whole method; every choice the paper leaves open is a field (`docs/choices.md`).
+
+    Attributes:
+      preset: weights of Eq. 9: "sec43" (1, 0.1, 1), "eq9" (1, 1, 0.1) or "bcl" (0.6, 0.6, 2).
+      weight_contrastive: replaces the preset's weight of the contrastive loss.
+      weight_centroid: replaces the preset's weight of the centroid loss (gamma of Figure 5).
+      weight_classification: replaces the preset's weight of the classification loss.
+      centroid_loss: False drops the centroid loss (Table 4).
+      logit_compensation: False trains the classifier by plain cross-entropy (Table 4).
+      class_complement: False keeps Eq. 2 after warm-up, instead of Eq. 6.
+      class_average: averages the exponentials within each class, as in BCL.
+      temperature: tau of both contrastive losses.
+      warmup_epochs: epochs before the first centroids.
+      refresh_epochs: epochs between two clusterings.
+      clustering: "kmeans", or "mean_shift" or "affinity_propagation" on the host (Figure 4).
+      num_centroids: C, centroids per class.
+      queue_size: M, embeddings kept per class.
+      queue_dtype: of the stored embeddings.
+      kmeans_iterations: Lloyd iterations of a refresh.
+      projector_hidden: width of the projector's hidden layer.
+      projector_dim: D, dimension of the embeddings.
+    """
+
+    views: ClassVar[tuple[str, ...]] = ("strong", "sim", "sim")
+
+    preset: str = "sec43"
+    weight_contrastive: float | None = None
+    weight_centroid: float | None = None
+    weight_classification: float | None = None
+    centroid_loss: bool = True
+    logit_compensation: bool = True
+    class_complement: bool = True
+    class_average: bool = False
+    temperature: float = 0.1
+    warmup_epochs: int = 20
+    refresh_epochs: int = 5
+    clustering: str = "kmeans"
+    num_centroids: int = 5
+    queue_size: int = 64
+    queue_dtype: str = "float32"
+    kmeans_iterations: int = 20
+    projector_hidden: int = 512
+    projector_dim: int = 128
+
+    @property
+    def weights(self) -> tuple[float, float, float]:
+        """Weights of (contrastive, centroid, classification) loss; a dropped term has weight 0."""
+        own = (self.weight_contrastive, self.weight_centroid, self.weight_classification)
+        contrastive, centroid, classification = (
+            preset if weight is None else weight
+            for weight, preset in zip(own, PRESETS[self.preset], strict=True)
+        )
+        return contrastive, centroid if self.centroid_loss else 0.0, classification
+
+    def validate(self, epochs):
+        """See `base.Method.validate`."""
+        super().validate(epochs)
+        for key, known in (
+            ("preset", PRESETS),
+            ("clustering", CLUSTERINGS),
+            ("queue_dtype", ("float32", "bfloat16")),
+        ):
+            if getattr(self, key) not in known:
+                raise ConfigError(
+                    f"config.method.{key} is {getattr(self, key)!r}; "
+                    f"choose one of {', '.join(known)}"
+                )
+        for key in (
+            "refresh_epochs",
+            "num_centroids",
+            "queue_size",
+            "kmeans_iterations",
+            "projector_hidden",
+            "projector_dim",
+        ):
+            if getattr(self, key) < 1:
+                raise ConfigError(
+                    f"config.method.{key} is {getattr(self, key)}; it must be at least 1"
+                )
+        if not self.temperature > 0:
+            raise ConfigError(
+                f"config.method.temperature is {self.temperature}; it must be above 0"
+            )
+        if min(self.weights) < 0:
+            raise ConfigError(
+                f"config.method weighs its losses {self.weights}; no weight may be below 0"
+            )
+        if self.num_centroids > self.queue_size:
+            raise ConfigError(
+                f"config.method.num_centroids is {self.num_centroids}, more than the "
+                f"{self.queue_size} embeddings of a queue; lower it or raise "
+                "config.method.queue_size"
+            )
+        if not 0 <= self.warmup_epochs < epochs:
+            raise ConfigError(
+                f"config.method.warmup_epochs is {self.warmup_epochs} in a run of {epochs} "
+                "epochs, so that no centroid would ever be used; lower it or raise config.epochs"
+            )
+
+    def heads(self, context):
+        """Returns the classifier and the projector."""
+        projector = Projector(self.projector_hidden, self.projector_dim, context.dtype)
+        return {**super().heads(context), "projector": projector}
+
+    def init(self, key, context):
+        """Returns an empty `BCCLState`."""
+        del key
+        classes, centroids, dim = context.num_classes, self.num_centroids, self.projector_dim
+        return BCCLState(
+            queue=init_queue(classes, self.queue_size, dim, jnp.dtype(self.queue_dtype)),
+            centroids=jnp.zeros((classes, centroids, dim), jnp.float32),
+            centroid_mask=jnp.zeros((classes, centroids), bool),
+            class_counts=jnp.asarray(context.class_counts, jnp.int32),
+        )
+
+    def loss(self, apply, params, batch, state, key, progress):
+        """Eq. 9; see `base.Method.loss`.
+
+        Through warm-up `centroid_mask` is all False, which makes Eq. 6 equal Eq. 2 and the
+        centroid loss 0: one compiled step serves both phases.
+        """
+        del key, progress
+        images = jnp.concatenate(batch.views)
+        (logits, embeddings), batch_stats = apply(params, _forward, images, len(batch.views[0]))
+        labels = jnp.concatenate([batch.labels, batch.labels])
+
+        complement = {}
+        if self.class_complement:
+            complement = {"centroids": state.centroids, "centroid_mask": state.centroid_mask}
+        contrastive = supervised_contrastive_loss(
+            embeddings,
+            labels,
+            temperature=self.temperature,
+            class_average=self.class_average,
+            **complement,
+        )
+        if self.logit_compensation:
+            classification = logit_compensation_loss(logits, batch.labels, state.class_counts)
+        else:
+            classification = cross_entropy_loss(logits, batch.labels)
+
+        weight_contrastive, weight_centroid, weight_classification = self.weights
+        loss = weight_contrastive * contrastive + weight_classification * classification
+        metrics = {
+            "accuracy": base.accuracy(logits, batch.labels),
+            "contrastive_loss": contrastive,
+            "classification_loss": classification,
+        }
+        if weight_centroid:
+            centroid = centroid_loss(
+                embeddings,
+                labels,
+                state.centroids,
+                state.centroid_mask,
+                temperature=self.temperature,
+                class_average=self.class_average,
+            )
+            loss += weight_centroid * centroid
+            metrics["centroid_loss"] = centroid
+
+        state = state.replace(queue=push(state.queue, embeddings, labels))
+        return loss, (metrics, state, batch_stats)
+
+    def refresh_due(self, epoch):
+        """True at the end of warm-up and every `refresh_epochs` epochs after it."""
+        since = epoch - self.warmup_epochs
+        return since >= 0 and since % self.refresh_epochs == 0
+
+    def refresh(self, state, key):
+        """Clusters every class's queue (Eq. 4); see `base.Method.refresh`."""
+        points, mask = state.queue.features, filled_mask(state.queue)
+        if self.clustering == "kmeans":
+            centroids, centroid_mask = kmeans(
+                points, mask, self.num_centroids, key, num_iters=self.kmeans_iterations
+            )
+        else:
+            cluster = getattr(host, self.clustering)
+            centroids, centroid_mask = cluster(points, mask, self.num_centroids)
+        report = {
+            "centroids": float(jnp.sum(centroid_mask)),
+            "classes_without_centroid": float(jnp.sum(~jnp.any(centroid_mask, axis=1))),
+        }
+        return state.replace(centroids=centroids, centroid_mask=centroid_mask), report
+
+
+METHOD = BCCL

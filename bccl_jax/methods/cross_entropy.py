@@ -1,0 +1,22 @@
+"""Plain cross-entropy: the baseline that knows nothing of the long tail."""
+
+import dataclasses
+
+from bccl_jax.losses.classification import cross_entropy_loss
+from bccl_jax.methods import base
+
+
+@dataclasses.dataclass(frozen=True)
+class CrossEntropy(base.Method):
+    """Softmax cross-entropy of the strong view."""
+
+    def loss(self, apply, params, batch, state, key, progress):
+        """See `base.Method.loss`."""
+        del key, progress
+        logits, batch_stats = apply(params, base.classify, batch.views[0])
+        loss = cross_entropy_loss(logits, batch.labels)
+        metrics = {"accuracy": base.accuracy(logits, batch.labels)}
+        return loss, (metrics, state, batch_stats)
+
+
+METHOD = CrossEntropy

@@ -1,0 +1,32 @@
+"""Logit adjustment (Menon et al. 2021): cross-entropy of the logits plus the log prior."""
+
+import dataclasses
+
+import jax.numpy as jnp
+
+from bccl_jax.losses.classification import logit_compensation_loss
+from bccl_jax.methods import base
+
+
+@dataclasses.dataclass(frozen=True)
+class LogitAdjustment(base.Method):
+    """The loss of Eq. 10 of Menon et al. with tau = 1, which is Eq. 8 of BCCL, on the strong view.
+
+    The post-hoc form is plain cross-entropy evaluated with `config.eval.logit_adjustment = 1`.
+    """
+
+    def init(self, key, context):
+        """Returns {"class_counts": int32 [K]}."""
+        del key
+        return {"class_counts": jnp.asarray(context.class_counts, jnp.int32)}
+
+    def loss(self, apply, params, batch, state, key, progress):
+        """See `base.Method.loss`."""
+        del key, progress
+        logits, batch_stats = apply(params, base.classify, batch.views[0])
+        loss = logit_compensation_loss(logits, batch.labels, state["class_counts"])
+        metrics = {"accuracy": base.accuracy(logits, batch.labels)}
+        return loss, (metrics, state, batch_stats)
+
+
+METHOD = LogitAdjustment

@@ -1,0 +1,82 @@
+"""The residual networks for 32-pixel images (He et al. 2015, section 4.2) of the long-tail field.
+
+The field's ResNet-32 is `ResNet_s` of Cao et al. 2019 (LDAM-DRW): three stages at strides 1, 2 and
+2 of post-activation basic blocks, option-A shortcuts (subsample, pad channels with zeros; no
+parameters), Kaiming-normal convolutions.
+"""
+
+import functools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+kaiming_normal = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
+
+
+def option_a_shortcut(x: jax.Array, width: int, stride: int) -> jax.Array:
+    """Subsamples [B, H, W, C] by `stride` and pads the channels to `width` with zeros."""
+    missing = width - x.shape[-1]
+    if stride == 1 and missing == 0:
+        return x
+    before = missing // 2
+    return jnp.pad(x[:, ::stride, ::stride], ((0, 0), (0, 0), (0, 0), (before, missing - before)))
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions with batch normalisation around an option-A shortcut."""
+
+    width: int
+    stride: int
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        """Maps [B, H, W, c] to [B, H / stride, W / stride, width]."""
+        conv = functools.partial(
+            nn.Conv,
+            features=self.width,
+            kernel_size=(3, 3),
+            padding=1,
+            use_bias=False,
+            kernel_init=kaiming_normal,
+            dtype=self.dtype,
+        )
+        norm = functools.partial(
+            nn.BatchNorm, use_running_average=not train, momentum=0.9, dtype=self.dtype
+        )
+        y = nn.relu(norm()(conv(strides=self.stride)(x)))
+        y = norm()(conv()(y))
+        return nn.relu(y + option_a_shortcut(x, self.width, self.stride))
+
+
+class CifarResNet(nn.Module):
+    """A ResNet of 6 * blocks + 2 layers for small images.
+
+    Attributes:
+      blocks: basic blocks in each of the three stages (5 for ResNet-32).
+      width: channels of the first stage; the later ones have 2 and 4 times as many.
+      dtype: of the computation; parameters and batch statistics are float32.
+    """
+
+    blocks: int
+    width: int = 16
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, images: jax.Array, train: bool) -> jax.Array:
+        """Maps normalised images [B, H, W, 3] to float32 features [B, 4 * width]."""
+        x = nn.Conv(
+            self.width,
+            (3, 3),
+            padding=1,
+            use_bias=False,
+            kernel_init=kaiming_normal,
+            dtype=self.dtype,
+        )(images)
+        x = nn.relu(nn.BatchNorm(use_running_average=not train, momentum=0.9, dtype=self.dtype)(x))
+        for stage in range(3):
+            for block in range(self.blocks):
+                stride = 2 if stage > 0 and block == 0 else 1
+                x = BasicBlock(self.width * 2**stage, stride, self.dtype)(x, train)
+        return x.astype(jnp.float32).mean(axis=(1, 2))

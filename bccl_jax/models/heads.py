@@ -1,0 +1,82 @@
+"""What hangs on a backbone: classifiers and the contrastive projector."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from bccl_jax.models.cifar_resnet import kaiming_normal
+
+CLASSIFIERS = ("linear", "cosine")
+
+
+def l2_normalize(x: jax.Array, axis: int = -1) -> jax.Array:
+    """Scales float32 vectors to unit length; a vector of zeros stays zero, with zero gradient."""
+    x = x.astype(jnp.float32)
+    squared = jnp.sum(x * x, axis=axis, keepdims=True)
+    return x * jax.lax.rsqrt(jnp.maximum(squared, 1e-12))
+
+
+class LinearClassifier(nn.Module):
+    """One dense layer from features [B, d] to float32 logits [B, K]."""
+
+    num_classes: int
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, features: jax.Array) -> jax.Array:
+        """Maps features [B, d] to logits [B, K]."""
+        dense = nn.Dense(self.num_classes, kernel_init=kaiming_normal, dtype=self.dtype)
+        return dense(features).astype(jnp.float32)
+
+
+def _uniform_directions(key: jax.Array, shape: tuple[int, int], dtype=jnp.float32) -> jax.Array:
+    return l2_normalize(jax.random.uniform(key, shape, dtype, -1.0, 1.0), axis=0)
+
+
+class CosineClassifier(nn.Module):
+    """Logits are `scale` times the cosine between feature and class weight (NormedLinear of LDAM).
+
+    Attributes:
+      num_classes: K.
+      scale: s, the length of the logits' range; 30 in the field's recipes.
+    """
+
+    num_classes: int
+    scale: float = 30.0
+
+    @nn.compact
+    def __call__(self, features: jax.Array) -> jax.Array:
+        """Maps features [B, d] to float32 logits [B, K] in [-scale, scale]."""
+        kernel = self.param("kernel", _uniform_directions, (features.shape[-1], self.num_classes))
+        return self.scale * (l2_normalize(features) @ l2_normalize(kernel, axis=0))
+
+
+class Projector(nn.Module):
+    """The contrastive projector, dense - batch normalisation - ReLU - dense.
+
+    Attributes:
+      hidden: width of the hidden layer.
+      out: D, the dimension of the embeddings.
+      dtype: of the computation.
+    """
+
+    hidden: int
+    out: int
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, features: jax.Array, train: bool) -> jax.Array:
+        """Maps features [N, d] to float32 unit vectors [N, D]."""
+        x = nn.Dense(self.hidden, use_bias=False, kernel_init=kaiming_normal, dtype=self.dtype)(
+            features
+        )
+        x = nn.BatchNorm(use_running_average=not train, momentum=0.9, dtype=self.dtype)(x)
+        x = nn.Dense(self.out, kernel_init=kaiming_normal, dtype=self.dtype)(nn.relu(x))
+        return l2_normalize(x)
+
+
+def create_classifier(kind: str, num_classes: int, scale: float, dtype) -> nn.Module:
+    """Returns the classifier that `kind` ("linear" or "cosine") names."""
+    if kind == "cosine":
+        return CosineClassifier(num_classes, scale)
+    return LinearClassifier(num_classes, dtype)

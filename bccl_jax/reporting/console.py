@@ -1,0 +1,67 @@
+"""What a person sees of a run: the progress bar, a line an evaluation, the final table."""
+
+import sys
+
+from tqdm import tqdm
+
+SHOTS = ("all", "many", "medium", "few")
+
+
+def _cell(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def table(rows: dict[str, dict]) -> str:
+    """Formats evaluations as a table.
+
+    Args:
+      rows: records of evaluations by their label.
+
+    Returns:
+      The table, accuracies in percent, "-" for an empty shot group.
+    """
+    width = max(map(len, rows))
+    lines = [f"{'top-1 %':<{width}}" + "".join(f"{shot:>9}" for shot in SHOTS) + f"{'ECE':>9}"]
+    for label, record in rows.items():
+        cells = [record[shot] for shot in SHOTS] + [record["calibration_error"]]
+        lines.append(f"{label:<{width}}" + "".join(f"{_cell(cell):>9}" for cell in cells))
+    return "\n".join(lines)
+
+
+class Progress:
+    """A live bar over the steps of a run; where no terminal watches, a line an evaluation alone.
+
+    Args:
+      total: steps of the run.
+      done: steps done before.
+    """
+
+    def __init__(self, total: int, done: int):
+        self._bar = tqdm(
+            total=total,
+            initial=done,
+            unit="step",
+            disable=None,
+            file=sys.stderr,
+            dynamic_ncols=True,
+            smoothing=0.05,
+        )
+
+    def advance(self, steps: int, epoch: int, loss: float) -> None:
+        """Moves the bar on."""
+        self._bar.set_description(f"epoch {epoch}", refresh=False)
+        self._bar.set_postfix_str(f"loss {loss:.3f}", refresh=False)
+        self._bar.update(steps)
+
+    def evaluated(self, record: dict, epochs: int) -> None:
+        """Prints what an evaluation found."""
+        found = "  ".join(f"{shot} {_cell(record['eval'][shot])}" for shot in SHOTS)
+        tqdm.write(
+            f"epoch {record['epoch']:>3}/{epochs}  loss {record['train']['loss']:.3f}  {found}",
+            file=sys.stdout,
+        )
+        sys.stdout.flush()
+
+    def close(self) -> None:
+        """Leaves the bar where it stands."""
+        self._bar.close()

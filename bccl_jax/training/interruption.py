@@ -1,0 +1,52 @@
+"""SIGTERM and Ctrl-C as a flag, so that a run can save before it stops."""
+
+import signal
+
+
+class Interrupted(Exception):
+    """A signal stopped the run after a checkpoint was written.
+
+    Attributes:
+      signum: the signal.
+    """
+
+    def __init__(self, signum: int, step: int):
+        super().__init__(
+            f"stopped by {signal.Signals(signum).name} after step {step}, which is saved; "
+            "the same command goes on from there"
+        )
+        self.signum = signum
+
+
+class StopSignal:
+    """Remembers the first SIGTERM or SIGINT; the second one acts as usual.
+
+    Attributes:
+      received: the signal's number, None so far.
+    """
+
+    def __init__(self):
+        self.received: int | None = None
+        self._previous = {}
+
+    def __enter__(self):
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            try:
+                self._previous[signum] = signal.signal(signum, self._remember)
+            except (
+                ValueError
+            ):  # not the main thread, as in some notebooks: signals stay as they are
+                break
+        return self
+
+    def __exit__(self, *_):
+        self._restore()
+
+    def _remember(self, signum, _frame):
+        self.received = signum
+        self._restore()
+
+    def _restore(self):
+        for signum, handler in self._previous.items():
+            signal.signal(signum, handler)
+        self._previous = {}

@@ -1,0 +1,270 @@
+"""The training loop, and the evaluation of what it saved."""
+
+import dataclasses
+import json
+import math
+import pathlib
+import time
+from typing import Any
+
+import jax
+import ml_collections
+import numpy as np
+
+from bccl_jax.data.long_tail import shot_groups
+from bccl_jax.data.pipeline import create_iterator
+from bccl_jax.data.resident import put_on_device
+from bccl_jax.errors import NonFiniteLossError, WorkdirError
+from bccl_jax.evaluation.evaluate import Evaluation, evaluate
+from bccl_jax.evaluation.metrics import sparse_counts
+from bccl_jax.reporting import console
+from bccl_jax.reporting.plots import save_report
+from bccl_jax.reporting.records import Records
+from bccl_jax.reporting.tensorboard import TensorBoard
+from bccl_jax.training import engine
+from bccl_jax.training.assemble import Assembly, assemble
+from bccl_jax.training.checkpoint import Checkpoints
+from bccl_jax.training.interruption import Interrupted, StopSignal
+from bccl_jax.training.state import TrainState
+from bccl_jax.training.workdir import Workdir
+
+# Streams of the run's key beside the steps', which fold in the step itself.
+_REFRESH_STREAM = 0x7EF12E54
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """How a run ended.
+
+    Attributes:
+      state: after the last step.
+      last: the last epoch's evaluation, as in metrics.jsonl.
+      best: the best epoch's evaluation; chosen on the evaluation split, so not a fair figure.
+      best_epoch: that epoch.
+      records: one for each epoch.
+      workdir: where everything lies.
+    """
+
+    state: TrainState
+    last: dict[str, Any]
+    best: dict[str, Any]
+    best_epoch: int
+    records: list[dict[str, Any]]
+    workdir: pathlib.Path
+
+
+def train_and_evaluate(config: ml_collections.ConfigDict, workdir: str | pathlib.Path) -> Result:
+    """Trains until `config.epochs` are complete, from the last checkpoint in `workdir` if any.
+
+    Args:
+      config: as `bccl_jax.config.get_config` documents it.
+      workdir: a new directory, or that of a run of the very same config.
+
+    Returns:
+      The final state and its figures.
+
+    Raises:
+      BcclError: bad config, data or directory, before any training; or a loss that is not finite.
+      Interrupted: SIGTERM or Ctrl-C, after a checkpoint.
+    """
+    directory = Workdir(workdir)
+    directory.check(config)
+    run = assemble(config)
+    with (
+        directory.claimed(config),
+        Checkpoints(directory.checkpoints) as checkpoints,
+        StopSignal() as stop,
+    ):
+        return _train(run, directory, checkpoints, stop)
+
+
+def _train(run: Assembly, directory: Workdir, checkpoints: Checkpoints, stop: StopSignal) -> Result:
+    config, steps = run.config, run.steps_per_epoch
+    iterator = None if config.data.resident else _create_iterator(run)
+    run_epoch = _create_engine(run, iterator)
+
+    state, unfinished = run.init_state(), {}
+    if (saved := checkpoints.latest()) is not None:
+        state, unfinished = checkpoints.restore(saved, state, iterator)
+    done = int(state.step)
+    first_epoch, skip = divmod(done, steps)
+    records = Records(directory.records, done)
+    board = TensorBoard(directory.tensorboard, first_epoch)
+    progress = console.Progress(config.epochs * steps, done)
+
+    # The order of an epoch's end is part of what makes a resumed run exact: refresh, evaluate,
+    # log, and only then save, so that a checkpoint of a complete epoch leaves nothing to redo.
+    try:
+        for epoch in range(first_epoch, config.epochs):
+            started = time.perf_counter()
+            ledger = _Ledger(epoch, epoch * steps, unfinished)
+            for renewed, metrics in run_epoch(state, epoch, skip):
+                state = renewed  # the old one's memory was donated
+                ledger.add(metrics)
+                progress.advance(ledger.newly_read, epoch + 1, ledger.last_loss)
+                if stop.received and ledger.steps < steps:
+                    checkpoints.save(state, ledger.read_all(), iterator)
+                    raise Interrupted(stop.received, int(state.step))
+            means = ledger.means()
+            progress.advance(ledger.newly_read, epoch + 1, ledger.last_loss)
+            unfinished, skip = {}, 0
+
+            complete = epoch + 1
+            record = {"epoch": complete, "step": complete * steps, "train": means}
+            if run.method.refresh_due(complete):
+                key = jax.random.fold_in(jax.random.fold_in(state.key, _REFRESH_STREAM), complete)
+                method_state, record["refresh"] = run.method.refresh(state.method, key)
+                state = state.replace(method=method_state)
+            record["seconds"] = round(time.perf_counter() - started, 3)
+            last = complete == config.epochs
+            evaluated = last or complete % config.eval.every_epochs == 0
+            if evaluated:
+                evaluation = _evaluate(run, state)
+                record["eval"] = evaluation.record()
+                if last:
+                    record["confusion"] = sparse_counts(evaluation.confusion)
+                progress.evaluated(record, config.epochs)
+            records.append(record)
+            board.write(record)
+            if evaluated or stop.received or complete % config.checkpoint.every_epochs == 0:
+                metrics = None
+                if evaluated:
+                    metrics = {"accuracy": record["eval"]["all"], "epoch": complete}
+                checkpoints.save(state, {}, iterator, metrics)
+            if stop.received and not last:
+                raise Interrupted(stop.received, int(state.step))
+    finally:
+        progress.close()
+        board.close()
+        if iterator is not None:
+            iterator.close()
+    return _finish(run, directory, checkpoints, state, records.rows)
+
+
+def _create_iterator(run: Assembly):
+    config = run.config
+    return create_iterator(
+        run.dataset.train, config.batch_size, config.seed, config.epochs, config.data.threads
+    )
+
+
+def _create_engine(run: Assembly, iterator) -> engine.RunEpoch:
+    if iterator is not None:
+        return engine.fed(run.train_step, iterator, run.steps_per_epoch)
+    resident = put_on_device(run.dataset.train)
+    kind = engine.looped if jax.default_backend() == "cpu" else engine.scanned
+    return kind(run.train_step, resident, run.order)
+
+
+def _evaluate(run: Assembly, state: TrainState) -> Evaluation:
+    return evaluate(run.predict, state, run.dataset.test, run.class_counts, run.config.eval)
+
+
+def _finish(
+    run: Assembly,
+    directory: Workdir,
+    checkpoints: Checkpoints,
+    state: TrainState,
+    records: list[dict],
+) -> Result:
+    settings = run.config.eval
+    best_step = checkpoints.best()
+    best = next(record for record in records if record["step"] == best_step)
+    result = Result(
+        state=state,
+        last=records[-1]["eval"],
+        best=best["eval"],
+        best_epoch=best["epoch"],
+        records=records,
+        workdir=directory.path,
+    )
+    groups = shot_groups(run.class_counts, settings.many_above, settings.few_below)
+    title = f"{run.config.method.name} on {run.config.data.name}, seed {run.config.seed}"
+    save_report(directory.report, records, run.class_counts, groups, title)
+    directory.results.write_text(
+        json.dumps({"last": result.last, "best": result.best, "best_epoch": best["epoch"]}) + "\n"
+    )
+    return result
+
+
+def evaluate_checkpoint(
+    config: ml_collections.ConfigDict, workdir: str | pathlib.Path, which: str
+) -> tuple[int, Evaluation]:
+    """Evaluates a saved checkpoint; nothing is written.
+
+    Args:
+      config: of the run; `config.eval` and where the data lies may differ from it.
+      workdir: the run's directory.
+      which: "last", "best" or a step.
+
+    Returns:
+      The epoch of the checkpoint and its figures.
+
+    Raises:
+      BcclError: bad config, data or directory, or no such checkpoint.
+    """
+    directory = Workdir(workdir)
+    if not directory.check(config, evaluating=True):
+        raise WorkdirError(
+            f"--workdir={directory.path} holds no run to evaluate; train there first"
+        )
+    run = assemble(config)
+    with Checkpoints(directory.checkpoints, read_only=True) as checkpoints:
+        step = checkpoints.resolve(which)
+        state, _ = checkpoints.restore(step, run.init_state())
+    return step // run.steps_per_epoch, _evaluate(run, state)
+
+
+class _Ledger:
+    """The metrics of an epoch's steps: read from the device one chunk late, checked, averaged.
+
+    Reading late keeps the device busy with the next chunk while the host waits for this one.
+    """
+
+    def __init__(self, epoch: int, first_step: int, unfinished: dict[str, list[float]]):
+        self._epoch, self._first_step = epoch, first_step
+        self._values = {name: list(values) for name, values in unfinished.items()}
+        self._pending = None
+        self.steps = len(self._values.get("loss", ()))
+        self.newly_read = 0
+        self.last_loss = math.nan
+
+    def add(self, metrics: dict[str, jax.Array]) -> None:
+        """Takes the metrics of one chunk and reads those of the chunk before."""
+        self._read()
+        self._pending = metrics
+        self.steps += np.size(metrics["loss"])
+
+    def read_all(self) -> dict[str, list[float]]:
+        """Returns every step's metrics by name."""
+        self._read()
+        return self._values
+
+    def means(self) -> dict[str, float]:
+        """Returns the mean over the epoch's steps; the learning rate is the last one."""
+        values = self.read_all()
+        means = {name: float(np.mean(value)) for name, value in values.items()}
+        means["learning_rate"] = values["learning_rate"][-1]
+        return means
+
+    def _read(self) -> None:
+        self.newly_read = 0
+        if self._pending is None:
+            return
+        metrics = jax.device_get(self._pending)
+        self._pending = None
+        losses = np.atleast_1d(metrics["loss"])
+        self.newly_read, self.last_loss = len(losses), float(losses[-1])
+        # A gradient that is not finite spoils the state one step before the loss shows it.
+        finite = np.isfinite(losses) & np.isfinite(np.atleast_1d(metrics["gradient_norm"]))
+        if not finite.all():
+            first = int(np.argmin(finite))
+            step = self._first_step + len(self._values.get("loss", ())) + first + 1
+            raise NonFiniteLossError(
+                f"the loss or its gradient is not finite (loss {losses[first]}) in epoch "
+                f"{self._epoch + 1} at step {step}; the last checkpoint before it is kept: lower "
+                "config.optimizer.learning_rate or lengthen config.optimizer.warmup_epochs, in a "
+                "new --workdir"
+            )
+        for name, value in metrics.items():
+            self._values.setdefault(name, []).extend(np.atleast_1d(value).tolist())

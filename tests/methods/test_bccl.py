@@ -1,0 +1,161 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from bccl_jax.clustering.queue import contents
+from bccl_jax.losses.classification import cross_entropy_loss, logit_compensation_loss
+from bccl_jax.losses.contrastive import centroid_loss, supervised_contrastive_loss
+from bccl_jax.methods.base import Batch, Context
+from bccl_jax.methods.bccl import BCCL
+from bccl_jax.models import Network, create_backbone
+
+COUNTS = np.array([40, 20, 10])
+LABELS = jnp.array([0, 0, 1, 2])
+CONTEXT = Context(COUNTS, epochs=100, dtype=jnp.float32)
+SMALL = {"projector_dim": 6, "projector_hidden": 5, "queue_size": 8, "num_centroids": 2}
+
+
+def unit(x):
+    return x / np.linalg.norm(x, axis=-1, keepdims=True)
+
+
+@pytest.fixture
+def outputs(rng):
+    logits = jnp.asarray(rng.normal(size=(4, 3)), jnp.float32)
+    return logits, jnp.asarray(unit(rng.normal(size=(8, 6))), jnp.float32)
+
+
+@pytest.fixture
+def clustered(rng):
+    """A state as after a refresh; class 2 has one valid centroid."""
+    state = BCCL(**SMALL).init(jax.random.key(0), CONTEXT)
+    mask = jnp.array([[True, True], [True, True], [True, False]])
+    return state.replace(
+        centroids=jnp.asarray(unit(rng.normal(size=(3, 2, 6))), jnp.float32), centroid_mask=mask
+    )
+
+
+def loss_of(method, outputs, state):
+    def apply(params, forward, images, batch_size):
+        assert images.shape == (12, 2, 2, 3)
+        assert batch_size == 4
+        return outputs, "renewed statistics"
+
+    views = tuple(jnp.zeros((4, 2, 2, 3)) for _ in range(3))
+    loss, (metrics, state, batch_stats) = method.loss(
+        apply, None, Batch(views, LABELS), state, jax.random.key(0), None
+    )
+    assert batch_stats == "renewed statistics"
+    return float(loss), metrics, state
+
+
+@pytest.mark.parametrize(
+    ("preset", "weights"),
+    [("sec43", (1, 0.1, 1)), ("eq9", (1, 1, 0.1)), ("bcl", (0.6, 0.6, 2))],
+)
+def test_the_total_weighs_the_three_losses_as_the_preset_says(preset, weights, outputs, clustered):
+    logits, embeddings = outputs
+    doubled = jnp.concatenate([LABELS, LABELS])
+    centroids = (clustered.centroids, clustered.centroid_mask)
+    parts = (
+        supervised_contrastive_loss(
+            embeddings,
+            doubled,
+            temperature=0.2,
+            centroids=centroids[0],
+            centroid_mask=centroids[1],
+        ),
+        centroid_loss(embeddings, doubled, *centroids, temperature=0.2),
+        logit_compensation_loss(logits, LABELS, jnp.asarray(COUNTS)),
+    )
+    expected = sum(w * float(part) for w, part in zip(weights, parts, strict=True))
+    loss, metrics, _ = loss_of(BCCL(preset=preset, temperature=0.2, **SMALL), outputs, clustered)
+    assert loss == pytest.approx(expected, rel=1e-6)
+    assert float(metrics["centroid_loss"]) == pytest.approx(float(parts[1]))
+
+
+def test_table_4s_first_row_is_contrast_and_plain_cross_entropy(outputs, clustered):
+    method = BCCL(centroid_loss=False, logit_compensation=False, **SMALL)
+    loss, metrics, _ = loss_of(method, outputs, clustered)
+    contrastive = supervised_contrastive_loss(
+        outputs[1],
+        jnp.concatenate([LABELS, LABELS]),
+        temperature=0.1,
+        centroids=clustered.centroids,
+        centroid_mask=clustered.centroid_mask,
+    )
+    plain = cross_entropy_loss(outputs[0], LABELS)
+    assert loss == pytest.approx(float(contrastive + plain), rel=1e-6)
+    assert "centroid_loss" not in metrics
+
+
+def test_weights_of_ones_own_replace_the_presets():
+    method = BCCL(preset="bcl", weight_centroid=0.3)
+    assert method.weights == (0.6, 0.3, 2.0)
+    assert BCCL(preset="bcl", weight_centroid=0.3, centroid_loss=False).weights[1] == 0
+
+
+def test_through_warm_up_eq_6_is_eq_2(outputs):
+    fresh = BCCL(**SMALL).init(jax.random.key(0), CONTEXT)
+    with_complement, metrics, _ = loss_of(BCCL(**SMALL), outputs, fresh)
+    without, _, _ = loss_of(BCCL(class_complement=False, **SMALL), outputs, fresh)
+    assert with_complement == without
+    assert float(metrics["centroid_loss"]) == 0
+
+
+def test_both_contrastive_views_enter_their_class_queue_in_order(outputs):
+    state = BCCL(**SMALL).init(jax.random.key(0), CONTEXT)
+    _, _, state = loss_of(BCCL(**SMALL), outputs, state)
+    embeddings = np.asarray(outputs[1])
+    np.testing.assert_array_equal(contents(state.queue, 0), embeddings[[0, 1, 4, 5]])
+    np.testing.assert_array_equal(contents(state.queue, 1), embeddings[[2, 6]])
+    np.testing.assert_array_equal(contents(state.queue, 2), embeddings[[3, 7]])
+
+
+def test_refresh_comes_at_the_end_of_warm_up_and_every_five_epochs():
+    method = BCCL(warmup_epochs=20, refresh_epochs=5)
+    assert [e for e in range(1, 41) if method.refresh_due(e)] == [20, 25, 30, 35, 40]
+
+
+@pytest.mark.parametrize("clustering", ["kmeans", "mean_shift", "affinity_propagation"])
+def test_refresh_turns_queues_into_unit_centroids_of_their_class(clustering, outputs):
+    method = BCCL(clustering=clustering, **SMALL)
+    state = method.init(jax.random.key(0), CONTEXT)
+    _, _, state = loss_of(method, outputs, state)
+    # Class 2 is emptied: it has no centroid.
+    queue = state.queue.replace(count=state.queue.count.at[2].set(0))
+    renewed, report = method.refresh(state.replace(queue=queue), jax.random.key(1))
+    mask = np.asarray(renewed.centroid_mask)
+    assert mask[:2].any(axis=1).all()
+    assert not mask[2].any()
+    assert report == {"centroids": mask.sum(), "classes_without_centroid": 1.0}
+    norms = np.linalg.norm(renewed.centroids, axis=-1)
+    np.testing.assert_allclose(norms, mask, atol=1e-5)
+
+
+def test_the_three_views_share_one_set_of_batch_statistics(rng):
+    method = BCCL(**SMALL)
+    network = Network(create_backbone("resnet8", width=4), method.heads(CONTEXT))
+    views = tuple(jnp.asarray(rng.normal(size=(4, 8, 8, 3)), jnp.float32) for _ in range(3))
+    variables = network.init(jax.random.key(0), views[0], method=method.init_forward)
+
+    def apply(params, forward, *inputs):
+        out, renewed = network.apply(variables, *inputs, method=forward, mutable=["batch_stats"])
+        return out, renewed["batch_stats"]
+
+    state = method.init(jax.random.key(0), CONTEXT)
+    _, (_, _, statistics) = method.loss(
+        apply, None, Batch(views, LABELS), state, jax.random.key(0), None
+    )
+    kernel = np.asarray(variables["params"]["backbone"]["Conv_0"]["kernel"], np.float64)
+    first = jax.lax.conv_general_dilated(
+        jnp.concatenate(views),
+        jnp.float32(kernel),
+        (1, 1),
+        "SAME",
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+    expected = 0.1 * np.asarray(first, np.float64).mean(axis=(0, 1, 2))
+    found = statistics["backbone"]["BatchNorm_0"]["mean"]
+    np.testing.assert_allclose(found, expected, atol=1e-5)

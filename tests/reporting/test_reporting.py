@@ -1,0 +1,65 @@
+import json
+
+import numpy as np
+from PIL import Image
+
+from bccl_jax.reporting import console, plots
+from bccl_jax.reporting.records import Records, read
+
+
+def record(epoch, **evaluation):
+    train = {"loss": 3.0 / epoch, "contrastive_loss": 1.0, "accuracy": 10.0, "learning_rate": 0.1}
+    row = {"epoch": epoch, "step": 7 * epoch, "train": train, "seconds": 1.0}
+    return {**row, "eval": evaluation} if evaluation else row
+
+
+EVALUATION = {
+    "all": 50.0,
+    "many": 60.125,
+    "medium": None,
+    "few": 0.0,
+    "calibration_error": 12.3456,
+    "per_class": [60.125, None, 0.0],
+}
+
+
+def test_table_shows_two_digits_and_a_dash_for_an_empty_group():
+    header, row = console.table({"last (epoch 3)": EVALUATION}).splitlines()
+    assert header.split() == ["top-1", "%", "all", "many", "medium", "few", "ECE"]
+    assert row.split() == ["last", "(epoch", "3)", "50.00", "60.12", "-", "0.00", "12.35"]
+
+
+def test_records_of_later_steps_are_dropped_on_resume(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    first = Records(path, 0)
+    for epoch in (1, 2, 3):
+        first.append(record(epoch))
+    with path.open("a") as file:
+        file.write('{"epoch": 4, "st')  # killed while writing
+
+    second = Records(path, step=14)
+    assert [row["epoch"] for row in second.rows] == [1, 2]
+    second.append(record(3))
+    assert [row["epoch"] for row in read(path)] == [1, 2, 3]
+    assert all(json.loads(line) for line in path.read_text().splitlines())
+
+
+def test_report_is_a_picture_with_curves_and_classes(tmp_path):
+    rows = [record(1), record(2, **EVALUATION), record(3, **EVALUATION)]
+    groups = {
+        "many": np.array([True, False, False]),
+        "medium": np.array([False, False, False]),
+        "few": np.array([False, True, True]),
+    }
+    figure = plots.report(rows, np.array([100, 10, 5]), groups, "title")
+    losses, accuracies, classes = figure.axes
+    assert [line.get_label() for line in losses.lines] == ["total", "contrastive"]
+    np.testing.assert_allclose(losses.lines[0].get_ydata(), [3.0, 1.5, 1.0])
+    # The empty group has no curve.
+    assert [line.get_label() for line in accuracies.lines] == ["all", "many", "few"]
+    offsets = np.ma.getdata(classes.collections[0].get_offsets())
+    np.testing.assert_allclose(offsets[:, 0], [100, 10, 5])
+
+    plots.save_report(tmp_path / "report.png", rows, np.array([100, 10, 5]), groups, "title")
+    with Image.open(tmp_path / "report.png") as image:
+        assert image.size == (1650, 462)

@@ -1,0 +1,125 @@
+"""The command line in processes of its own, as a user has it."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from bccl_jax.training.assemble import assemble
+from bccl_jax.training.checkpoint import Checkpoints
+from tests.training.tiny import ROOT, differing, tiny_config
+
+TINY = [
+    "--config=configs/digits_lt.py",
+    "--config.epochs=4",
+    "--config.optimizer.warmup_epochs=1",
+    "--config.eval.every_epochs=2",
+    "--config.checkpoint.every_epochs=1",
+    "--config.method.warmup_epochs=1",
+    "--config.method.refresh_epochs=2",
+    "--config.method.num_centroids=2",
+    "--config.method.queue_size=8",
+    "--config.method.projector_hidden=16",
+    "--config.method.projector_dim=8",
+]
+
+
+def command(*arguments):
+    return [sys.executable, "-m", "bccl_jax.main", *arguments]
+
+
+def run(*arguments):
+    return subprocess.run(command(*arguments), cwd=ROOT, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("main") / "run"
+    done = run(*TINY, f"--workdir={workdir}")
+    assert done.returncode == 0, done.stderr
+    return workdir, done.stdout
+
+
+def restored(workdir):
+    with Checkpoints(workdir / "checkpoints", read_only=True) as checkpoints:
+        state, _ = checkpoints.restore(
+            checkpoints.resolve("last"), assemble(tiny_config()).init_state()
+        )
+    return state
+
+
+def table(text):
+    return re.findall(r"^(?:top-1|last|best|saved).*$", text, re.MULTILINE)
+
+
+def test_training_ends_with_the_table_and_what_to_do_next(whole):
+    workdir, stdout = whole
+    header, last, best = table(stdout)
+    assert header.split()[2:] == ["all", "many", "medium", "few", "ECE"]
+    assert last.startswith("last (epoch 4)")
+    assert "chosen on the test set" in best
+    for line in ("evaluate ", "resume ", "TensorBoard "):
+        assert re.search(f"^{line}.*{workdir}", stdout, re.MULTILINE), line
+    assert (workdir / "report.png").exists()
+
+
+def test_eval_prints_the_very_table_that_training_ended_with(whole):
+    workdir, stdout = whole
+    done = run(*TINY, f"--workdir={workdir}", "--mode=eval")
+    assert done.returncode == 0, done.stderr
+    assert table(done.stdout) == table(stdout)
+
+
+def test_a_run_that_sigkill_ends_goes_on_to_the_same_bits(whole, tmp_path):
+    arguments = [*TINY, f"--workdir={tmp_path / 'run'}"]
+    process = subprocess.Popen(command(*arguments), cwd=ROOT, stdout=subprocess.DEVNULL)
+    records = tmp_path / "run" / "metrics.jsonl"
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        if records.exists() and records.read_text().count("\n") >= 2:
+            break
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() in (-signal.SIGKILL, 0)
+    assert run(*arguments).returncode == 0
+    assert differing(restored(tmp_path / "run"), restored(whole[0])) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--config=configs/digits_lt.py", "--config.epoch=3"], "epoch"),
+        (["--config=configs/digits_lt.py", "--config.epochs=many"], "epochs"),
+        (["--config=configs/digits_lt.py", "--config.epochs=0"], "config.epochs is 0"),
+        (["--config=configs/digit_lt.py"], "configs/digit_lt.py"),
+        (["--config=configs/digits_lt.py:bcll"], "bcll"),
+        (["--config=configs/digits_lt.py", "--mod=eval"], "mod"),
+        ([], "--config=configs/digits_lt.py"),
+        (["--config=configs/cifar100_lt.py", "--config.data.dir=/nowhere"], "/nowhere"),
+    ],
+)
+def test_bad_input_ends_in_one_sentence_and_no_zero_exit(tmp_path, arguments, message):
+    done = run(*arguments, f"--workdir={tmp_path / 'run'}")
+    assert done.returncode not in (0, None)
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1, done.stderr
+    assert message in errors[0]
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_eval_without_a_run_says_so(tmp_path):
+    done = run(*TINY, f"--workdir={tmp_path / 'run'}", "--mode=eval")
+    assert done.returncode == 1
+    assert "holds no run to evaluate" in done.stderr
+    assert not os.path.exists(tmp_path / "run")
+
+
+def test_results_are_plain_json(whole):
+    results = json.loads((whole[0] / "results.json").read_text())
+    assert set(results) == {"last", "best", "best_epoch"}

@@ -1,0 +1,207 @@
+import json
+import math
+import os
+import signal
+
+import jax
+import numpy as np
+import pytest
+
+from bccl_jax.data.resident import put_on_device
+from bccl_jax.errors import ConfigError, NonFiniteLossError, WorkdirError
+from bccl_jax.reporting import console
+from bccl_jax.training import engine
+from bccl_jax.training.assemble import assemble
+from bccl_jax.training.checkpoint import Checkpoints
+from bccl_jax.training.interruption import Interrupted
+from bccl_jax.training.loop import evaluate_checkpoint, train_and_evaluate
+from tests.training.tiny import differing, tiny_config
+
+
+class Killed(BaseException):
+    """Ends a run where it stands, as SIGKILL would: nothing catches it, nothing is saved."""
+
+
+def act_at(monkeypatch, call, action):
+    """Runs `action` in the `call`-th advance of the progress bar, which is one a step and epoch."""
+    calls = iter(range(1, 10_000))
+    advance = console.Progress.advance
+
+    def counted(self, *args):
+        advance(self, *args)
+        if next(calls) == call:
+            action()
+
+    monkeypatch.setattr(console.Progress, "advance", counted)
+
+
+def kill():
+    raise Killed
+
+
+def terminate():
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def without_times(path):
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run that nothing disturbed."""
+    return train_and_evaluate(tiny_config(), tmp_path_factory.mktemp("whole") / "run")
+
+
+def test_a_run_trains_refreshes_evaluates_and_leaves_its_files(whole):
+    rows = whole.records
+    assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
+    # Warm-up of one epoch, then every two: the centroids come after epochs 1 and 3.
+    assert ["refresh" in row for row in rows] == [True, False, True, False]
+    assert ["eval" in row for row in rows] == [False, True, False, True]
+    assert rows[0]["train"]["centroid_loss"] == 0
+    assert rows[1]["train"]["centroid_loss"] > 0
+    assert rows[2]["refresh"] == {"centroids": 20.0, "classes_without_centroid": 0.0}
+    assert rows[3]["train"]["loss"] < rows[1]["train"]["loss"]
+    assert rows[3]["train"]["learning_rate"] < rows[1]["train"]["learning_rate"]
+    assert sum(count for _, _, count in rows[3]["confusion"]) == 797
+    assert whole.last == rows[3]["eval"]
+    assert whole.best["all"] == max(whole.last["all"], rows[1]["eval"]["all"])
+    for name in ("config.json", "metrics.jsonl", "report.png", "results.json", "tensorboard"):
+        assert (whole.workdir / name).exists(), name
+
+
+def test_the_queues_hold_unit_vectors_of_the_last_steps(whole):
+    queue = whole.state.method.queue
+    assert np.asarray(queue.count).min() == 8
+    np.testing.assert_allclose(np.linalg.norm(queue.features, axis=-1), 1, rtol=1e-5)
+
+
+def test_two_runs_of_one_seed_are_equal_and_another_seed_differs(whole, tmp_path):
+    again = train_and_evaluate(tiny_config(), tmp_path / "again")
+    assert differing(whole.state, again.state) == []
+    config = tiny_config()
+    config.seed = 1
+    other = train_and_evaluate(config, tmp_path / "other")
+    assert any("params" in path for path in differing(whole.state, other.state))
+
+
+def test_a_run_killed_three_times_ends_bit_for_bit_where_the_whole_one_ends(
+    whole, tmp_path, monkeypatch
+):
+    for call in (3, 9, 8):
+        with monkeypatch.context() as patch, pytest.raises(Killed):
+            act_at(patch, call, kill)
+            train_and_evaluate(tiny_config(), tmp_path / "run")
+    resumed = train_and_evaluate(tiny_config(), tmp_path / "run")
+    assert differing(whole.state, resumed.state) == []
+    mine, theirs = (w / "metrics.jsonl" for w in (tmp_path / "run", whole.workdir))
+    assert without_times(mine) == without_times(theirs)
+
+
+@pytest.mark.parametrize("resident", [True, False])
+def test_sigterm_saves_within_the_epoch_and_the_run_goes_on_exactly(
+    whole, tmp_path, monkeypatch, resident
+):
+    config = tiny_config()
+    config.data.resident = resident
+    with monkeypatch.context() as patch, pytest.raises(Interrupted, match="SIGTERM after step 9"):
+        act_at(patch, 9, terminate)
+        train_and_evaluate(config, tmp_path / "run")
+    with Checkpoints(tmp_path / "run" / "checkpoints", read_only=True) as checkpoints:
+        assert checkpoints.latest() % 5  # an epoch has five steps
+    resumed = train_and_evaluate(config, tmp_path / "run")
+    assert differing(whole.state, resumed.state) == []
+    mine, theirs = (w / "metrics.jsonl" for w in (tmp_path / "run", whole.workdir))
+    assert without_times(mine) == without_times(theirs)
+
+
+def test_a_complete_run_started_again_changes_nothing(whole):
+    before = (whole.workdir / "metrics.jsonl").read_text()
+    again = train_and_evaluate(tiny_config(), whole.workdir)
+    assert differing(whole.state, again.state) == []
+    assert (again.last, again.best, again.best_epoch) == (
+        whole.last,
+        whole.best,
+        whole.best_epoch,
+    )
+    assert (whole.workdir / "metrics.jsonl").read_text() == before
+
+
+def test_a_restored_checkpoint_evaluates_to_what_training_reported(whole):
+    epoch, last = evaluate_checkpoint(tiny_config(), whole.workdir, "last")
+    assert (epoch, last.record()) == (4, whole.last)
+    epoch, best = evaluate_checkpoint(tiny_config(), whole.workdir, "best")
+    assert (epoch, best.record()) == (whole.best_epoch, whole.best)
+
+    config = tiny_config()
+    config.eval.logit_adjustment = 1.0
+    _, adjusted = evaluate_checkpoint(config, whole.workdir, "last")
+    # The prior is subtracted: predictions move from the head to the tail.
+    head = last.confusion[:, :3].sum()
+    assert adjusted.confusion[:, :3].sum() < head
+
+
+def test_a_missing_checkpoint_is_named_with_those_there_are(whole):
+    with pytest.raises(WorkdirError, match=r"no checkpoint '7'.*steps: .*20"):
+        evaluate_checkpoint(tiny_config(), whole.workdir, "7")
+
+
+def test_another_config_is_refused_and_its_keys_named(whole):
+    config = tiny_config()
+    config.seed = 3
+    config.method.temperature = 0.2
+    with pytest.raises(WorkdirError, match=r"method\.temperature is 0\.1 there and 0\.2 here.*seed"):
+        train_and_evaluate(config, whole.workdir)
+
+
+def test_a_directory_of_something_else_is_refused_untouched(tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(WorkdirError, match="holds files but no run"):
+        train_and_evaluate(tiny_config(), tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_batch_larger_than_the_data_is_refused_before_training(tmp_path):
+    config = tiny_config()
+    config.batch_size = 1000
+    with pytest.raises(ConfigError, match=r"config\.batch_size is 1000 .* only \d+ training images"):
+        train_and_evaluate(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(tmp_path, monkeypatch):
+    config = tiny_config()
+    config.optimizer.learning_rate = 1e30
+    config.optimizer.warmup_epochs = 0
+    with pytest.raises(NonFiniteLossError, match=r"in epoch 1 at step \d"):
+        train_and_evaluate(config, tmp_path / "run")
+    with Checkpoints(tmp_path / "run" / "checkpoints", read_only=True) as checkpoints:
+        assert checkpoints.steps() == []
+
+
+def test_scanned_and_looped_epochs_agree(tmp_path):
+    run = assemble(tiny_config("logit_adjustment"))
+    data = put_on_device(run.dataset.train)
+    ends = []
+    for kind in (engine.looped, engine.scanned):
+        run_epoch = kind(run.train_step, data, run.order)
+        losses = []
+        for state, metrics in run_epoch(run.init_state(), 0, 2):
+            losses.extend(np.atleast_1d(metrics["loss"]))
+        ends.append((np.array(losses), state))
+    (looped, one), (scanned, other) = ends
+    assert len(looped) == len(scanned) == run.steps_per_epoch - 2
+    np.testing.assert_allclose(scanned, looped, rtol=1e-4)
+    for a, b in zip(jax.tree.leaves(one.params), jax.tree.leaves(other.params), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-3)
+
+
+def test_every_method_trains_through_the_same_loop(tmp_path):
+    for method in ("cross_entropy", "logit_adjustment"):
+        config = tiny_config(method)
+        config.epochs = 2
+        result = train_and_evaluate(config, tmp_path / method)
+        assert math.isfinite(result.records[-1]["train"]["loss"])
+        assert result.records[-1]["train"]["loss"] < result.records[0]["train"]["loss"]
