@@ -7,7 +7,7 @@ more. Everything that shapes a run's numbers is here, so that the config names t
 import ml_collections
 
 from bccl_jax import methods
-from bccl_jax.augment.views import POLICIES
+from bccl_jax.augment.views import STRONG_POLICIES
 from bccl_jax.data.sources import DATASETS, SOURCES
 from bccl_jax.errors import ConfigError
 from bccl_jax.models import BACKBONES
@@ -137,7 +137,7 @@ def validate(config: ml_collections.ConfigDict) -> None:
         "dtype": ("float32", "bfloat16"),
         "data.name": DATASETS,
         "data.source": SOURCES,
-        "augment.strong.policy": POLICIES,
+        "augment.strong.policy": STRONG_POLICIES,
         "model.backbone": BACKBONES,
         "optimizer.schedule": SCHEDULES,
     }.items():

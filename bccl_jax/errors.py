@@ -15,3 +15,7 @@ class WorkdirError(BcclError, ValueError):
 
 class NonFiniteLossError(BcclError, FloatingPointError):
     """The training loss became NaN or infinite."""
+
+
+class DataError(BcclError, ValueError):
+    """A data set that is missing, broken, or not what the config says."""

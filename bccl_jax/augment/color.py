@@ -1,7 +1,10 @@
 """Colour operations on batches of uint8 images, each parameterised per image.
 
-A blend mixes the image with a degenerate version of itself, as Pillow's ``ImageEnhance`` does; it
-and the hue shift may differ from Pillow's by one grey level, greyscale equals it.
+The enhancements blend the image with a degenerate version of itself, as Pillow's ``ImageEnhance``
+does; they and the hue shift may differ from Pillow's by one grey level, greyscale equals it.
+
+Inside, images are *planes*: float32 [B, 3, H, W] of whole grey levels, which every device works
+through in long vectors; all levels and their weighted sums stay below 2^24, hence exact.
 """
 
 import jax
@@ -10,18 +13,46 @@ import numpy as np
 
 Array = jax.Array
 
+COLOR, CONTRAST, SHARPNESS = range(3)
+JITTER_BRIGHTNESS, JITTER_CONTRAST, JITTER_SATURATION, JITTER_HUE = range(4)
 
-def grey(images: Array) -> Array:
-    """Pillow's conversion to "L" (ITU-R 601-2 luma in 16-bit fixed point).
 
-    Args:
-        images: uint8 [B, H, W, 3].
+def to_planes(images: Array) -> Array:
+    """uint8 [B, H, W, 3] as planes, float32 [B, 3, H, W]."""
+    return images.transpose(0, 3, 1, 2).astype(jnp.float32)
 
-    Returns:
-        uint8 [B, H, W].
-    """
-    red, green, blue = (images[..., c].astype(jnp.int32) for c in range(3))
-    return ((red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16).astype(jnp.uint8)
+
+def from_planes(planes: Array) -> Array:
+    """Planes of whole levels in [0, 255] as uint8 [B, H, W, 3]."""
+    return planes.astype(jnp.uint8).transpose(0, 2, 3, 1)
+
+
+def _luma(planes: Array) -> Array:
+    """Pillow's conversion to "L" (ITU-R 601-2 luma in 16-bit fixed point), [B, 1, H, W]."""
+    red, green, blue = planes[:, :1], planes[:, 1:2], planes[:, 2:]
+    return jnp.floor((red * 19595 + green * 38470 + blue * 7471 + 0x8000) / 65536)
+
+
+def _mean(luma: Array) -> Array:
+    """The rounded mean level of each image, [B, 1, 1, 1]."""
+    count = luma.shape[2] * luma.shape[3]
+    # Summed as integers: a large image's sum leaves the whole numbers of float32.
+    total = luma.astype(jnp.int32).sum((1, 2, 3), keepdims=True)
+    return ((total + count // 2) // count).astype(jnp.float32)
+
+
+def _smooth(planes: Array) -> Array:
+    """``ImageFilter.SMOOTH``: a 3x3 mean with a heavy centre; the border stays as it is."""
+    rows = planes[:, :, :-2] + planes[:, :, 1:-1] + planes[:, :, 2:]
+    total = rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:] + 4 * planes[:, :, 1:-1, 1:-1]
+    # The nearest whole number; 13 is odd, so no sum lies half-way between two.
+    return planes.at[:, :, 1:-1, 1:-1].set(jnp.floor(total * np.float32(1 / 13) + 0.5))
+
+
+def _blend(degenerate: Array, planes: Array, factor: Array) -> Array:
+    """``Image.blend``: factor 0 gives ``degenerate``, 1 ``planes``, beyond extrapolates."""
+    mixed = degenerate + factor[:, None, None, None] * (planes - degenerate)
+    return jnp.floor(mixed.clip(0, 255))
 
 
 def greyscale(images: Array, chosen: Array) -> Array:
@@ -34,62 +65,30 @@ def greyscale(images: Array, chosen: Array) -> Array:
     Returns:
         uint8 [B, H, W, 3].
     """
-    return jnp.where(chosen[:, None, None, None], grey(images)[..., None], images)
+    planes = to_planes(images)
+    return from_planes(jnp.where(chosen[:, None, None, None], _luma(planes), planes))
 
 
-def mean_grey(luma: Array) -> Array:
-    """The rounded mean of ``grey``'s output [B, H, W], int32 [B]."""
-    count = luma.shape[1] * luma.shape[2]
-    total = luma.sum((1, 2), dtype=jnp.int32)
-    return (total + count // 2) // count
-
-
-def smooth(images: Array) -> Array:
-    """``ImageFilter.SMOOTH``: a 3x3 mean with a heavy centre; the border stays as it is.
+def enhance(images: Array, kind: Array, factor: Array) -> Array:
+    """``ImageEnhance.Color``, ``Contrast`` or ``Sharpness``, chosen per image.
 
     Args:
         images: uint8 [B, H, W, 3].
+        kind: int32 [B], ``COLOR``, ``CONTRAST`` or ``SHARPNESS``.
+        factor: float32 [B]; 0 is the grey, the flat or the smoothed image, 1 changes nothing.
 
     Returns:
         uint8 [B, H, W, 3].
     """
-    values = images.astype(jnp.int32)
-    lines = values[:, :-2] + values[:, 1:-1] + values[:, 2:]
-    total = lines[:, :, :-2] + lines[:, :, 1:-1] + lines[:, :, 2:] + 4 * values[:, 1:-1, 1:-1]
-    # The nearest whole number; 13 is odd, so no sum lies half-way between two.
-    mean = jnp.floor(total * np.float32(1 / 13) + 0.5).astype(jnp.uint8)
-    return images.at[:, 1:-1, 1:-1].set(mean)
-
-
-def blend(degenerate: Array, images: Array, factor: Array) -> Array:
-    """``Image.blend``: 0 gives ``degenerate``, 1 ``images``, beyond extrapolates.
-
-    Args:
-        degenerate: whole levels, broadcastable to the images.
-        images: uint8 [B, H, W, 3].
-        factor: float32 [B].
-
-    Returns:
-        uint8 [B, H, W, 3].
-    """
-    base = degenerate.astype(jnp.float32)
-    mixed = base + factor[:, None, None, None] * (images.astype(jnp.float32) - base)
-    return mixed.clip(0, 255).astype(jnp.uint8)
-
-
-def saturate(images: Array, factor: Array) -> Array:
-    """``ImageEnhance.Color``: blends with the grey image; shapes as for ``blend``."""
-    return blend(grey(images)[..., None], images, factor)
-
-
-def contrast(images: Array, factor: Array) -> Array:
-    """``ImageEnhance.Contrast``: blends with the mean grey; shapes as for ``blend``."""
-    return blend(mean_grey(grey(images))[:, None, None, None], images, factor)
-
-
-def sharpness(images: Array, factor: Array) -> Array:
-    """``ImageEnhance.Sharpness``: blends with the smoothed image; shapes as for ``blend``."""
-    return blend(smooth(images), images, factor)
+    planes = to_planes(images)
+    luma = _luma(planes)
+    kind = kind[:, None, None, None]
+    degenerate = jnp.where(
+        kind == SHARPNESS,
+        _smooth(planes),
+        jnp.where(kind == CONTRAST, _mean(luma), luma),
+    )
+    return from_planes(_blend(degenerate, planes, factor))
 
 
 # Pillow keeps hue and saturation as float32 quotients before it truncates 255 times them: where
@@ -97,11 +96,43 @@ def sharpness(images: Array, factor: Array) -> Array:
 _HSV_SHORT = np.float32(np.arange(256) / 255.0).astype(np.float64) * 255.0 < np.arange(256)
 
 
-def _hsv_byte(numerator: Array, denominator: Array) -> Array:
-    """Pillow's truncation of numerator / denominator (int32, in [0, 255]), int32."""
-    quotient = jnp.floor(numerator.astype(jnp.float32) / denominator).astype(jnp.int32)
+def _hsv_level(numerator: Array, denominator: Array) -> Array:
+    """Pillow's truncation of a quotient of whole numbers, in [0, 255]."""
+    quotient = jnp.floor(numerator / denominator)
     whole = quotient * denominator == numerator
-    return quotient - (whole & jnp.asarray(_HSV_SHORT)[quotient]).astype(jnp.int32)
+    short = jnp.asarray(_HSV_SHORT)[quotient.astype(jnp.int32)]
+    return quotient - (whole & short)
+
+
+def _shift_hue(planes: Array, shift: Array) -> Array:
+    red, green, blue = planes[:, 0], planes[:, 1], planes[:, 2]
+    value = planes.max(1)
+    chroma = value - planes.min(1)
+    sixths = jnp.where(
+        red == value,
+        green - blue,
+        jnp.where(green == value, 2 * chroma + blue - red, 4 * chroma + red - green),
+    )
+    sixths = jnp.where(sixths < 0, sixths + 6 * chroma, sixths)
+    hue = _hsv_level(85 * sixths, jnp.maximum(2 * chroma, 1))
+    saturation = _hsv_level(255 * chroma, jnp.maximum(value, 1)) * np.float32(1 / 255)
+
+    hue = hue + shift[:, None, None]
+    hue = jnp.where(hue >= 256, hue - 256, hue)
+    sector = jnp.floor((hue * 6 + 0.5) * np.float32(1 / 255))
+    fraction = (hue * 6 - sector * 255) * np.float32(1 / 255)
+    sector = jnp.where(sector == 6, 0, sector)
+
+    # Each channel is value * (1 - saturation * share): share 0 over two sectors, 1 over two, and a
+    # ramp in between; green and blue run two and four sectors behind red.
+    def channel(behind: int) -> Array:
+        place = sector - behind
+        place = jnp.where(place < 0, place + 6, place)
+        share = jnp.where(place == 1, fraction, jnp.where(place == 4, 1 - fraction, 1.0))
+        share = jnp.where((place == 0) | (place == 5), 0.0, share)
+        return jnp.floor(value * (1 - saturation * share) + 0.5)
+
+    return jnp.stack([channel(0), channel(2), channel(4)], axis=1)
 
 
 def shift_hue(images: Array, shift: Array) -> Array:
@@ -111,49 +142,15 @@ def shift_hue(images: Array, shift: Array) -> Array:
 
     Args:
         images: uint8 [B, H, W, 3].
-        shift: int32 [B], in 255ths of the circle.
+        shift: int32 [B], in [0, 256), in 255ths of the circle; 256 more wrap around.
 
     Returns:
         uint8 [B, H, W, 3].
     """
-    red, green, blue = (images[..., c].astype(jnp.int32) for c in range(3))
-    value = jnp.maximum(red, jnp.maximum(green, blue))
-    chroma = value - jnp.minimum(red, jnp.minimum(green, blue))
-    span = jnp.maximum(chroma, 1)
-    sixths = jnp.where(
-        red == value,
-        green - blue,
-        jnp.where(green == value, 2 * chroma + blue - red, 4 * chroma + red - green),
-    )
-    sixths = jnp.where(sixths < 0, sixths + 6 * chroma, sixths)
-    hue = _hsv_byte(85 * sixths, 2 * span)
-    saturation = _hsv_byte(255 * chroma, jnp.maximum(value, 1))
-
-    hue = (hue + shift[:, None, None]) & 255
-    sector = (hue * 6) // 255
-    fraction = (hue * 6 - sector * 255) * np.float32(1 / 255)
-    part = saturation * np.float32(1 / 255)
-    level = value.astype(jnp.float32)
-    p = jnp.floor(level * (1 - part) + 0.5).astype(jnp.int32)
-    q = jnp.floor(level * (1 - part * fraction) + 0.5).astype(jnp.int32)
-    t = jnp.floor(level * (1 - part * (1 - fraction)) + 0.5).astype(jnp.int32)
-    sector = jnp.where(sector == 6, 0, sector)
-
-    def pick(*by_sector: Array) -> Array:
-        return jnp.select([sector == s for s in range(5)], by_sector[:5], by_sector[5])
-
-    turned = (
-        pick(value, q, p, p, t, value),
-        pick(t, value, value, q, p, p),
-        pick(p, p, t, value, value, q),
-    )
-    return jnp.stack(turned, axis=-1).astype(jnp.uint8)
+    return from_planes(_shift_hue(to_planes(images), shift))
 
 
-BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
-
-
-def jitter_colors(images: Array, factors: Array, shift: Array | None, order: Array) -> Array:
+def jitter(images: Array, factors: Array, shift: Array | None, order: Array) -> Array:
     """ColorJitter with given draws: four adjustments in each image's own order.
 
     The hue shift costs the most, so it is computed once: the blends that come before it in an
@@ -163,31 +160,33 @@ def jitter_colors(images: Array, factors: Array, shift: Array | None, order: Arr
         images: uint8 [B, H, W, 3].
         factors: float32 [B, 3], of brightness, contrast and saturation.
         shift: int32 [B], of ``shift_hue``; None leaves the hue out.
-        order: int32 [B, 4], a permutation of BRIGHTNESS, CONTRAST, SATURATION, HUE.
+        order: int32 [B, 4], a permutation of ``JITTER_BRIGHTNESS``, ``JITTER_CONTRAST``,
+            ``JITTER_SATURATION`` and ``JITTER_HUE``.
 
     Returns:
         uint8 [B, H, W, 3].
     """
-    hue_at = (order == HUE).argmax(1)
+    hue_at = (order == JITTER_HUE).argmax(1)
     steps = jnp.arange(3)[None, :]
     steps = steps + (steps >= hue_at[:, None])
     kinds = jnp.take_along_axis(order, steps, axis=1)  # [B, 3], without the hue
     chosen = jnp.take_along_axis(factors, kinds, axis=1)
 
-    def adjust(pixels: Array, step: int, applied: Array) -> Array:
-        luma = grey(pixels)
-        flat = jnp.where(kinds[:, step] == CONTRAST, mean_grey(luma), 0)[:, None, None]
-        saturating = (kinds[:, step] == SATURATION)[:, None, None]
-        degenerate = jnp.where(saturating, luma, flat)[..., None]
-        return blend(degenerate, pixels, jnp.where(applied, chosen[:, step], 1))
+    def adjust(planes: Array, step: int, applied: Array) -> Array:
+        # A step reads its input more than once: the barrier keeps it from being made each time.
+        planes = jax.lax.optimization_barrier(planes)
+        kind = kinds[:, step, None, None, None]
+        luma = _luma(planes)
+        flat = jnp.where(kind == JITTER_CONTRAST, _mean(luma), 0.0)
+        degenerate = jnp.where(kind == JITTER_SATURATION, luma, flat)
+        return _blend(degenerate, planes, jnp.where(applied, chosen[:, step], 1.0))
 
-    if shift is None:
+    planes = to_planes(images)
+    everywhere = jnp.ones_like(hue_at, bool)
+    for step in range(3):
+        planes = adjust(planes, step, everywhere if shift is None else step < hue_at)
+    if shift is not None:
+        planes = _shift_hue(jax.lax.optimization_barrier(planes), shift)
         for step in range(3):
-            images = adjust(images, step, jnp.ones_like(hue_at, bool))
-        return images
-    for step in range(3):
-        images = adjust(images, step, step < hue_at)
-    images = shift_hue(images, shift)
-    for step in range(3):
-        images = adjust(images, step, step >= hue_at)
-    return images
+            planes = adjust(planes, step, step >= hue_at)
+    return from_planes(planes)

@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from bccl_jax.augment.color import from_planes, to_planes
+
 Array = jax.Array
 
 NEAREST, BILINEAR, BICUBIC = range(3)
@@ -30,13 +32,24 @@ def check_images(images: Array) -> None:
         )
 
 
-def _take_pixels(images: Array, rows: Array, columns: Array) -> Array:
-    """Pixels [B, h, w, 3] at per-image integer positions [B, h, w], which must lie inside."""
-    batch, height, width, channels = images.shape
-    where = (rows * width + columns).reshape(batch, -1, 1)
-    flat = images.reshape(batch, height * width, channels)
+def _take(values: Array, rows: Array, columns: Array) -> Array:
+    """Values [B, H, W] at per-image integer positions [B, h, w], which must lie inside."""
+    batch, height, width = values.shape
+    where = (rows * width + columns).reshape(batch, -1)
+    # Without the barrier a compiler may fuse the making of the values into every single read.
+    flat = jax.lax.optimization_barrier(values).reshape(batch, height * width)
     taken = jnp.take_along_axis(flat, where, axis=1, mode="promise_in_bounds")
-    return taken.reshape(*rows.shape, channels)
+    return taken.reshape(rows.shape)
+
+
+def _pack(images: Array) -> Array:
+    """The three bytes of every pixel in one int32 [B, H, W]: read once, not once a channel."""
+    red, green, blue = (images[..., c].astype(jnp.int32) for c in range(3))
+    return red | green << 8 | blue << 16
+
+
+def _unpack(packed: Array) -> list[Array]:
+    return [packed >> shift & 255 for shift in (0, 8, 16)]
 
 
 def flip(images: Array, chosen: Array) -> Array:
@@ -69,12 +82,12 @@ def pad_crop(images: Array, offsets: Array, padding: int) -> Array:
     inside = ((rows >= 0) & (rows < height))[:, :, None]
     inside &= ((columns >= 0) & (columns < width))[:, None, :]
     shape = inside.shape
-    taken = _take_pixels(
-        images,
+    taken = _take(
+        _pack(images),
         jnp.broadcast_to(rows.clip(0, height - 1)[:, :, None], shape),
         jnp.broadcast_to(columns.clip(0, width - 1)[:, None, :], shape),
     )
-    return jnp.where(inside[..., None], taken, jnp.uint8(0))
+    return jnp.stack(_unpack(jnp.where(inside, taken, 0)), axis=-1).astype(jnp.uint8)
 
 
 def cutout_square(images: Array, centres: Array, size: int) -> Array:
@@ -153,49 +166,49 @@ def affine_sample(
     """
     _, height, width, _ = images.shape
     nearest = (kernel == NEAREST)[:, None, None]
-    bicubic = (kernel == BICUBIC)[:, None, None, None]
-    centres = jnp.stack(
-        [
-            jnp.broadcast_to(jnp.arange(width)[None, :] + 0.5, (height, width)),
-            jnp.broadcast_to(jnp.arange(height)[:, None] + 0.5, (height, width)),
-        ]
-    )
-    source = (
-        inverse[:, :, 0][:, :, None, None] * centres[:1][None]
-        + inverse[:, :, 1][:, :, None, None] * centres[1:][None]
-        + inverse[:, :, 2][:, :, None, None]
-    )  # [B, 2, H, W]
-    x, y = source[:, 0], source[:, 1]
+    bicubic = (kernel == BICUBIC)[:, None, None]
+    across = jnp.arange(width)[None, None, :] + 0.5
+    down = jnp.arange(height)[None, :, None] + 0.5
+    x, y = (
+        line[:, 0, None, None] * across + line[:, 1, None, None] * down + line[:, 2, None, None]
+        for line in (inverse[:, 0], inverse[:, 1])
+    )  # [B, H, W] each
     near_row, near_column = _fixed_point(inverse, height, width)
     row = jnp.where(nearest, near_row, jnp.floor(y - 0.5).astype(jnp.int32))
     column = jnp.where(nearest, near_column, jnp.floor(x - 0.5).astype(jnp.int32))
-    y_fraction = jnp.where(nearest, 0, y - 0.5 - row)[..., None]
-    x_fraction = jnp.where(nearest, 0, x - 0.5 - column)[..., None]
+    y_fraction = jnp.where(nearest, 0, y - 0.5 - row)
+    x_fraction = jnp.where(nearest, 0, x - 0.5 - column)
     inside = jnp.where(
         nearest,
         (row >= 0) & (row < height) & (column >= 0) & (column < width),
         (y >= 0) & (y < height) & (x >= 0) & (x < width),
     )
+    packed = _pack(images)
 
-    def tap(down, right) -> Array:
-        rows = (row + down).clip(0, height - 1)
+    def tap(below: Array | int, right: Array | int) -> list[Array]:
+        rows = (row + below).clip(0, height - 1)
         columns = (column + right).clip(0, width - 1)
-        return _take_pixels(images, rows, columns).astype(jnp.float32)
+        return [level.astype(jnp.float32) for level in _unpack(_take(packed, rows, columns))]
+
+    def interpolate(taps: list[list[Array]], fraction: Array) -> list[Array]:
+        return [_cubic(*channel, fraction, bicubic) for channel in zip(*taps, strict=True)]
 
     if one_axis:
         vertical = (inverse[:, 1] != jnp.array([[0.0, 1.0, 0.0]])).any(1)[:, None, None]
         right = (~vertical).astype(jnp.int32)
         taps = [tap(k * (1 - right), k * right) for k in (-1, 0, 1, 2)]
-        fraction = jnp.where(vertical[..., None], y_fraction, x_fraction)
-        value = _cubic(*taps, fraction, bicubic)
+        channels = interpolate(taps, jnp.where(vertical, y_fraction, x_fraction))
     else:
         lines = [
-            _cubic(*(tap(down, right) for right in (-1, 0, 1, 2)), x_fraction, bicubic)
-            for down in (-1, 0, 1, 2)
+            interpolate([tap(below, right) for right in (-1, 0, 1, 2)], x_fraction)
+            for below in (-1, 0, 1, 2)
         ]
-        value = _cubic(*lines, y_fraction, bicubic)
-    value = value.clip(0, 255).astype(jnp.uint8)
-    return jnp.where(inside[..., None], value, jnp.asarray(fill, jnp.uint8)[None, None, None])
+        channels = interpolate(lines, y_fraction)
+    channels = [
+        jnp.where(inside, channel.clip(0, 255).astype(jnp.uint8), jnp.uint8(level))
+        for channel, level in zip(channels, fill, strict=True)
+    ]
+    return jnp.stack(channels, axis=-1)
 
 
 def resized_crop_boxes(
@@ -223,8 +236,8 @@ def resized_crop_boxes(
         int32 [B, 4]: top, left, height, width.
     """
     area_key, ratio_key, place_key = jax.random.split(key, 3)
-    area = height * width * jax.random.uniform(
-        area_key, (batch, 10), minval=scale[0], maxval=scale[1]
+    area = (
+        height * width * jax.random.uniform(area_key, (batch, 10), minval=scale[0], maxval=scale[1])
     )
     low, high = np.log(ratio[0]), np.log(ratio[1])
     aspect = jnp.exp(jax.random.uniform(ratio_key, (batch, 10), minval=low, maxval=high))
@@ -260,7 +273,7 @@ def _triangle_weights(start: Array, length: Array, inputs: int, outputs: int) ->
     return weights / weights.sum(2, keepdims=True)
 
 
-def _round_pixels(values: Array) -> Array:
+def _round_levels(values: Array) -> Array:
     return jnp.floor(values + 0.5).clip(0, 255)
 
 
@@ -285,10 +298,9 @@ def resized_crop(images: Array, boxes: Array, size: int, mirrored: Array) -> Arr
     columns = jnp.where(mirrored[:, None, None], columns[:, ::-1], columns)
     # HIGHEST: an accelerator's default would round the weights to 8 or 10 bits.
     exact = jax.lax.Precision.HIGHEST
-    pixels = images.transpose(0, 3, 1, 2).astype(jnp.float32)  # [B, 3, H, W]
-    narrow = jnp.einsum("bchw,bow->bcho", pixels, columns, precision=exact)
-    values = jnp.einsum("bph,bcho->bcpo", rows, _round_pixels(narrow), precision=exact)
-    return _round_pixels(values).astype(jnp.uint8).transpose(0, 2, 3, 1)
+    narrow = jnp.einsum("bchw,bow->bcho", to_planes(images), columns, precision=exact)
+    values = jnp.einsum("bph,bcho->bcpo", rows, _round_levels(narrow), precision=exact)
+    return from_planes(_round_levels(values))
 
 
 def gaussian_blur(images: Array, sigma: Array, max_sigma: float) -> Array:
@@ -317,18 +329,18 @@ def gaussian_blur(images: Array, sigma: Array, max_sigma: float) -> Array:
     weights = jnp.where(distance <= whole_radius, inner, 0)
     weights = jnp.where(distance == whole_radius + 1, outer, weights)[:, :, None, None, None]
 
-    def box_pass(values: Array, axis: int) -> Array:
+    def box_pass(planes: Array, axis: int) -> Array:
         margins = [(0, 0)] * 4
         margins[axis] = (reach, reach)
-        padded = jnp.pad(values, margins, mode="edge")
-        length = values.shape[axis]
+        padded = jnp.pad(jax.lax.optimization_barrier(planes), margins, mode="edge")
+        length = planes.shape[axis]
         windows = [
             weights[:, k] * jax.lax.slice_in_dim(padded, k, k + length, axis=axis)
             for k in range(2 * reach + 1)
         ]
-        return _round_pixels(sum(windows))
+        return _round_levels(sum(windows))
 
-    values = images.astype(jnp.float32)
-    for axis in (2, 2, 2, 1, 1, 1):
-        values = box_pass(values, axis)
-    return values.astype(jnp.uint8)
+    planes = to_planes(images)
+    for axis in (3, 3, 3, 2, 2, 2):
+        planes = box_pass(planes, axis)
+    return from_planes(planes)

@@ -1,8 +1,6 @@
 """The random policies: AutoAugment, RandAugment, Cutout and SimAugment on uint8 batches.
 
-AutoAugment and RandAugment are chains of slots. A slot applies one operation to each image, but no
-switch over the operations: it is one affine sampling, then one table, then one blend, with
-parameters per image that are neutral where the image's operation is of another form.
+AutoAugment and RandAugment are chains of ``operations.apply_operation``, one operation per image.
 """
 
 import functools
@@ -11,29 +9,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bccl_jax.augment import color, geometry, tables
+from bccl_jax.augment import color, geometry
+from bccl_jax.augment.operations import (
+    ENHANCEMENTS,
+    INDEX,
+    MOTIONS,
+    OPERATIONS,
+    apply_operation,
+    is_any,
+)
 
 Array = jax.Array
-
-OPERATIONS = (
-    "shear_x",
-    "shear_y",
-    "translate_x",
-    "translate_y",
-    "rotate",
-    "identity",
-    "invert",
-    "posterize",
-    "solarize",
-    "solarize_add",
-    "autocontrast",
-    "equalize",
-    "brightness",
-    "color",
-    "contrast",
-    "sharpness",
-)
-_INDEX = {name: index for index, name in enumerate(OPERATIONS)}
 
 # (operation, probability, level) twice: the CIFAR-10 policy of AutoAugment (Cubuk et al. 2019,
 # Table 7), in the reading of the CIFAR recipes.
@@ -65,98 +51,6 @@ CIFAR10_POLICY = (
     (("translate_y", 0.7, 9), ("autocontrast", 0.9, 1)),
 )
 
-_ENHANCEMENTS = ("brightness", "color", "contrast", "sharpness")
-_MOTIONS = ("shear_x", "shear_y", "translate_x", "translate_y")
-
-
-def _is_any(op: Array, names: tuple[str, ...]) -> Array:
-    return functools.reduce(jnp.logical_or, [op == _INDEX[name] for name in names])
-
-
-def apply_operation(
-    images: Array,
-    op: Array,
-    value: Array,
-    kernel: Array,
-    fill: tuple[int, int, int],
-    *,
-    one_axis: bool = False,
-) -> Array:
-    """Applies one operation to each image: an affine sampling, a table and a blend.
-
-    Args:
-        images: uint8 [B, H, W, 3].
-        op: int32 [B], indices into ``OPERATIONS``.
-        value: float32 [B], the operation's argument in Pillow's units: shear factor, translation
-            as a fraction of the side, degrees, bits kept, threshold, addend, enhancement factor;
-            ignored by the others.
-        kernel: int32 [B], the sampling kernel of shear, translation and rotation.
-        fill: colour that comes in from outside.
-        one_axis: as in ``geometry.affine_sample``: rotations must then sample nearest.
-
-    Returns:
-        uint8 [B, H, W, 3].
-    """
-    inverse = _inverse_maps(op, value, images.shape[1], images.shape[2])
-    moved = op <= _INDEX["rotate"]
-    kernel = jnp.where(moved, kernel, geometry.NEAREST)
-    images = geometry.affine_sample(images, inverse, kernel, fill, one_axis=one_axis)
-    images = tables.apply_table(images, _choose_table(images, op, value))
-    return _blend_chosen(images, op, value)
-
-
-def _inverse_maps(op: Array, value: Array, height: int, width: int) -> Array:
-    """The maps from output to input, float32 [B, 2, 3]; the identity for the other operations."""
-
-    def argument(name: str) -> Array:
-        return jnp.where(op == _INDEX[name], value, 0.0)
-
-    angle = jnp.radians(argument("rotate"))
-    cos, sin = jnp.cos(angle), jnp.sin(angle)
-    middle_x, middle_y = width / 2, height / 2
-    # Pillow turns counter-clockwise about the image's middle.
-    shift_x = middle_x - cos * middle_x + sin * middle_y + argument("translate_x") * width
-    shift_y = middle_y - sin * middle_x - cos * middle_y + argument("translate_y") * height
-    return jnp.stack(
-        [
-            jnp.stack([cos, argument("shear_x") - sin, shift_x], axis=1),
-            jnp.stack([sin + argument("shear_y"), cos, shift_y], axis=1),
-        ],
-        axis=1,
-    )
-
-
-def _choose_table(images: Array, op: Array, value: Array) -> Array:
-    """Each image's table, uint8 [B, 3, 256]; the identity for the other operations."""
-    counts = tables.histogram(images)
-    whole = value.astype(jnp.int32)
-    choices = {
-        "invert": tables.invert_table(),
-        "posterize": tables.posterize_table(whole.clip(0, 8)),
-        "solarize": tables.solarize_table(value),
-        "solarize_add": tables.solarize_add_table(whole),
-        "autocontrast": tables.autocontrast_table(counts),
-        "equalize": tables.equalize_table(counts),
-        "brightness": tables.brightness_table(value),
-    }
-    table = tables.identity_table()
-    for name, choice in choices.items():
-        table = jnp.where((op == _INDEX[name])[:, None, None], choice, table)
-    return table
-
-
-def _blend_chosen(images: Array, op: Array, value: Array) -> Array:
-    """Colour, contrast or sharpness where chosen; factor 1 for the other operations."""
-    luma = color.grey(images)
-    mean = color.mean_grey(luma)[:, None, None, None]
-    degenerate = jnp.where(
-        (op == _INDEX["color"])[:, None, None, None],
-        luma[..., None],
-        jnp.where((op == _INDEX["contrast"])[:, None, None, None], mean, color.smooth(images)),
-    )
-    factor = jnp.where(_is_any(op, ("color", "contrast", "sharpness")), value, 1.0)
-    return color.blend(degenerate, images, factor)
-
 
 def _policy_arrays() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Operation, probability and unsigned argument of the policy's 25 x 2 slots."""
@@ -164,13 +58,13 @@ def _policy_arrays() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     arguments = {
         **dict.fromkeys(("shear_x", "shear_y"), np.linspace(0, 0.3, 10)),
         **dict.fromkeys(("translate_x", "translate_y"), np.linspace(0, 150 / 331, 10)),
-        **dict.fromkeys(_ENHANCEMENTS, np.linspace(0, 0.9, 10)),
+        **dict.fromkeys(ENHANCEMENTS, np.linspace(0, 0.9, 10)),
         **dict.fromkeys(("autocontrast", "equalize", "invert"), np.zeros(10)),
         "rotate": np.linspace(0, 30, 10),
         "posterize": bits,
         "solarize": np.linspace(256, 0, 10),
     }
-    ops = [[_INDEX[name] for name, _, _ in pair] for pair in CIFAR10_POLICY]
+    ops = [[INDEX[name] for name, _, _ in pair] for pair in CIFAR10_POLICY]
     probabilities = [[probability for _, probability, _ in pair] for pair in CIFAR10_POLICY]
     values = [[arguments[name][level] for name, _, level in pair] for pair in CIFAR10_POLICY]
     return np.int32(ops), np.float32(probabilities), np.float32(values)
@@ -190,13 +84,11 @@ def apply_sub_policies(images: Array, chosen: Array, applied: Array, sign: Array
     """
     ops, _, values = (jnp.asarray(array)[chosen] for array in _policy_arrays())
     for slot in range(2):
-        op = jnp.where(applied[:, slot], ops[:, slot], _INDEX["identity"])
+        op = jnp.where(applied[:, slot], ops[:, slot], INDEX["identity"])
         value, direction = values[:, slot], sign[:, slot]
-        value = jnp.where(_is_any(op, _MOTIONS), value * direction, value)
-        value = jnp.where(_is_any(op, _ENHANCEMENTS), 1 + value * direction, value)
-        kernel = jnp.where(
-            _is_any(op, ("shear_x", "shear_y")), geometry.BICUBIC, geometry.NEAREST
-        )
+        value = jnp.where(is_any(op, MOTIONS), value * direction, value)
+        value = jnp.where(is_any(op, ENHANCEMENTS), 1 + value * direction, value)
+        kernel = jnp.where(is_any(op, ("shear_x", "shear_y")), geometry.BICUBIC, geometry.NEAREST)
         images = apply_operation(images, op, value, kernel, (128, 128, 128), one_axis=True)
     return images
 
@@ -230,7 +122,7 @@ def autoaugment_cifar10(images: Array, key: Array) -> Array:
 
 
 RANDAUGMENT_OPERATIONS = tuple(name for name in OPERATIONS if name != "identity")
-_RANDAUGMENT_INDEX = np.int32([_INDEX[name] for name in RANDAUGMENT_OPERATIONS])
+_RANDAUGMENT_INDEX = np.int32([INDEX[name] for name in RANDAUGMENT_OPERATIONS])
 _MAX_LEVEL = 10.0
 
 
@@ -246,12 +138,12 @@ def randaugment_values(op: Array, level: Array, sign: Array) -> Array:
         float32 [B], arguments for ``apply_operation``.
     """
     part = level / _MAX_LEVEL
-    value = jnp.where(_is_any(op, _ENHANCEMENTS), 0.1 + 1.8 * part, 0.0)
-    value = jnp.where(_is_any(op, ("shear_x", "shear_y")), 0.3 * part * sign, value)
-    value = jnp.where(_is_any(op, ("translate_x", "translate_y")), 0.45 * part * sign, value)
-    value = jnp.where(op == _INDEX["rotate"], 30 * part * sign, value)
+    value = jnp.where(is_any(op, ENHANCEMENTS), 0.1 + 1.8 * part, 0.0)
+    value = jnp.where(is_any(op, ("shear_x", "shear_y")), 0.3 * part * sign, value)
+    value = jnp.where(is_any(op, ("translate_x", "translate_y")), 0.45 * part * sign, value)
+    value = jnp.where(op == INDEX["rotate"], 30 * part * sign, value)
     for name, most in (("posterize", 4), ("solarize", 256), ("solarize_add", 110)):
-        value = jnp.where(op == _INDEX[name], jnp.floor(part * most), value)
+        value = jnp.where(op == INDEX[name], jnp.floor(part * most), value)
     return value
 
 
@@ -297,7 +189,7 @@ def randaugment(
         op_key, coin_key, level_key, sign_key, kernel_key = jax.random.split(slot_key, 5)
         drawn = jax.random.randint(op_key, (batch,), 0, len(RANDAUGMENT_OPERATIONS))
         applied = jax.random.uniform(coin_key, (batch,)) < probability
-        op = jnp.where(applied, jnp.asarray(_RANDAUGMENT_INDEX)[drawn], _INDEX["identity"])
+        op = jnp.where(applied, jnp.asarray(_RANDAUGMENT_INDEX)[drawn], INDEX["identity"])
         level = magnitude + magnitude_std * jax.random.normal(level_key, (batch,))
         sign = jax.random.rademacher(sign_key, (batch,), jnp.float32)
         kernel = jax.random.randint(kernel_key, (batch,), geometry.BILINEAR, geometry.BICUBIC + 1)
@@ -330,9 +222,7 @@ def cutout(images: Array, key: Array, size: int) -> Array:
     return geometry.cutout_square(images, centres, size)
 
 
-def color_jitter(
-    images: Array, key: Array, strength: tuple[float, float, float, float]
-) -> Array:
+def color_jitter(images: Array, key: Array, strength: tuple[float, float, float, float]) -> Array:
     """ColorJitter: brightness, contrast, saturation and hue by random factors in random order.
 
     Args:
@@ -354,9 +244,10 @@ def color_jitter(
     shift = None
     if strength[3]:
         turn = jax.random.uniform(hue_key, (batch,), minval=-strength[3], maxval=strength[3])
-        shift = (turn * 255).astype(jnp.int32)
+        # Truncated, then wrapped to a byte, as torchvision does.
+        shift = (turn * 255).astype(jnp.int32) & 255
     order = jax.random.uniform(order_key, (batch, 4)).argsort(axis=1)
-    return color.jitter_colors(images, factors, shift, order)
+    return color.jitter(images, factors, shift, order)
 
 
 @functools.partial(
@@ -418,9 +309,7 @@ def simaugment(
         images = jnp.where(coins(jitter_key, jitter_prob)[:, None, None, None], jittered, images)
     images = color.greyscale(images, coins(grey_key, grayscale_prob))
     if blur_prob:
-        sigma = jax.random.uniform(
-            sigma_key, (batch,), minval=blur_sigma[0], maxval=blur_sigma[1]
-        )
+        sigma = jax.random.uniform(sigma_key, (batch,), minval=blur_sigma[0], maxval=blur_sigma[1])
         sigma = jnp.where(coins(blur_key, blur_prob), sigma, 0.0)
         images = geometry.gaussian_blur(images, sigma, blur_sigma[1])
     return images

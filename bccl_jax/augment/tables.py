@@ -69,9 +69,7 @@ def solarize_add_table(addend: Array) -> Array:
         uint8 [B, 3, 256].
     """
     levels = _levels()
-    return _per_channel(
-        jnp.where(levels < 128, levels + addend.astype(jnp.int32)[:, None], levels)
-    )
+    return _per_channel(jnp.where(levels < 128, levels + addend.astype(jnp.int32)[:, None], levels))
 
 
 def brightness_table(factor: Array) -> Array:
@@ -182,6 +180,7 @@ def apply_table(images: Array, table: Array) -> Array:
     """
     batch = images.shape[0]
     entry = images.astype(jnp.int32) + 256 * jnp.arange(3)[None, None, None, :]
-    table = table.reshape(batch, -1)
+    # Without the barrier a compiler may fuse the making of the table into every single look-up.
+    table = jax.lax.optimization_barrier(table).reshape(batch, -1)
     found = jnp.take_along_axis(table, entry.reshape(batch, -1), 1, mode="promise_in_bounds")
     return found.reshape(images.shape)

@@ -105,7 +105,7 @@ def _load(config: ml_collections.ConfigDict) -> Dataset:
         data.name,
         source=data.source,
         data_dir=data.dir,
-        imbalance_factor=data.imbalance,
+        imbalance=data.imbalance,
         subset_seed=data.subset_seed,
         validation_fraction=data.validation_fraction,
     )

@@ -62,6 +62,7 @@ class Checkpoints:
 
     def best(self) -> int | None:
         """The step of the highest accuracy, None if none was evaluated."""
+        self._manager.wait_until_finished()
         step = self._manager.best_step()
         return None if step is None or self._manager.metrics(step) is None else step
 

@@ -115,13 +115,13 @@ def test_fewer_slots_than_clusters_leave_the_rest_invalid():
     assert np.all(np.isfinite(centroids))
 
 
-def test_opposite_and_zero_points_give_no_nan():
+def test_opposite_points_give_no_nan_and_zero_vectors_no_centroid():
     opposite = [(1.0, 0.0), (-1.0, 0.0)] * 2
     zeros = [(0.0, 0.0)] * 3
     centroids, valid = kmeans(*packed([opposite, zeros]), 1, KEY)
-    assert np.all(np.isfinite(centroids))
+    np.testing.assert_array_equal(valid[:, 0], [True, False, False, False, False])
     np.testing.assert_allclose(np.abs(centroids[0, 0]), [1.0, 0.0])
-    np.testing.assert_array_equal(valid[:, 0], [True, True, False, False, False])
+    np.testing.assert_array_equal(centroids[1:], np.zeros((4, 1, 2)))
 
 
 def test_a_common_offset_does_not_spoil_the_distances():

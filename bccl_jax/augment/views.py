@@ -1,0 +1,211 @@
+"""The named views of a batch: what a method asks for, augmented and normalised on the device."""
+
+import dataclasses
+import functools
+from collections import Counter
+
+import jax
+import jax.numpy as jnp
+
+from bccl_jax.augment import geometry, policies
+
+Array = jax.Array
+
+VIEW_NAMES = ("strong", "sim", "plain")
+STRONG_POLICIES = ("autoaugment_cifar10", "randaugment", "none")
+
+
+@dataclasses.dataclass(frozen=True)
+class StrongView:
+    """The classification view: crop, flip, colour jitter, policy, Cutout, in this order.
+
+    The defaults are the CIFAR recipe. The ImageNet recipe is ``StrongView(crop_padding=0,
+    resized_crop=(0.08, 1.0), size=224, jitter=(0.4, 0.4, 0.4, 0.0), policy="randaugment",
+    fill=(124, 116, 104), cutout=0)``.
+
+    Attributes:
+        crop_padding: pixels of black padding of the random crop; 0 for no such crop.
+        resized_crop: area bounds of a RandomResizedCrop; None for no such crop.
+        size: side of the resized crop's output, 0 for the images' height.
+        ratio: aspect bounds of the resized crop.
+        flip: whether to mirror at random; digits must not be.
+        jitter: brightness, contrast, saturation and hue of a ColorJitter that is always applied.
+        policy: one of ``STRONG_POLICIES``.
+        num_ops: RandAugment's operations in a row.
+        magnitude: RandAugment's mean level.
+        magnitude_std: RandAugment's spread of the level.
+        fill: RandAugment's colour outside the image.
+        cutout: side of the black square in pixels, 0 for none.
+
+    Raises:
+        ValueError: if the policy is unknown or both crops are asked for.
+    """
+
+    crop_padding: int = 4
+    resized_crop: tuple[float, float] | None = None
+    size: int = 0
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    flip: bool = True
+    jitter: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    policy: str = "autoaugment_cifar10"
+    num_ops: int = 2
+    magnitude: float = 10.0
+    magnitude_std: float = 0.5
+    fill: tuple[int, int, int] = (128, 128, 128)
+    cutout: int = 16
+
+    def __post_init__(self):
+        if self.policy not in STRONG_POLICIES:
+            raise ValueError(
+                f"The strong view's policy is {self.policy!r}: choose one of {STRONG_POLICIES}."
+            )
+        if self.crop_padding and self.resized_crop:
+            raise ValueError(
+                f"The strong view has both crop_padding={self.crop_padding} and "
+                f"resized_crop={self.resized_crop}: set crop_padding=0 or resized_crop=None."
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class SimView:
+    """The contrastive view; see ``policies.simaugment`` for each field.
+
+    Attributes:
+        size: side of the output, 0 for the images' height.
+        scale: area bounds of the resized crop.
+        ratio: aspect bounds of the resized crop.
+        flip: whether to mirror at random; digits must not be.
+        jitter: brightness, contrast, saturation and hue.
+        jitter_prob: chance of the jitter.
+        grayscale_prob: chance of turning grey.
+        blur_prob: chance of the blur.
+        blur_sigma: bounds of the blur's sigma.
+    """
+
+    size: int = 0
+    scale: tuple[float, float] = (0.08, 1.0)
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    flip: bool = True
+    jitter: tuple[float, float, float, float] = (0.4, 0.4, 0.4, 0.1)
+    jitter_prob: float = 0.8
+    grayscale_prob: float = 0.2
+    blur_prob: float = 0.0
+    blur_sigma: tuple[float, float] = (0.1, 2.0)
+
+
+def normalize(
+    images: Array,
+    mean: tuple[float, float, float],
+    std: tuple[float, float, float],
+    dtype: jnp.dtype = jnp.float32,
+) -> Array:
+    """Scales the levels to [0, 1] and standardises each channel.
+
+    Args:
+        images: uint8 [B, H, W, 3].
+        mean: per channel, of images in [0, 1].
+        std: per channel.
+        dtype: of the result; the arithmetic is float32.
+
+    Returns:
+        ``dtype`` [B, H, W, 3].
+
+    Raises:
+        ValueError: if the images are not uint8 [B, H, W, 3].
+    """
+    geometry.check_images(images)
+    mean = jnp.asarray(mean, jnp.float32)[None, None, None]
+    std = jnp.asarray(std, jnp.float32)[None, None, None]
+    return ((images.astype(jnp.float32) / 255 - mean) / std).astype(dtype)
+
+
+def strong_view(images: Array, key: Array, view: StrongView) -> Array:
+    """The classification view of every image, before normalising.
+
+    Args:
+        images: uint8 [B, H, W, 3].
+        key: a PRNG key; each image makes its own draws.
+        view: the settings.
+
+    Returns:
+        uint8 [B, H, W, 3], or [B, size, size, 3] after a resized crop.
+    """
+    geometry.check_images(images)
+    batch, height, width, _ = images.shape
+    crop_key, flip_key, jitter_key, policy_key, cutout_key = jax.random.split(key, 5)
+    mirrored = jax.random.bernoulli(flip_key, 0.5 if view.flip else 0.0, (batch,))
+    if view.resized_crop:
+        boxes = geometry.resized_crop_boxes(
+            crop_key, batch, height, width, view.resized_crop, view.ratio
+        )
+        images = geometry.resized_crop(images, boxes, view.size or height, mirrored)
+    else:
+        if view.crop_padding:
+            offsets = jax.random.randint(crop_key, (batch, 2), 0, 2 * view.crop_padding + 1)
+            images = geometry.pad_crop(images, offsets, view.crop_padding)
+        images = geometry.flip(images, mirrored)
+    if any(view.jitter):
+        images = policies.color_jitter(images, jitter_key, view.jitter)
+    if view.policy == "autoaugment_cifar10":
+        images = policies.autoaugment_cifar10(images, policy_key)
+    elif view.policy == "randaugment":
+        images = policies.randaugment(
+            images,
+            policy_key,
+            view.num_ops,
+            view.magnitude,
+            magnitude_std=view.magnitude_std,
+            fill=view.fill,
+        )
+    if view.cutout:
+        images = policies.cutout(images, cutout_key, view.cutout)
+    return images
+
+
+@functools.partial(jax.jit, static_argnames=("names", "strong", "sim", "dtype"))
+def make_views(
+    images: Array,
+    key: Array,
+    names: tuple[str, ...],
+    strong: StrongView,
+    sim: SimView,
+    mean: tuple[float, float, float],
+    std: tuple[float, float, float],
+    dtype: jnp.dtype = jnp.float32,
+) -> tuple[Array, ...]:
+    """The views that a method names, in its order, augmented and normalised.
+
+    The first "strong" view depends on the key alone and not on what else is asked for, and so does
+    the n-th of every name: two methods of the same key see the same images.
+
+    Args:
+        images: uint8 [B, H, W, 3].
+        key: a PRNG key; the views are a pure function of the images and the key.
+        names: of ``VIEW_NAMES``; a repeated name is drawn anew. "plain" is normalised only.
+        strong: settings of "strong".
+        sim: settings of "sim".
+        mean: per channel, of images in [0, 1].
+        std: per channel.
+        dtype: of the views.
+
+    Returns:
+        one array of ``dtype`` [B, size, size, 3] per name.
+
+    Raises:
+        ValueError: if a name is unknown or the images are not uint8 [B, H, W, 3].
+    """
+    seen = Counter()
+    views = []
+    for name in names:
+        if name not in VIEW_NAMES:
+            raise ValueError(f"The view {name!r} is unknown: choose from {VIEW_NAMES}.")
+        kind_key = jax.random.fold_in(key, VIEW_NAMES.index(name))
+        view_key = jax.random.fold_in(kind_key, seen[name])
+        seen[name] += 1
+        view = images
+        if name == "strong":
+            view = strong_view(images, view_key, strong)
+        elif name == "sim":
+            view = policies.simaugment(images, view_key, **dataclasses.asdict(sim))
+        views.append(normalize(view, mean, std, dtype))
+    return tuple(views)

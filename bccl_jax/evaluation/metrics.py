@@ -1,0 +1,117 @@
+"""The figures of the long-tail protocol, from predictions on the host."""
+
+import numpy as np
+
+from bccl_jax.data.long_tail import shot_groups
+
+
+def confusion_matrix(predictions: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:
+    """Counts predictions by true class.
+
+    Args:
+      predictions: int [N].
+      labels: int [N].
+      num_classes: K.
+
+    Returns:
+      int64 [K, K], row the true class, column the predicted one.
+
+    Raises:
+      ValueError: the lengths differ, or a class lies outside 0 to K - 1.
+    """
+    predictions, labels = np.asarray(predictions), np.asarray(labels)
+    if predictions.shape != labels.shape or labels.ndim != 1:
+        raise ValueError(
+            f"predictions have shape {predictions.shape} and labels {labels.shape}; "
+            "both must be [N]"
+        )
+    for name, values in (("predictions", predictions), ("labels", labels)):
+        if values.size and not (values.min() >= 0 and values.max() < num_classes):
+            raise ValueError(
+                f"{name} lie in {values.min()} to {values.max()}, outside 0 to {num_classes - 1}"
+            )
+    flat = labels.astype(np.int64) * num_classes + predictions
+    return np.bincount(flat, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+def per_class_accuracy(confusion: np.ndarray) -> np.ndarray:
+    """Accuracy of each class in percent, float64 [K]; NaN for a class without images."""
+    totals = confusion.sum(axis=1)
+    correct = np.diagonal(confusion)
+    return np.where(totals > 0, 100.0 * correct / np.maximum(totals, 1), np.nan)
+
+
+def sparse_counts(confusion: np.ndarray) -> list[list[int]]:
+    """The counts of a confusion matrix that are not zero, as [true, predicted, count]."""
+    rows, columns = np.nonzero(confusion)
+    return [
+        [int(r), int(c), int(confusion[r, c])] for r, c in zip(rows, columns, strict=True)
+    ]
+
+
+def shot_accuracy(
+    predictions: np.ndarray,
+    labels: np.ndarray,
+    class_counts: np.ndarray,
+    many_above: int = 100,
+    few_below: int = 20,
+) -> dict[str, float | None]:
+    """Accuracy of all classes and of each shot group (Liu et al. 2019).
+
+    Each figure is the mean of per-class accuracies, over the classes that have test images. On a
+    balanced test split "all" is therefore plain top-1 accuracy.
+
+    Args:
+      predictions: int [N].
+      labels: int [N].
+      class_counts: int [K], training images of each class.
+      many_above: many-shot classes have more training images than this.
+      few_below: few-shot classes have fewer training images than this.
+
+    Returns:
+      {"all", "many", "medium", "few"} in percent; None for a group without classes.
+
+    Raises:
+      ValueError: as `confusion_matrix`.
+    """
+    accuracies = per_class_accuracy(confusion_matrix(predictions, labels, len(class_counts)))
+    tested = ~np.isnan(accuracies)
+    groups = {"all": tested, **shot_groups(class_counts, many_above, few_below)}
+    return {
+        name: float(accuracies[group & tested].mean()) if (group & tested).any() else None
+        for name, group in groups.items()
+    }
+
+
+def expected_calibration_error(
+    confidences: np.ndarray, correct: np.ndarray, num_bins: int = 15
+) -> float:
+    """Expected calibration error (Guo et al. 2017) over bins of equal width, in percent.
+
+    Args:
+      confidences: float [N] in 0 to 1, probability of the predicted class.
+      correct: bool [N], whether the prediction is right.
+      num_bins: bins, closed on the right.
+
+    Returns:
+      Mean over the images of |accuracy - confidence| of their bin; 0 for no image.
+
+    Raises:
+      ValueError: the lengths differ, or a confidence lies outside 0 to 1.
+    """
+    confidences, correct = np.asarray(confidences, np.float64), np.asarray(correct, np.float64)
+    if confidences.shape != correct.shape or confidences.ndim != 1:
+        raise ValueError(
+            f"confidences have shape {confidences.shape} and correct {correct.shape}; "
+            "both must be [N]"
+        )
+    if not len(confidences):
+        return 0.0
+    # float32 softmax may exceed 1 by a rounding.
+    if not (confidences.min() >= 0 and confidences.max() <= 1 + 1e-5):
+        raise ValueError(
+            f"confidences lie in {confidences.min()} to {confidences.max()}, outside 0 to 1"
+        )
+    bins = np.clip(np.ceil(confidences * num_bins).astype(int) - 1, 0, num_bins - 1)
+    gaps = np.bincount(bins, weights=correct - confidences, minlength=num_bins)
+    return float(100.0 * np.abs(gaps).sum() / len(confidences))
