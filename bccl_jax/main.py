@@ -142,7 +142,7 @@ def _guarded(argv: list[str]) -> int:
 
 def run() -> None:
     """Parses the flags and runs; every mistake of the user's ends in one sentence."""
-    logging.set_verbosity(logging.WARNING)
+    logging.set_verbosity(logging.ERROR)
     app.run(_guarded, flags_parser=_parse_flags)
 
 

@@ -46,7 +46,11 @@ def _smooth(planes: Array) -> Array:
     rows = planes[:, :, :-2] + planes[:, :, 1:-1] + planes[:, :, 2:]
     total = rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:] + 4 * planes[:, :, 1:-1, 1:-1]
     # The nearest whole number; 13 is odd, so no sum lies half-way between two.
-    return planes.at[:, :, 1:-1, 1:-1].set(jnp.floor(total * np.float32(1 / 13) + 0.5))
+    mean = jnp.pad(jnp.floor(total * np.float32(1 / 13) + 0.5), [(0, 0), (0, 0), (1, 1), (1, 1)])
+    height, width = planes.shape[2:]
+    row, column = jnp.arange(height)[:, None], jnp.arange(width)[None, :]
+    inner = (row > 0) & (row < height - 1) & (column > 0) & (column < width - 1)
+    return jnp.where(inner[None, None], mean, planes)
 
 
 def _blend(degenerate: Array, planes: Array, factor: Array) -> Array:
@@ -80,7 +84,7 @@ def enhance(images: Array, kind: Array, factor: Array) -> Array:
     Returns:
         uint8 [B, H, W, 3].
     """
-    planes = to_planes(images)
+    planes = jax.lax.optimization_barrier(to_planes(images))
     luma = _luma(planes)
     kind = kind[:, None, None, None]
     degenerate = jnp.where(
@@ -171,9 +175,11 @@ def jitter(images: Array, factors: Array, shift: Array | None, order: Array) -> 
     steps = steps + (steps >= hue_at[:, None])
     kinds = jnp.take_along_axis(order, steps, axis=1)  # [B, 3], without the hue
     chosen = jnp.take_along_axis(factors, kinds, axis=1)
+    # Every pixel reads these and every step its planes more than once: the barriers keep compilers
+    # from making them anew, random bits included, at each read.
+    kinds, chosen, shift = jax.lax.optimization_barrier((kinds, chosen, shift))
 
     def adjust(planes: Array, step: int, applied: Array) -> Array:
-        # A step reads its input more than once: the barrier keeps it from being made each time.
         planes = jax.lax.optimization_barrier(planes)
         kind = kinds[:, step, None, None, None]
         luma = _luma(planes)

@@ -1,15 +1,11 @@
 """Geometric operations on batches of uint8 images, each parameterised per image.
 
-Coordinates and rounding are Pillow's: sampling reproduces ``Image.transform`` (nearest in 16.16
-fixed point; bilinear and bicubic truncated to uint8), the resized crop ``Image.resize`` with its
-antialiasing triangle filter, and the blur ``ImageFilter.GaussianBlur``.
+Coordinates and rounding are Pillow's ``Image.transform``: nearest in 16.16 fixed point, bilinear
+and bicubic truncated to whole grey levels.
 """
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-
-from bccl_jax.augment.color import from_planes, to_planes
 
 Array = jax.Array
 
@@ -32,20 +28,35 @@ def check_images(images: Array) -> None:
         )
 
 
+def uniform_index(draws: Array, count: Array | int) -> Array:
+    """Turns uniform draws in [0, 1) into whole numbers in [0, count).
+
+    Args:
+        draws: float32 of any shape.
+        count: numbers to choose from, broadcastable to the draws.
+
+    Returns:
+        int32 of the draws' shape.
+    """
+    # A draw just below 1 times the count may round up to the count itself.
+    return jnp.minimum(jnp.floor(draws * count).astype(jnp.int32), count - 1)
+
+
 def _take(values: Array, rows: Array, columns: Array) -> Array:
     """Values [B, H, W] at per-image integer positions [B, h, w], which must lie inside."""
     batch, height, width = values.shape
     where = (rows * width + columns).reshape(batch, -1)
-    # Without the barrier a compiler may fuse the making of the values into every single read.
-    flat = jax.lax.optimization_barrier(values).reshape(batch, height * width)
+    flat = values.reshape(batch, height * width)
     taken = jnp.take_along_axis(flat, where, axis=1, mode="promise_in_bounds")
-    return taken.reshape(rows.shape)
+    # The barriers here and in _pack keep compilers from fusing the making of the values into every
+    # read, and the reads into every use.
+    return jax.lax.optimization_barrier(taken.reshape(rows.shape))
 
 
 def _pack(images: Array) -> Array:
     """The three bytes of every pixel in one int32 [B, H, W]: read once, not once a channel."""
     red, green, blue = (images[..., c].astype(jnp.int32) for c in range(3))
-    return red | green << 8 | blue << 16
+    return jax.lax.optimization_barrier(red | green << 8 | blue << 16)
 
 
 def _unpack(packed: Array) -> list[Array]:
@@ -209,138 +220,3 @@ def affine_sample(
         for channel, level in zip(channels, fill, strict=True)
     ]
     return jnp.stack(channels, axis=-1)
-
-
-def resized_crop_boxes(
-    key: Array,
-    batch: int,
-    height: int,
-    width: int,
-    scale: tuple[float, float],
-    ratio: tuple[float, float],
-) -> Array:
-    """Draws the boxes of RandomResizedCrop (Szegedy et al. 2015), torchvision's reading.
-
-    Ten candidates of uniform area and log-uniform aspect ratio are drawn; the first that fits is
-    taken, else the largest central box of an allowed ratio.
-
-    Args:
-        key: a PRNG key.
-        batch: number of boxes.
-        height: rows of the images.
-        width: columns of the images.
-        scale: bounds of the area as a fraction of the image's.
-        ratio: bounds of width over height.
-
-    Returns:
-        int32 [B, 4]: top, left, height, width.
-    """
-    area_key, ratio_key, place_key = jax.random.split(key, 3)
-    area = (
-        height * width * jax.random.uniform(area_key, (batch, 10), minval=scale[0], maxval=scale[1])
-    )
-    low, high = np.log(ratio[0]), np.log(ratio[1])
-    aspect = jnp.exp(jax.random.uniform(ratio_key, (batch, 10), minval=low, maxval=high))
-    widths = jnp.round(jnp.sqrt(area * aspect)).astype(jnp.int32)
-    heights = jnp.round(jnp.sqrt(area / aspect)).astype(jnp.int32)
-    fits = (widths > 0) & (widths <= width) & (heights > 0) & (heights <= height)
-    first = fits.argmax(1)[:, None]
-    w = jnp.take_along_axis(widths, first, axis=1)[:, 0]
-    h = jnp.take_along_axis(heights, first, axis=1)[:, 0]
-    spare = jax.random.uniform(place_key, (batch, 2))
-    # min: a float32 draw just below 1 may round up to the count itself.
-    top = jnp.minimum(jnp.floor(spare[:, 0] * (height - h + 1)).astype(jnp.int32), height - h)
-    left = jnp.minimum(jnp.floor(spare[:, 1] * (width - w + 1)).astype(jnp.int32), width - w)
-    boxes = jnp.stack([top, left, h, w], axis=1)
-    central_h, central_w = height, width
-    if width / height < ratio[0]:
-        central_h = round(width / ratio[0])
-    elif width / height > ratio[1]:
-        central_w = round(height * ratio[1])
-    central = jnp.array(
-        [[(height - central_h) // 2, (width - central_w) // 2, central_h, central_w]], jnp.int32
-    )
-    return jnp.where(fits.any(1)[:, None], boxes, central)
-
-
-def _triangle_weights(start: Array, length: Array, inputs: int, outputs: int) -> Array:
-    """Rows [B, outputs, inputs] that resize [start, start + length) with Pillow's BILINEAR."""
-    scale = (length / outputs)[:, None, None]
-    centre = (jnp.arange(outputs)[None, :, None] + 0.5) * scale
-    offset = jnp.arange(inputs)[None, None, :] - start[:, None, None]
-    weights = jnp.maximum(0, 1 - jnp.abs(offset + 0.5 - centre) / jnp.maximum(scale, 1))
-    weights = jnp.where((offset >= 0) & (offset < length[:, None, None]), weights, 0)
-    return weights / weights.sum(2, keepdims=True)
-
-
-def _round_levels(values: Array) -> Array:
-    return jnp.floor(values + 0.5).clip(0, 255)
-
-
-def resized_crop(images: Array, boxes: Array, size: int, mirrored: Array) -> Array:
-    """Cuts a box out of every image, resizes it to a square and mirrors the chosen ones.
-
-    Pillow's resize is separable, so it is two products with per-image weight matrices, columns
-    first and rounded to whole grey levels in between. Mirroring reverses the column weights.
-
-    Args:
-        images: uint8 [B, H, W, 3].
-        boxes: int32 [B, 4], top, left, height, width, inside the image.
-        size: side of the output.
-        mirrored: bool [B].
-
-    Returns:
-        uint8 [B, size, size, 3].
-    """
-    batch, height, width, _ = images.shape
-    rows = _triangle_weights(boxes[:, 0], boxes[:, 2], height, size)
-    columns = _triangle_weights(boxes[:, 1], boxes[:, 3], width, size)
-    columns = jnp.where(mirrored[:, None, None], columns[:, ::-1], columns)
-    # HIGHEST: an accelerator's default would round the weights to 8 or 10 bits.
-    exact = jax.lax.Precision.HIGHEST
-    narrow = jnp.einsum("bchw,bow->bcho", to_planes(images), columns, precision=exact)
-    values = jnp.einsum("bph,bcho->bcpo", rows, _round_levels(narrow), precision=exact)
-    return from_planes(_round_levels(values))
-
-
-def gaussian_blur(images: Array, sigma: Array, max_sigma: float) -> Array:
-    """Blurs every image by its own sigma, as Pillow's GaussianBlur: three box blurs an axis.
-
-    The box has a fractional radius (Gwosdek et al. 2011); each pass rounds to whole grey levels
-    and repeats the border.
-
-    Args:
-        images: uint8 [B, H, W, 3].
-        sigma: float32 [B], 0 leaves the image as it is.
-        max_sigma: the largest sigma that may occur, which fixes the number of taps.
-
-    Returns:
-        uint8 [B, H, W, 3].
-    """
-    variance = sigma**2 / 3
-    whole = jnp.floor((jnp.sqrt(12 * variance + 1) - 1) / 2)
-    part = (2 * whole + 1) * (whole * (whole + 1) - 3 * variance)
-    radius = whole + part / (6 * (variance - (whole + 1) ** 2))
-    reach = int((np.sqrt(4 * max_sigma**2 + 1) - 1) / 2) + 1
-    distance = jnp.abs(jnp.arange(-reach, reach + 1))[None, :]  # [1, taps]
-    whole_radius = jnp.floor(radius)[:, None]
-    inner = 1 / (2 * radius + 1)[:, None]
-    outer = (1 - (2 * whole_radius + 1) * inner) / 2
-    weights = jnp.where(distance <= whole_radius, inner, 0)
-    weights = jnp.where(distance == whole_radius + 1, outer, weights)[:, :, None, None, None]
-
-    def box_pass(planes: Array, axis: int) -> Array:
-        margins = [(0, 0)] * 4
-        margins[axis] = (reach, reach)
-        padded = jnp.pad(jax.lax.optimization_barrier(planes), margins, mode="edge")
-        length = planes.shape[axis]
-        windows = [
-            weights[:, k] * jax.lax.slice_in_dim(padded, k, k + length, axis=axis)
-            for k in range(2 * reach + 1)
-        ]
-        return _round_levels(sum(windows))
-
-    planes = to_planes(images)
-    for axis in (3, 3, 3, 2, 2, 2):
-        planes = box_pass(planes, axis)
-    return from_planes(planes)

@@ -67,11 +67,12 @@ def apply_operation(
     Returns:
         uint8 [B, H, W, 3].
     """
+    # Each form reads its input several times, and every pixel its image's parameters: the barriers
+    # keep compilers from making them anew, random bits included, at each of these reads.
+    kernel = jnp.where(op <= INDEX["rotate"], kernel, geometry.NEAREST)
     inverse = _inverse_maps(op, value, images.shape[1], images.shape[2])
-    moved = op <= INDEX["rotate"]
-    kernel = jnp.where(moved, kernel, geometry.NEAREST)
+    op, value, kernel, inverse = jax.lax.optimization_barrier((op, value, kernel, inverse))
     images = geometry.affine_sample(images, inverse, kernel, fill, one_axis=one_axis)
-    # Each form reads its input several times: the barriers keep it from being made several times.
     images = jax.lax.optimization_barrier(images)
     images = tables.apply_table(images, _choose_table(images, op, value))
     images = jax.lax.optimization_barrier(images)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bccl_jax.augment import color, geometry
+from bccl_jax.augment import color, geometry, resampling
 from bccl_jax.augment.operations import (
     ENHANCEMENTS,
     INDEX,
@@ -112,12 +112,10 @@ def autoaugment_cifar10(images: Array, key: Array) -> Array:
         ValueError: if the images are not uint8 [B, H, W, 3].
     """
     geometry.check_images(images)
-    policy_key, coin_key, sign_key = jax.random.split(key, 3)
-    batch = images.shape[0]
-    chosen = jax.random.randint(policy_key, (batch,), 0, len(CIFAR10_POLICY))
-    probability = jnp.asarray(_policy_arrays()[1])[chosen]
-    applied = jax.random.uniform(coin_key, (batch, 2)) < probability
-    sign = jax.random.rademacher(sign_key, (batch, 2), jnp.float32)
+    draws = jax.random.uniform(key, (images.shape[0], 5))
+    chosen = geometry.uniform_index(draws[:, 0], len(CIFAR10_POLICY))
+    applied = draws[:, 1:3] < jnp.asarray(_policy_arrays()[1])[chosen]
+    sign = jnp.where(draws[:, 3:] < 0.5, -1.0, 1.0)
     return apply_sub_policies(images, chosen, applied, sign)
 
 
@@ -186,13 +184,14 @@ def randaugment(
     geometry.check_images(images)
     batch = images.shape[0]
     for slot_key in jax.random.split(key, num_ops):
-        op_key, coin_key, level_key, sign_key, kernel_key = jax.random.split(slot_key, 5)
-        drawn = jax.random.randint(op_key, (batch,), 0, len(RANDAUGMENT_OPERATIONS))
-        applied = jax.random.uniform(coin_key, (batch,)) < probability
-        op = jnp.where(applied, jnp.asarray(_RANDAUGMENT_INDEX)[drawn], INDEX["identity"])
+        draw_key, level_key = jax.random.split(slot_key)
+        draws = jax.random.uniform(draw_key, (batch, 4))
+        drawn = geometry.uniform_index(draws[:, 0], len(RANDAUGMENT_OPERATIONS))
+        drawn = jnp.asarray(_RANDAUGMENT_INDEX)[drawn]
+        op = jnp.where(draws[:, 1] < probability, drawn, INDEX["identity"])
+        sign = jnp.where(draws[:, 2] < 0.5, -1.0, 1.0)
+        kernel = jnp.where(draws[:, 3] < 0.5, geometry.BILINEAR, geometry.BICUBIC)
         level = magnitude + magnitude_std * jax.random.normal(level_key, (batch,))
-        sign = jax.random.rademacher(sign_key, (batch,), jnp.float32)
-        kernel = jax.random.randint(kernel_key, (batch,), geometry.BILINEAR, geometry.BICUBIC + 1)
         value = randaugment_values(op, level.clip(0, _MAX_LEVEL), sign)
         images = apply_operation(images, op, value, kernel, fill)
     return images
@@ -217,8 +216,9 @@ def cutout(images: Array, key: Array, size: int) -> Array:
     """
     geometry.check_images(images)
     batch, height, width, _ = images.shape
-    bounds = jnp.array([[height, width]])
-    centres = jax.random.randint(key, (batch, 2), 0, bounds)
+    centres = geometry.uniform_index(
+        jax.random.uniform(key, (batch, 2)), jnp.array([[height, width]])
+    )
     return geometry.cutout_square(images, centres, size)
 
 
@@ -235,19 +235,16 @@ def color_jitter(images: Array, key: Array, strength: tuple[float, float, float,
     Returns:
         uint8 [B, H, W, 3].
     """
-    batch = images.shape[0]
-    factor_key, hue_key, order_key = jax.random.split(key, 3)
+    draws = jax.random.uniform(key, (images.shape[0], 8))
     spread = np.float32(strength[:3])[None]
-    factors = jax.random.uniform(
-        factor_key, (batch, 3), minval=np.maximum(0, 1 - spread), maxval=1 + spread
-    )
+    least = np.maximum(0, 1 - spread)
+    factors = least + (1 + spread - least) * draws[:, :3]
     shift = None
     if strength[3]:
-        turn = jax.random.uniform(hue_key, (batch,), minval=-strength[3], maxval=strength[3])
+        turn = strength[3] * (2 * draws[:, 3] - 1)
         # Truncated, then wrapped to a byte, as torchvision does.
         shift = (turn * 255).astype(jnp.int32) & 255
-    order = jax.random.uniform(order_key, (batch, 4)).argsort(axis=1)
-    return color.jitter(images, factors, shift, order)
+    return color.jitter(images, factors, shift, order=draws[:, 4:].argsort(axis=1))
 
 
 @functools.partial(
@@ -294,22 +291,17 @@ def simaugment(
     """
     geometry.check_images(images)
     batch, height, width, _ = images.shape
-    box_key, flip_key, jitter_key, color_key, grey_key, blur_key, sigma_key = jax.random.split(
-        key, 7
-    )
-
-    def coins(coin_key: Array, probability: float) -> Array:
-        return jax.random.uniform(coin_key, (batch,)) < probability
-
-    boxes = geometry.resized_crop_boxes(box_key, batch, height, width, scale, ratio)
-    mirrored = coins(flip_key, 0.5 if flip else 0.0)
-    images = geometry.resized_crop(images, boxes, size or height, mirrored)
+    coin_key, box_key, jitter_key = jax.random.split(key, 3)
+    coins = jax.random.uniform(coin_key, (batch, 5))
+    boxes = resampling.resized_crop_boxes(box_key, batch, height, width, scale, ratio)
+    mirrored = coins[:, 0] < (0.5 if flip else 0.0)
+    images = resampling.resized_crop(images, boxes, size or height, mirrored)
     if any(jitter):
-        jittered = color_jitter(images, color_key, jitter)
-        images = jnp.where(coins(jitter_key, jitter_prob)[:, None, None, None], jittered, images)
-    images = color.greyscale(images, coins(grey_key, grayscale_prob))
+        jittered = color_jitter(images, jitter_key, jitter)
+        images = jnp.where((coins[:, 1] < jitter_prob)[:, None, None, None], jittered, images)
+    images = color.greyscale(images, coins[:, 2] < grayscale_prob)
     if blur_prob:
-        sigma = jax.random.uniform(sigma_key, (batch,), minval=blur_sigma[0], maxval=blur_sigma[1])
-        sigma = jnp.where(coins(blur_key, blur_prob), sigma, 0.0)
-        images = geometry.gaussian_blur(images, sigma, blur_sigma[1])
+        sigma = blur_sigma[0] + (blur_sigma[1] - blur_sigma[0]) * coins[:, 3]
+        sigma = jnp.where(coins[:, 4] < blur_prob, sigma, 0.0)
+        images = resampling.gaussian_blur(images, sigma, blur_sigma[1])
     return images

@@ -7,7 +7,7 @@ from collections import Counter
 import jax
 import jax.numpy as jnp
 
-from bccl_jax.augment import geometry, policies
+from bccl_jax.augment import geometry, policies, resampling
 
 Array = jax.Array
 
@@ -135,10 +135,10 @@ def strong_view(images: Array, key: Array, view: StrongView) -> Array:
     crop_key, flip_key, jitter_key, policy_key, cutout_key = jax.random.split(key, 5)
     mirrored = jax.random.bernoulli(flip_key, 0.5 if view.flip else 0.0, (batch,))
     if view.resized_crop:
-        boxes = geometry.resized_crop_boxes(
+        boxes = resampling.resized_crop_boxes(
             crop_key, batch, height, width, view.resized_crop, view.ratio
         )
-        images = geometry.resized_crop(images, boxes, view.size or height, mirrored)
+        images = resampling.resized_crop(images, boxes, view.size or height, mirrored)
     else:
         if view.crop_padding:
             offsets = jax.random.randint(crop_key, (batch, 2), 0, 2 * view.crop_padding + 1)

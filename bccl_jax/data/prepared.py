@@ -35,7 +35,7 @@ def load(name: str, data_dir: str) -> tuple[Split, Split]:
     except Exception as error:  # tfds reports a missing data set by half a dozen types
         raise DataError(
             f"{name} is not prepared as ArrayRecord under config.data.dir={data_dir}; prepare it "
-            "once with TensorFlow: pip install tensorflow, then python -c \"import "
+            'once with TensorFlow: pip install tensorflow, then python -c "import '
             f"tensorflow_datasets as tfds; tfds.builder('{name}', data_dir='{data_dir}', "
             "file_format='array_record').download_and_prepare()\""
         ) from error

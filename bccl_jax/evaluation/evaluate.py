@@ -8,6 +8,7 @@ import numpy as np
 
 from bccl_jax.data.sources import Split
 from bccl_jax.evaluation import metrics
+from bccl_jax.losses.classification import log_class_prior
 from bccl_jax.training.state import TrainState
 
 
@@ -36,12 +37,6 @@ class Evaluation:
         }
 
 
-def log_prior(class_counts: np.ndarray) -> np.ndarray:
-    """log(n_k / sum n), float32 [K]; a class without training images counts as one image."""
-    counts = np.maximum(class_counts, 1)
-    return np.log(counts / counts.sum()).astype(np.float32)
-
-
 def evaluate(
     predict: Callable,
     state: TrainState,
@@ -61,7 +56,7 @@ def evaluate(
     Returns:
       The figures.
     """
-    offset = np.float32(settings.logit_adjustment) * log_prior(class_counts)
+    offset = settings.logit_adjustment * log_class_prior(class_counts)
     predictions, confidences = [], []
     for start in range(0, len(split), settings.batch_size):
         images = np.asarray(split.images[start : start + settings.batch_size])

@@ -44,9 +44,7 @@ def per_class_accuracy(confusion: np.ndarray) -> np.ndarray:
 def sparse_counts(confusion: np.ndarray) -> list[list[int]]:
     """The counts of a confusion matrix that are not zero, as [true, predicted, count]."""
     rows, columns = np.nonzero(confusion)
-    return [
-        [int(r), int(c), int(confusion[r, c])] for r, c in zip(rows, columns, strict=True)
-    ]
+    return [[int(r), int(c), int(confusion[r, c])] for r, c in zip(rows, columns, strict=True)]
 
 
 def shot_accuracy(

@@ -1,0 +1,239 @@
+from collections import Counter
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from bccl_jax.augment import policies
+from bccl_jax.augment.operations import INDEX
+from tests.augment.pillow_policies import autoaugment_operation
+
+NO_JITTER = (0.0, 0.0, 0.0, 0.0)
+PLAIN_SIM = {
+    "scale": (1.0, 1.0),
+    "ratio": (1.0, 1.0),
+    "flip": False,
+    "jitter": NO_JITTER,
+    "grayscale_prob": 0.0,
+}
+
+
+def changed(got, images):
+    return (np.asarray(got) != images).any((1, 2, 3))
+
+
+@pytest.fixture(scope="module")
+def many():
+    """uint8 [1200, 8, 8, 3], coloured, not symmetric, no channel using all levels."""
+    return np.random.default_rng(0).integers(40, 200, (1200, 8, 8, 3)).astype(np.uint8)
+
+
+def test_the_policy_has_the_papers_sub_policies():
+    policy = policies.CIFAR10_POLICY
+    assert len(policy) == 25
+    assert policy[0] == (("invert", 0.1, 7), ("contrast", 0.2, 6))
+    assert policy[13] == (("brightness", 0.9, 6), ("color", 0.2, 8))
+    assert policy[24] == (("translate_y", 0.7, 9), ("autocontrast", 0.9, 1))
+    names = Counter(name for pair in policy for name, _, _ in pair)
+    assert names == {
+        "equalize": 9,
+        "autocontrast": 7,
+        "color": 5,
+        "translate_y": 5,
+        "sharpness": 5,
+        "brightness": 4,
+        "solarize": 4,
+        "invert": 3,
+        "shear_y": 2,
+        "translate_x": 2,
+        "contrast": 2,
+        "rotate": 1,
+        "posterize": 1,
+    }
+    probabilities = [probability for pair in policy for _, probability, _ in pair]
+    assert sum(probabilities) == pytest.approx(26.7)
+    assert sum(level for pair in policy for _, _, level in pair) == 267
+
+
+def test_every_sub_policy_is_pillows_composition(photos, assert_close_to_pillow):
+    # 25 sub-policies, each with both operations in both directions, and each operation alone.
+    coins = [((1, 1), (1, 1)), ((1, 1), (-1, -1)), ((1, 0), (1, 1)), ((0, 1), (1, -1))]
+    cases = [(index, *coin) for index in range(25) for coin in coins]
+    images = photos[np.arange(len(cases)) % len(photos)]
+    chosen, applied, signs = (np.array(column) for column in zip(*cases, strict=True))
+    got = np.asarray(
+        jax.jit(policies.apply_sub_policies)(
+            images, chosen.astype(np.int32), applied.astype(bool), signs.astype(np.float32)
+        )
+    )
+    for image, result, (index, coin, sign) in zip(images, got, cases, strict=True):
+        want = Image.fromarray(image)
+        for (name, _, level), use, direction in zip(
+            policies.CIFAR10_POLICY[index], coin, sign, strict=True
+        ):
+            if use:
+                want = autoaugment_operation(want, name, level, direction)
+        assert_close_to_pillow(result[None], [want])
+
+
+def test_autoaugment_draws_the_sub_policies_and_coins_at_their_rates(many):
+    # Inverted alone, equalize being without effect on 8 x 8 images: sub-policy 0 without its
+    # contrast, 23, and 18 without its autocontrast, as all levels lie above that solarize's 28.
+    images = np.repeat(many, 10, axis=0)
+    got = np.asarray(policies.autoaugment_cifar10(images, jax.random.key(3)))
+    inverted = (got == 255 - images).all((1, 2, 3)).mean()
+    assert abs(inverted - (0.1 * 0.8 + 0.1 + 0.2 * 0.2) / 25) < 0.003
+    # What stays as it was: nothing applied, or operations without effect on these images. They
+    # are too small for equalize and for a turn of 7 degrees, too dark for solarize from 199 on.
+    idle = {("rotate", 2), ("solarize", 2), ("color", 0)}
+    still = np.mean(
+        [
+            np.prod(
+                [
+                    1 - p * (name != "equalize" and (name, level) not in idle)
+                    for name, p, level in pair
+                ]
+            )
+            for pair in policies.CIFAR10_POLICY
+        ]
+    )
+    assert abs((~changed(got, images)).mean() - still) < 0.02
+
+
+@pytest.mark.parametrize(
+    ("name", "level", "sign", "want"),
+    [
+        ("shear_x", 10, -1, -0.3),
+        ("shear_y", 5, 1, 0.15),
+        ("translate_x", 10, 1, 0.45),
+        ("translate_y", 10, -1, -0.45),
+        ("rotate", 10, -1, -30),
+        ("posterize", 10, 1, 4),
+        ("posterize", 9.9, 1, 3),
+        ("solarize", 10, 1, 256),
+        ("solarize", 9.5, 1, 243),
+        ("solarize_add", 9.5, 1, 104),
+        ("color", 10, -1, 1.9),
+        ("contrast", 0, -1, 0.1),
+        ("brightness", 5, -1, 1.0),
+        ("sharpness", 10, -1, 1.9),
+        ("invert", 10, -1, 0.0),
+    ],
+)
+def test_randaugment_levels_mean_what_timms_do(name, level, sign, want):
+    got = policies.randaugment_values(
+        jnp.array([INDEX[name]]), jnp.array([level], jnp.float32), jnp.array([sign], jnp.float32)
+    )
+    np.testing.assert_allclose(got, [want], rtol=1e-6)
+
+
+def randaugment_once(images, probability):
+    return np.asarray(
+        policies.randaugment(
+            images, jax.random.key(0), 1, 10, probability=probability, fill=(1, 2, 3)
+        )
+    )
+
+
+def test_randaugment_applies_each_drawn_operation_with_its_probability(many):
+    assert not changed(randaugment_once(many, 0.0), many).any()
+    # At level 10 solarize has no effect, nor has equalize on 8 x 8 images: 13 of 15 show.
+    assert abs(changed(randaugment_once(many, 1.0), many).mean() - 13 / 15) < 0.05
+    assert abs(changed(randaugment_once(many, 0.5), many).mean() - 0.5 * 13 / 15) < 0.07
+
+
+def test_randaugment_fills_with_the_given_colour(many):
+    got = randaugment_once(np.full_like(many, 200), 1.0)
+    filled = (got == np.array([1, 2, 3])).all(-1).any((1, 2))
+    # The five motions of the fifteen operations.
+    assert abs(filled.mean() - 5 / 15) < 0.07
+
+
+def test_cutout_centres_are_uniform_over_all_pixels():
+    images = np.full((4000, 8, 12, 3), 255, np.uint8)
+    holes = np.asarray(policies.cutout(images, jax.random.key(0), 4))[..., 0] == 0
+    # A centre (y, x) covers rows y - 2 .. y + 1: the hole's last row and column give it away.
+    bottom = 7 - holes.any(2)[:, ::-1].argmax(1)
+    right = 11 - holes.any(1)[:, ::-1].argmax(1)
+    rows, columns = np.bincount(bottom, minlength=8), np.bincount(right, minlength=12)
+    # The centres of the last two rows (columns) share the border.
+    np.testing.assert_allclose(rows[1:7] / 4000, 1 / 8, atol=0.025)
+    np.testing.assert_allclose(rows[7] / 4000, 2 / 8, atol=0.035)
+    np.testing.assert_allclose(columns[1:11] / 4000, 1 / 12, atol=0.025)
+    np.testing.assert_allclose(columns[11] / 4000, 2 / 12, atol=0.035)
+
+
+def test_simaugment_without_its_parts_is_the_image(many):
+    got = policies.simaugment(many, jax.random.key(0), **PLAIN_SIM)
+    np.testing.assert_array_equal(got, many)
+
+
+def test_simaugment_flips_half_of_the_images(many):
+    got = policies.simaugment(many, jax.random.key(0), **PLAIN_SIM | {"flip": True})
+    flipped = changed(got, many)
+    np.testing.assert_array_equal(np.asarray(got)[flipped], many[flipped][:, :, ::-1])
+    assert abs(flipped.mean() - 0.5) < 0.06
+
+
+def test_simaugment_jitters_greys_and_blurs_at_their_rates(many):
+    def share(**options):
+        return changed(policies.simaugment(many, jax.random.key(1), **PLAIN_SIM | options), many)
+
+    assert abs(share(jitter=(0.4, 0.4, 0.4, 0.1), jitter_prob=0.8).mean() - 0.8) < 0.05
+    assert abs(share(grayscale_prob=0.2).mean() - 0.2) < 0.05
+    assert abs(share(blur_prob=0.5, blur_sigma=(1.0, 2.0)).mean() - 0.5) < 0.06
+
+
+def test_jitter_factors_are_uniform_in_their_range():
+    # On a flat grey image brightness alone acts: the level is the factor.
+    images = np.full((4000, 4, 4, 3), 100, np.uint8)
+    got = policies.color_jitter(images, jax.random.key(0), (0.4, 0.0, 0.0, 0.0))
+    factors = np.asarray(got)[:, 0, 0, 0] / 100
+    assert factors.min() < 0.61
+    assert factors.max() > 1.38
+    assert ((factors >= 0.59) & (factors <= 1.4)).all()
+    assert abs(factors.mean() - 0.995) < 0.02
+
+
+@pytest.mark.parametrize("size", [6, 20])
+def test_simaugment_gives_the_asked_size_of_non_square_images(photos, size):
+    got = policies.simaugment(photos, jax.random.key(0), size=size, jitter=NO_JITTER)
+    assert got.shape == (len(photos), size, size, 3)
+    assert got.dtype == jnp.uint8
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        policies.autoaugment_cifar10,
+        lambda images, key: policies.randaugment(images, key, 2, 10, magnitude_std=0.5),
+        lambda images, key: policies.cutout(images, key, 4),
+        lambda images, key: policies.simaugment(images, key, blur_prob=0.5),
+    ],
+    ids=["autoaugment", "randaugment", "cutout", "simaugment"],
+)
+def test_a_policy_is_a_pure_function_of_images_and_key(digits, policy):
+    images = np.repeat(digits, 4, axis=0)
+    first = np.asarray(policy(images, jax.random.key(0)))
+    assert first.shape == images.shape
+    assert first.dtype == np.uint8
+    np.testing.assert_array_equal(policy(images, jax.random.key(0)), first)
+    assert (np.asarray(policy(images, jax.random.key(1))) != first).any()
+    # Copies of one image in a batch are drawn apart.
+    assert (first[:4] != first[:1]).any()
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        policies.autoaugment_cifar10,
+        lambda images, key: policies.randaugment(images, key, 2, 10),
+        lambda images, key: policies.cutout(images, key, 4),
+        policies.simaugment,
+    ],
+)
+def test_normalised_images_are_refused(policy):
+    with pytest.raises(ValueError, match="before normalising"):
+        policy(jnp.zeros((2, 8, 8, 3)), jax.random.key(0))
