@@ -6,6 +6,7 @@ python -m bccl_jax.main --config=configs/digits_lt.py [--workdir=DIR] [--mode=tr
 
 import os
 import pathlib
+import re
 import shlex
 import shutil
 import subprocess
@@ -126,10 +127,34 @@ def _label(config, which: str, epoch: int) -> str:
 
 def _parse_flags(argv: list[str]) -> list[str]:
     try:
-        return flags.FLAGS(argv)
-    except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
-        sentence = " ".join(str(error).strip("'\"").split())
-        raise SystemExit(f"error: {sentence}") from None
+        remaining = flags.FLAGS(argv)
+        if _CONFIG.value is not None:
+            _check_config_file()
+    except Exception as error:  # a config file is code: it may raise anything
+        raise SystemExit(f"error: {_sentence(error)}") from None
+    return remaining
+
+
+def _check_config_file() -> None:
+    path = _config_file().partition(":")[0]
+    if not pathlib.Path(path).is_file():
+        raise FileNotFoundError(f"--config={path} names no file; configs/ holds those there are")
+    # What else went wrong while loading is raised at the first use.
+    _ = _CONFIG.value.seed
+
+
+def _sentence(error: Exception) -> str:
+    """The one line of an error of the flag libraries that says what is wrong."""
+    # ml_collections raises some messages quoted, with their quotes and line ends escaped.
+    text = str(error).replace("\\n", "\n").replace("\\'", "'")
+    while len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
+        text = text[1:-1]
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if any(line.startswith("Traceback") for line in lines):
+        # ml_collections quotes the whole traceback of a config file; its last line is the error.
+        return re.sub(r"^[\w.]*(Error|Exception): ", "", lines[-1])
+    unknown_key = isinstance(error, AttributeError | KeyError)
+    return ("the config has no key " if unknown_key else "") + "; ".join(lines)
 
 
 def _guarded(argv: list[str]) -> int:

@@ -1,0 +1,235 @@
+import io
+import os
+import pickle
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bccl_jax.data.long_tail import class_counts, subset_indices
+from bccl_jax.data.sources import load_dataset
+from bccl_jax.errors import ConfigError, DataError
+
+NAMES10 = [f"class{i}".encode() for i in range(10)]
+
+
+def pixels(rng, n):
+    return rng.integers(0, 256, (n, 3072), dtype=np.uint8)
+
+
+def dump(path, content):
+    path.write_bytes(pickle.dumps(content, protocol=2))
+
+
+@pytest.fixture
+def cifar10(tmp_path, rng):
+    """A miniature of the original files, 8 training images a class; returns the folder and rows."""
+    folder = tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+    data, labels = pixels(rng, 80), rng.permutation(np.repeat(np.arange(10), 8))
+    for i in range(5):
+        part = slice(16 * i, 16 * (i + 1))
+        dump(
+            folder / f"data_batch_{i + 1}",
+            {b"data": data[part], b"labels": labels[part].tolist()},
+        )
+    dump(folder / "test_batch", {b"data": pixels(rng, 20), b"labels": [*range(10)] * 2})
+    dump(folder / "batches.meta", {b"label_names": NAMES10})
+    return folder, data, labels
+
+
+def load(folder, **changes):
+    arguments = {"data_dir": str(folder.parent), "imbalance": 4.0, **changes}
+    return load_dataset("cifar10", **arguments)
+
+
+def test_cifar10_is_ldams_subset_of_the_files_in_order(cifar10):
+    folder, data, labels = cifar10
+    dataset = load(folder)
+    chosen = subset_indices(labels, class_counts(10, 8, 4.0))
+    np.testing.assert_array_equal(dataset.train.labels, labels[chosen])
+    # A row is the red, green and blue plane: pixel (y, x) of channel c is byte c*1024 + y*32 + x.
+    for position, y, x, c in [(0, 0, 0, 0), (3, 5, 31, 1), (7, 31, 2, 2)]:
+        expected = data[chosen[position]][c * 1024 + y * 32 + x]
+        assert dataset.train.images[position, y, x, c] == expected
+    assert dataset.test.images.shape == (20, 32, 32, 3)
+    assert dataset.train.images.dtype == np.uint8
+    assert dataset.train.labels.dtype == np.int32
+    assert dataset.num_classes == 10
+
+
+def test_the_folder_itself_may_be_named(cifar10):
+    folder, _, _ = cifar10
+    dataset = load(folder, data_dir=str(folder))
+    np.testing.assert_array_equal(dataset.train.images, load(folder).train.images)
+
+
+def test_cifar100_takes_the_fine_labels(tmp_path, rng):
+    folder = tmp_path / "cifar-100-python"
+    folder.mkdir()
+    fine = np.repeat(np.arange(100), 2)
+    for name in ("train", "test"):
+        content = {b"fine_labels": fine.tolist(), b"coarse_labels": [0] * 200}
+        dump(folder / name, {b"data": pixels(rng, 200), **content})
+    dump(folder / "meta", {b"fine_label_names": [b"%d" % i for i in range(100)]})
+    dataset = load_dataset("cifar100", data_dir=str(tmp_path), imbalance=2.0)
+    assert dataset.num_classes == 100
+    np.testing.assert_array_equal(np.bincount(dataset.train.labels), class_counts(100, 2, 2.0))
+
+
+def test_a_validation_part_is_set_aside_before_the_draw_and_replaces_the_test_split(cifar10):
+    folder, data, labels = cifar10
+    dataset = load(folder, validation_fraction=0.25)
+    np.testing.assert_array_equal(np.bincount(dataset.test.labels), [2] * 10)
+    np.testing.assert_array_equal(np.bincount(dataset.train.labels), class_counts(10, 6, 4.0))
+    train = {image.tobytes() for image in dataset.train.images}
+    assert train.isdisjoint(image.tobytes() for image in dataset.test.images)
+
+
+def test_a_split_that_is_long_tailed_already_is_taken_as_given(cifar10, rng):
+    folder, _, _ = cifar10
+    labels = np.repeat(np.arange(10), class_counts(10, 8, 4.0))
+    data = pixels(rng, len(labels))
+    for i, rows in enumerate(np.array_split(np.arange(len(labels)), 5), 1):
+        dump(folder / f"data_batch_{i}", {b"data": data[rows], b"labels": labels[rows].tolist()})
+    np.testing.assert_array_equal(load(folder).train.labels, labels)
+    with pytest.raises(DataError, match=r"long-tailed already.*= 4.*config\.data\.imbalance=100"):
+        load(folder, imbalance=100.0)
+
+
+class Malicious:
+    def __reduce__(self):
+        return os.mkdir, ("executed",)
+
+
+@pytest.mark.parametrize(
+    ("break_it", "message"),
+    [
+        (lambda f: (f / "data_batch_3").unlink(), "no file .*data_batch_3"),
+        (lambda f: (f / "data_batch_2").write_bytes(b""), "data_batch_2 is truncated"),
+        (
+            lambda f: (f / "test_batch").write_bytes((f / "test_batch").read_bytes()[:1000]),
+            "test_batch is truncated",
+        ),
+        (lambda f: (f / "test_batch").write_text("<html>404</html>"), "test_batch is truncated"),
+        (lambda f: dump(f / "test_batch", [1, 2]), "test_batch is not an original"),
+        (lambda f: dump(f / "test_batch", {b"labels": []}), "test_batch has no entry data"),
+        (
+            lambda f: dump(
+                f / "test_batch", {b"data": np.zeros((2, 3072), np.uint8), b"labels": [1]}
+            ),
+            "test_batch has 2 images and 1 labels",
+        ),
+        (
+            lambda f: dump(
+                f / "test_batch", {b"data": np.zeros((1, 3072), np.uint8), b"labels": [10]}
+            ),
+            "labels from 10 to 10, outside 0 to 9",
+        ),
+        (
+            lambda f: dump(
+                f / "test_batch", {b"data": np.zeros((1, 99), np.uint8), b"labels": [1]}
+            ),
+            r"uint8 \[1, 99\] instead of uint8 \[N, 3072\]",
+        ),
+        (lambda f: dump(f / "batches.meta", {b"label_names": NAMES10[:9]}), "names 9 classes"),
+        (lambda f: dump(f / "test_batch", Malicious()), "it asks for .*mkdir"),
+    ],
+)
+def test_a_broken_file_is_named_in_one_sentence(cifar10, monkeypatch, break_it, message):
+    folder, _, _ = cifar10
+    monkeypatch.chdir(folder)
+    break_it(folder)
+    with pytest.raises(DataError, match=message) as error:
+        load(folder)
+    assert str(folder) in str(error.value)
+    assert "\n" not in str(error.value)
+    assert not (folder / "executed").exists()
+
+
+def test_missing_data_says_where_to_get_it_and_which_key_names_it(tmp_path):
+    with pytest.raises(DataError, match=r"cs\.toronto\.edu.*config\.data\.dir"):
+        load_dataset("cifar100", data_dir=str(tmp_path))
+    (tmp_path / "cifar-100-python.tar.gz").touch()
+    with pytest.raises(DataError, match=r"cifar-100-python\.tar\.gz is still packed.*tar -xzf"):
+        load_dataset("cifar100", data_dir=str(tmp_path))
+
+
+def test_an_imbalance_beyond_the_largest_class_is_refused(cifar10):
+    with pytest.raises(
+        ConfigError, match=r"config\.data\.imbalance is 9, .* lower it to at most 8"
+    ):
+        load(cifar10[0], imbalance=9.0)
+
+
+def test_digits_are_long_tailed_by_the_profile():
+    dataset = load_dataset("digits", imbalance=20.0)
+    counts = np.bincount(dataset.train.labels)
+    np.testing.assert_array_equal(counts, [100, 71, 51, 36, 26, 18, 13, 9, 6, 5])
+    assert len(dataset.test) == 797
+    assert dataset.train.images.shape[1:] == (8, 8, 3)
+    assert dataset.train.images.max() == 255
+    test = {image.tobytes() for image in dataset.test.images}
+    assert sum(image.tobytes() in test for image in dataset.train.images) == 0
+
+
+def test_digits_do_not_come_from_tfds():
+    with pytest.raises(ConfigError, match=r"config\.data\.source is 'tfds'.*digits"):
+        load_dataset("digits", source="tfds")
+
+
+def test_tfds_not_prepared_says_how_to_prepare_it(tmp_path):
+    with pytest.raises(DataError, match=r"not prepared.*download_and_prepare\(\)"):
+        load_dataset("cifar10", source="tfds", data_dir=str(tmp_path))
+
+
+def test_tfds_not_installed_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
+    with pytest.raises(DataError, match="pip install tensorflow-datasets"):
+        load_dataset("cifar10", source="tfds", data_dir=str(tmp_path))
+
+
+def prepare_like_tfds(data_dir, images, labels):
+    """Writes what tensorflow-datasets prepares of CIFAR-10, shuffled by its own hashing."""
+    import tensorflow_datasets as tfds
+
+    with tfds.core.registered.skip_registration():
+
+        class Cifar10(tfds.core.GeneratorBasedBuilder):
+            VERSION = tfds.core.Version("3.0.2")
+
+            def _info(self):
+                features = {
+                    "id": tfds.features.Text(),
+                    "image": tfds.features.Image(shape=(32, 32, 3)),
+                    "label": tfds.features.ClassLabel(names=[n.decode() for n in NAMES10]),
+                }
+                return self.dataset_info_from_configs(features=tfds.features.FeaturesDict(features))
+
+            def _split_generators(self, dl_manager):
+                return {
+                    "train": self._generate_examples("train_"),
+                    "test": self._generate_examples("test_"),
+                }
+
+            def _generate_examples(self, prefix):
+                for index, (image, label) in enumerate(zip(images, labels, strict=True)):
+                    # Encoded bytes: encoding an array would need TensorFlow.
+                    file = io.BytesIO()
+                    Image.fromarray(image).save(file, "PNG")
+                    row = {"id": f"{prefix}{index:05d}", "image": file, "label": int(label)}
+                    file.seek(0)
+                    yield index, row
+
+    Cifar10(data_dir=data_dir, file_format="array_record").download_and_prepare()
+
+
+def test_tfds_gives_the_very_split_of_the_original_files(cifar10, tmp_path):
+    folder, data, labels = cifar10
+    images = data.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+    prepare_like_tfds(tmp_path / "tfds", images, labels)
+    found = load(folder, source="tfds", data_dir=str(tmp_path / "tfds")).train
+    expected = load(folder).train
+    np.testing.assert_array_equal(found.images, expected.images)
+    np.testing.assert_array_equal(found.labels, expected.labels)
