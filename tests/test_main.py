@@ -120,6 +120,19 @@ def test_eval_without_a_run_says_so(tmp_path):
     assert not os.path.exists(tmp_path / "run")
 
 
+def test_a_gpu_that_is_there_but_unused_is_said(tmp_path):
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\nexit 0\n")
+    program.chmod(0o755)
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
+    environment["PATH"] = f"{tmp_path}{os.pathsep}{environment['PATH']}"
+    arguments = ["--config=configs/cifar100_lt.py", "--config.data.dir=/nowhere"]
+    done = subprocess.run(
+        command(*arguments), cwd=ROOT, capture_output=True, text=True, env=environment
+    )
+    assert "a GPU is there but unused" in done.stderr
+
+
 def test_results_are_plain_json(whole):
     results = json.loads((whole[0] / "results.json").read_text())
     assert set(results) == {"last", "best", "best_epoch"}

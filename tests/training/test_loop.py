@@ -200,10 +200,13 @@ def test_scanned_and_looped_epochs_agree(tmp_path):
         np.testing.assert_allclose(a, b, atol=1e-3)
 
 
-def test_every_method_trains_through_the_same_loop(tmp_path):
-    for method in ("cross_entropy", "logit_adjustment"):
+def test_every_method_trains_through_the_same_loop_in_either_precision(tmp_path):
+    for method, dtype in (("cross_entropy", "bfloat16"), ("logit_adjustment", "float32")):
         config = tiny_config(method)
         config.epochs = 2
+        config.dtype = dtype
         result = train_and_evaluate(config, tmp_path / method)
         assert math.isfinite(result.records[-1]["train"]["loss"])
         assert result.records[-1]["train"]["loss"] < result.records[0]["train"]["loss"]
+        dtypes = {leaf.dtype for leaf in jax.tree.leaves(result.state.params)}
+        assert dtypes == {np.dtype("float32")}
