@@ -109,12 +109,10 @@ def _train(config, workdir: pathlib.Path) -> int:
 
 def _evaluate(config, workdir: pathlib.Path) -> int:
     from bccl_jax.reporting import console
-    from bccl_jax.training.loop import evaluate_checkpoint
+    from bccl_jax.training.loop import evaluate_checkpoints
 
-    rows = {}
-    for which in [_CHECKPOINT.value] if _CHECKPOINT.value else ["last", "best"]:
-        epoch, evaluation = evaluate_checkpoint(config, workdir, which)
-        rows[_label(config, which, epoch)] = evaluation.record()
+    found = evaluate_checkpoints(config, workdir, _CHECKPOINT.value)
+    rows = {_label(config, which, epoch): e.record() for which, (epoch, e) in found.items()}
     print(console.table(rows))
     return 0
 

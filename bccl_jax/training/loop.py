@@ -187,18 +187,18 @@ def _finish(
     return result
 
 
-def evaluate_checkpoint(
-    config: ml_collections.ConfigDict, workdir: str | pathlib.Path, which: str
-) -> tuple[int, Evaluation]:
-    """Evaluates a saved checkpoint; nothing is written.
+def evaluate_checkpoints(
+    config: ml_collections.ConfigDict, workdir: str | pathlib.Path, which: str | None = None
+) -> dict[str, tuple[int, Evaluation]]:
+    """Evaluates what a run saved; nothing is written.
 
     Args:
       config: of the run; `config.eval` and where the data lies may differ from it.
       workdir: the run's directory.
-      which: "last", "best" or a step.
+      which: "last", "best" or a step; None takes the last, and the best if one was evaluated.
 
     Returns:
-      The epoch of the checkpoint and its figures.
+      The epoch of each checkpoint and its figures, by `which`.
 
     Raises:
       BcclError: bad config, data or directory, or no such checkpoint.
@@ -210,9 +210,15 @@ def evaluate_checkpoint(
         )
     run = assemble(config)
     with Checkpoints(directory.checkpoints, read_only=True) as checkpoints:
-        step = checkpoints.resolve(which)
-        state, _ = checkpoints.restore(step, run.init_state())
-    return step // run.steps_per_epoch, _evaluate(run, state)
+        names = [which]
+        if which is None:
+            names = ["last"] if checkpoints.best() is None else ["last", "best"]
+        steps = {name: checkpoints.resolve(name) for name in names}
+        like, found = run.init_state(), {}
+        for name, step in steps.items():
+            state, _ = checkpoints.restore(step, like)
+            found[name] = step // run.steps_per_epoch, _evaluate(run, state)
+    return found
 
 
 class _Ledger:

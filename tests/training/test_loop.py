@@ -14,7 +14,7 @@ from bccl_jax.training import engine
 from bccl_jax.training.assemble import assemble
 from bccl_jax.training.checkpoint import Checkpoints
 from bccl_jax.training.interruption import Interrupted
-from bccl_jax.training.loop import evaluate_checkpoint, train_and_evaluate
+from bccl_jax.training.loop import evaluate_checkpoints, train_and_evaluate
 from tests.training.tiny import differing, tiny_config
 
 
@@ -133,14 +133,15 @@ def test_a_complete_run_started_again_changes_nothing(whole):
 
 
 def test_a_restored_checkpoint_evaluates_to_what_training_reported(whole):
-    epoch, last = evaluate_checkpoint(tiny_config(), whole.workdir, "last")
+    found = evaluate_checkpoints(tiny_config(), whole.workdir)
+    epoch, last = found["last"]
     assert (epoch, last.record()) == (4, whole.last)
-    epoch, best = evaluate_checkpoint(tiny_config(), whole.workdir, "best")
+    epoch, best = found["best"]
     assert (epoch, best.record()) == (whole.best_epoch, whole.best)
 
     config = tiny_config()
     config.eval.logit_adjustment = 1.0
-    _, adjusted = evaluate_checkpoint(config, whole.workdir, "last")
+    [(_, adjusted)] = evaluate_checkpoints(config, whole.workdir, "last").values()
     # The prior is subtracted: predictions move from the head to the tail.
     head = last.confusion[:, :3].sum()
     assert adjusted.confusion[:, :3].sum() < head
@@ -148,7 +149,7 @@ def test_a_restored_checkpoint_evaluates_to_what_training_reported(whole):
 
 def test_a_missing_checkpoint_is_named_with_those_there_are(whole):
     with pytest.raises(WorkdirError, match=r"no checkpoint '7'.*steps: .*20"):
-        evaluate_checkpoint(tiny_config(), whole.workdir, "7")
+        evaluate_checkpoints(tiny_config(), whole.workdir, "7")
 
 
 def test_another_config_is_refused_and_its_keys_named(whole):
