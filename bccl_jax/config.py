@@ -4,6 +4,8 @@ A config file returns `get_config()` with a few fields changed; `--config.KEY=VA
 more. Everything that shapes a run's numbers is here, so that the config names the experiment.
 """
 
+import math
+
 import ml_collections
 
 from bccl_jax import methods
@@ -145,10 +147,15 @@ def validate(config: ml_collections.ConfigDict) -> None:
             raise ConfigError(
                 f"config.{key} is {_value(config, key)!r}; choose one of {', '.join(known)}"
             )
+    for key, value in flatten(config).items():
+        for number in value if isinstance(value, list) else [value]:
+            if isinstance(number, float) and not math.isfinite(number):
+                raise ConfigError(f"config.{key} is {value}; it must be finite")
     for key, lowest in {
         "seed": 0,
         "epochs": 1,
-        "batch_size": 1,
+        # Batch normalisation and contrast both need another image to compare with.
+        "batch_size": 2,
         "data.imbalance": 1,
         "data.subset_seed": 0,
         "data.threads": 1,

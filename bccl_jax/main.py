@@ -36,7 +36,12 @@ _CHECKPOINT = flags.DEFINE_string(
 
 def main(argv: list[str]) -> int:
     """Runs what the flags say; returns the exit code."""
-    del argv
+    if len(argv) > 1:
+        raise BcclError(
+            f"{argv[1]!r} is no flag; write --workdir=DIR, --mode=eval or --config.KEY=VALUE"
+        )
+    if _WORKDIR.value == "":
+        raise BcclError("--workdir is empty; name a directory")
     if _CONFIG.value is None:
         raise BcclError("say what to run: --config=configs/digits_lt.py, for example")
     if _CHECKPOINT.value is not None and _MODE.value != "eval":
@@ -119,8 +124,12 @@ def _evaluate(config, workdir: pathlib.Path) -> int:
 
 def _label(config, which: str, epoch: int) -> str:
     split = "validation" if config.data.validation_fraction else "test"
-    chosen = f", chosen on the {split} set" if which == "best" else ""
-    return f"{which if which in ('last', 'best') else 'saved'} (epoch {epoch}{chosen})"
+    notes = [f"epoch {epoch}"]
+    if which == "best":
+        notes.append(f"chosen on the {split} set")
+    if config.eval.logit_adjustment:
+        notes.append(f"logits adjusted by {config.eval.logit_adjustment:g}")
+    return f"{which if which in ('last', 'best') else 'saved'} ({', '.join(notes)})"
 
 
 def _parse_flags(argv: list[str]) -> list[str]:

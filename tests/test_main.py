@@ -100,6 +100,7 @@ def test_a_run_that_sigkill_ends_goes_on_to_the_same_bits(whole, tmp_path):
         (["--config=configs/digits_lt.py:bcll"], "bcll"),
         (["--config=configs/digits_lt.py", "--mod=eval"], "mod"),
         ([], "--config=configs/digits_lt.py"),
+        (["--config=configs/digits_lt.py", "config.epochs=3"], "'config.epochs=3' is no flag"),
         (["--config=configs/cifar100_lt.py", "--config.data.dir=/nowhere"], "/nowhere"),
     ],
 )

@@ -19,7 +19,7 @@ def names() -> list[str]:
 def _method_class(name: str) -> type[Method]:
     if name not in names():
         raise ConfigError(
-            f"config.method.name is {name!r}, which no method has; there are {', '.join(names())}"
+            f"no method is called {name!r} (config.method.name); there are {', '.join(names())}"
         )
     return importlib.import_module(f"{__name__}.{name}").METHOD
 
@@ -65,10 +65,9 @@ def create(config: ml_collections.ConfigDict) -> Method:
     fields = {field.name for field in dataclasses.fields(method_class)}
     values = {key: value for key, value in config.items() if key != "name"}
     if set(values) != fields:
-        differing = sorted(set(values) ^ fields)
         raise ConfigError(
-            f"config.method is called {config.name!r} but its settings are those of another "
-            f"method ({', '.join(differing)} differ); choose a method by the config's argument, "
-            f"as in --config=configs/digits_lt.py:{config.name}"
+            f"config.method.name is {config.name!r} but the settings beside it are another "
+            "method's; choose a method by the config's argument, as in "
+            f"--config=configs/digits_lt.py:{config.name}"
         )
     return method_class(**values)

@@ -3,15 +3,29 @@
 import json
 import pathlib
 
+from bccl_jax.errors import WorkdirError
+
 
 def read(path: pathlib.Path) -> list[dict]:
-    """Returns the records of a file, none if it is missing; half a last line is left out."""
+    """Returns the records of a file, none if it is missing; half a last line is left out.
+
+    Raises:
+      WorkdirError: another line is no record.
+    """
+    lines = path.read_text(errors="replace").splitlines(keepends=True) if path.exists() else []
     records = []
-    for line in path.read_text().splitlines() if path.exists() else []:
+    for number, line in enumerate(lines, 1):
         try:
             records.append(json.loads(line))
-        except ValueError:
-            break
+            _ = records[-1]["step"]
+        except (ValueError, TypeError, KeyError) as error:
+            # A run that is killed while it writes leaves a last line without an end.
+            if number == len(lines) and not line.endswith("\n"):
+                return records
+            raise WorkdirError(
+                f"line {number} of {path} is not a record of a run ({error}); restore the file or "
+                "name another --workdir"
+            ) from error
     return records
 
 
@@ -21,11 +35,20 @@ class Records:
     Args:
       path: the file.
       step: records of later steps, which a resumed run makes anew, are dropped.
+      epochs: that are complete at that step.
+
+    Raises:
+      WorkdirError: the file does not hold one record for each complete epoch.
     """
 
-    def __init__(self, path: pathlib.Path, step: int):
+    def __init__(self, path: pathlib.Path, step: int, epochs: int):
         self._path = path
         self.rows = [record for record in read(path) if record["step"] <= step]
+        if len(self.rows) != epochs:
+            raise WorkdirError(
+                f"{path} has {len(self.rows)} records of the {epochs} epochs that are complete; "
+                "restore the file or name another --workdir"
+            )
         unfinished = path.with_suffix(".tmp")
         unfinished.write_text("".join(json.dumps(row) + "\n" for row in self.rows))
         unfinished.replace(path)

@@ -12,7 +12,7 @@ import optax
 
 from bccl_jax import methods
 from bccl_jax.augment.views import SimView, StrongView, make_views, normalize
-from bccl_jax.config import validate, validate_against_data
+from bccl_jax.config import validate_against_data
 from bccl_jax.data.order import epoch_order
 from bccl_jax.data.sources import Dataset, load_dataset
 from bccl_jax.methods.base import Context, Method
@@ -49,19 +49,18 @@ class Assembly:
 
 
 def assemble(config: ml_collections.ConfigDict) -> Assembly:
-    """Validates a config, reads its data, and builds everything that a run is made of.
+    """Reads the data that a config names and builds everything that a run is made of.
 
     Args:
-      config: as `bccl_jax.config.get_config` documents it.
+      config: one that `bccl_jax.config.validate` accepts.
 
     Returns:
       The assembly.
 
     Raises:
-      ConfigError: a value cannot work.
+      ConfigError: a value does not fit the data.
       DataError: the data set is missing or broken.
     """
-    validate(config)
     dataset = _load(config)
     labels = dataset.train.labels
     validate_against_data(config, len(labels))

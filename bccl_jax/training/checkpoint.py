@@ -81,7 +81,7 @@ class Checkpoints:
             there = ", ".join(map(str, self.steps())) or "none"
             raise WorkdirError(
                 f"there is no checkpoint {which!r} in {self._manager.directory} "
-                f"(last, best, or one of the steps: {there})"
+                f"(last, best, or one of these steps, not epochs: {there})"
             )
         return step
 
@@ -125,6 +125,9 @@ class Checkpoints:
 
         Returns:
           The state, and the metrics of the unfinished epoch.
+
+        Raises:
+          WorkdirError: the checkpoint is damaged.
         """
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
         items = {
@@ -133,5 +136,12 @@ class Checkpoints:
         }
         if iterator is not None:
             items["data"] = grain.checkpoint.CheckpointRestore(iterator)
-        restored = self._manager.restore(step, args=ocp.args.Composite(**items))
+        try:
+            restored = self._manager.restore(step, args=ocp.args.Composite(**items))
+        except Exception as error:  # damaged files raise whatever their reader trips over
+            first_line = (str(error).splitlines() or [type(error).__name__])[0]
+            raise WorkdirError(
+                f"the checkpoint {self._manager.directory / str(step)} cannot be read "
+                f"({first_line}); restore it, or remove that folder to use an earlier one"
+            ) from error
         return restored["state"], restored["unfinished"]

@@ -11,6 +11,7 @@ import jax
 import ml_collections
 import numpy as np
 
+from bccl_jax.config import validate
 from bccl_jax.data.long_tail import shot_groups
 from bccl_jax.data.pipeline import create_iterator
 from bccl_jax.data.resident import put_on_device
@@ -67,6 +68,7 @@ def train_and_evaluate(config: ml_collections.ConfigDict, workdir: str | pathlib
       BcclError: bad config, data or directory, before any training; or a loss that is not finite.
       Interrupted: SIGTERM or Ctrl-C, after a checkpoint.
     """
+    validate(config)
     directory = Workdir(workdir)
     directory.check(config)
     run = assemble(config)
@@ -88,7 +90,7 @@ def _train(run: Assembly, directory: Workdir, checkpoints: Checkpoints, stop: St
         state, unfinished = checkpoints.restore(saved, state, iterator)
     done = int(state.step)
     first_epoch, skip = divmod(done, steps)
-    records = Records(directory.records, done)
+    records = Records(directory.records, done, first_epoch)
     board = TensorBoard(directory.tensorboard, first_epoch)
     progress = console.Progress(config.epochs * steps, done)
 
@@ -203,6 +205,7 @@ def evaluate_checkpoints(
     Raises:
       BcclError: bad config, data or directory, or no such checkpoint.
     """
+    validate(config)
     directory = Workdir(workdir)
     if not directory.check(config, evaluating=True):
         raise WorkdirError(
@@ -266,11 +269,11 @@ class _Ledger:
         if not finite.all():
             first = int(np.argmin(finite))
             step = self._first_step + len(self._values.get("loss", ())) + first + 1
+            what = "the gradient" if np.isfinite(losses[first]) else "the loss"
             raise NonFiniteLossError(
-                f"the loss or its gradient is not finite (loss {losses[first]}) in epoch "
-                f"{self._epoch + 1} at step {step}; the last checkpoint before it is kept: lower "
-                "config.optimizer.learning_rate or lengthen config.optimizer.warmup_epochs, in a "
-                "new --workdir"
+                f"{what} is not finite in epoch {self._epoch + 1} at step {step}; checkpoints of "
+                "earlier epochs are kept: lower config.optimizer.learning_rate or lengthen "
+                "config.optimizer.warmup_epochs, in a new --workdir"
             )
         for name, value in metrics.items():
             self._values.setdefault(name, []).extend(np.atleast_1d(value).tolist())

@@ -10,8 +10,10 @@ import ml_collections
 from bccl_jax.config import flatten
 from bccl_jax.errors import WorkdirError
 
-# What may differ when a checkpoint is only evaluated: how it is evaluated and where the data lies.
-EVALUATION_KEYS = ("eval.", "data.dir", "data.resident", "data.threads")
+# What does not shape a run: where its data lies and how many threads read it.
+FREE_KEYS = ("data.dir", "data.threads")
+# What may differ too when a checkpoint is only evaluated.
+EVALUATION_KEYS = ("eval.", "data.resident")
 
 
 class Workdir:
@@ -53,19 +55,18 @@ class Workdir:
                     "name an empty or a new directory"
                 )
             return False
-        try:
-            saved = json.loads(self.config.read_text())
-        except ValueError as error:
+        if self.checkpoints.exists() and not self.checkpoints.is_dir():
             raise WorkdirError(
-                f"{self.config} is not the JSON that a run writes ({error}); "
-                "name another --workdir or restore that file"
-            ) from error
+                f"{self.checkpoints} is a file; restore the directory of checkpoints that a run "
+                "has there or name another --workdir"
+            )
+        saved = self._saved_config()
+        free = FREE_KEYS + EVALUATION_KEYS if evaluating else FREE_KEYS
         asked = json.loads(json.dumps(flatten(config)))
         differing = [
             f"{key} is {saved.get(key)!r} there and {asked.get(key)!r} here"
             for key in sorted(saved.keys() | asked.keys())
-            if saved.get(key) != asked.get(key)
-            and not (evaluating and key.startswith(EVALUATION_KEYS))
+            if saved.get(key) != asked.get(key) and not key.startswith(free)
         ]
         if differing:
             raise WorkdirError(
@@ -73,6 +74,18 @@ class Workdir:
                 "name another directory or the same values"
             )
         return True
+
+    def _saved_config(self) -> dict:
+        try:
+            saved = json.loads(self.config.read_text())
+        except ValueError:
+            saved = None
+        if not isinstance(saved, dict):
+            raise WorkdirError(
+                f"{self.config} is not the JSON object that a run writes; restore it or name "
+                "another --workdir"
+            )
+        return saved
 
     @contextlib.contextmanager
     def claimed(self, config: ml_collections.ConfigDict):

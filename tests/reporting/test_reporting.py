@@ -1,8 +1,10 @@
 import json
 
 import numpy as np
+import pytest
 from PIL import Image
 
+from bccl_jax.errors import WorkdirError
 from bccl_jax.reporting import console, plots
 from bccl_jax.reporting.records import Records, read
 
@@ -31,17 +33,34 @@ def test_table_shows_two_digits_and_a_dash_for_an_empty_group():
 
 def test_records_of_later_steps_are_dropped_on_resume(tmp_path):
     path = tmp_path / "metrics.jsonl"
-    first = Records(path, 0)
+    first = Records(path, 0, 0)
     for epoch in (1, 2, 3):
         first.append(record(epoch))
     with path.open("a") as file:
         file.write('{"epoch": 4, "st')  # killed while writing
 
-    second = Records(path, step=14)
+    second = Records(path, step=14, epochs=2)
     assert [row["epoch"] for row in second.rows] == [1, 2]
     second.append(record(3))
     assert [row["epoch"] for row in read(path)] == [1, 2, 3]
     assert all(json.loads(line) for line in path.read_text().splitlines())
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("garbage\n", "line 1 of .*metrics.jsonl is not a record"),
+        ('{"step": 7}\n[]\n{"step": 14}\n', "line 2 of .*metrics.jsonl is not a record"),
+        ('{"step": 7}\n', "1 records of the 2 epochs"),
+        ("", "0 records of the 2 epochs"),
+    ],
+)
+def test_damaged_records_are_refused_and_left_as_they_are(tmp_path, text, message):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(text)
+    with pytest.raises(WorkdirError, match=message):
+        Records(path, step=14, epochs=2)
+    assert path.read_text() == text
 
 
 def test_report_is_a_picture_with_curves_and_classes(tmp_path):

@@ -1,6 +1,7 @@
 import json
 import math
 import os
+import shutil
 import signal
 
 import jax
@@ -148,7 +149,7 @@ def test_a_restored_checkpoint_evaluates_to_what_training_reported(whole):
 
 
 def test_a_missing_checkpoint_is_named_with_those_there_are(whole):
-    with pytest.raises(WorkdirError, match=r"no checkpoint '7'.*steps: .*20"):
+    with pytest.raises(WorkdirError, match=r"no checkpoint '7'.*steps, .*: 20"):
         evaluate_checkpoints(tiny_config(), whole.workdir, "7")
 
 
@@ -158,6 +159,44 @@ def test_another_config_is_refused_and_its_keys_named(whole):
     config.method.temperature = 0.2
     with pytest.raises(WorkdirError, match=r"method\.temperature is 0\.1 there and 0\.2 .*seed"):
         train_and_evaluate(config, whole.workdir)
+
+
+def test_where_the_data_lies_may_change(whole):
+    config = tiny_config()
+    config.data.dir = "elsewhere"
+    config.data.threads = 2
+    assert differing(train_and_evaluate(config, whole.workdir).state, whole.state) == []
+
+
+def damage_config(run):
+    (run / "config.json").write_text("[]")
+
+
+def damage_checkpoint(run):
+    for item in (run / "checkpoints").glob("*/state"):
+        shutil.rmtree(item)
+
+
+def replace_checkpoints_by_a_file(run):
+    shutil.rmtree(run / "checkpoints")
+    (run / "checkpoints").write_text("x")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (damage_config, "config.json is not the JSON object"),
+        (damage_checkpoint, r"checkpoints/20 cannot be read"),
+        (replace_checkpoints_by_a_file, "checkpoints is a file"),
+    ],
+)
+def test_a_damaged_run_is_refused_in_one_sentence(whole, tmp_path, damage, message):
+    shutil.copytree(whole.workdir, tmp_path / "run")
+    damage(tmp_path / "run")
+    for call in (train_and_evaluate, evaluate_checkpoints):
+        with pytest.raises(WorkdirError, match=message) as error:
+            call(tiny_config(), tmp_path / "run")
+        assert "\n" not in str(error.value)
 
 
 def test_a_directory_of_something_else_is_refused_untouched(tmp_path):
@@ -179,7 +218,9 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(tmp_
     config = tiny_config()
     config.optimizer.learning_rate = 1e30
     config.optimizer.warmup_epochs = 0
-    with pytest.raises(NonFiniteLossError, match=r"in epoch 1 at step \d"):
+    with pytest.raises(
+        NonFiniteLossError, match=r"(loss|gradient) is not finite in epoch 1 at step \d"
+    ):
         train_and_evaluate(config, tmp_path / "run")
     with Checkpoints(tmp_path / "run" / "checkpoints", read_only=True) as checkpoints:
         assert checkpoints.steps() == []
