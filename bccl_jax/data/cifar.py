@@ -1,11 +1,11 @@
 """CIFAR-10 and CIFAR-100 from the original python files (Krizhevsky 2009)."""
 
 import pathlib
-import pickle
 from typing import Any
 
 import numpy as np
 
+from bccl_jax.data import integer_pickle
 from bccl_jax.data.split import Split
 from bccl_jax.errors import DataError
 
@@ -55,42 +55,22 @@ def load_cifar100(data_dir: str) -> tuple[Split, Split]:
 
 def _folder(data_dir: str, name: str, first_file: str) -> pathlib.Path:
     root = pathlib.Path(data_dir).expanduser()
-    if (root / first_file).is_file() and root.name == name:
-        return root
     if (root / name).is_dir():
         return root / name
-    archives = sorted(root.glob(f"{name.removesuffix('-batches-py')}*.tar.gz"))
-    if archives:
-        raise DataError(f"{archives[0]} is still packed; unpack it with tar -xzf in {root}")
+    if (root / first_file).is_file() or root.resolve().name == name:
+        return root
+    archive = root / f"{name.replace('-batches-py', '-python')}.tar.gz"
+    if archive.is_file():
+        raise DataError(f"{archive} is still packed; unpack it with tar -xzf in {root}")
     raise DataError(
         f"there is no folder {root / name}; get it from {ORIGIN} and name the folder that holds "
         "it by config.data.dir"
     )
 
 
-class _ArraysOnly(pickle.Unpickler):
-    """Unpickles arrays, lists, strings and numbers; whatever else a file asks for is refused."""
-
-    ALLOWED = {
-        ("numpy", "dtype"),
-        ("numpy", "ndarray"),
-        ("numpy.core.multiarray", "_reconstruct"),
-        ("numpy._core.multiarray", "_reconstruct"),
-        ("numpy.core.numeric", "_frombuffer"),
-        ("numpy._core.numeric", "_frombuffer"),
-        ("_codecs", "encode"),
-    }
-
-    def find_class(self, module, name):
-        if (module, name) not in self.ALLOWED:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
-        return super().find_class(module, name)
-
-
 def _unpickle(path: pathlib.Path) -> dict[bytes, Any]:
     try:
-        with path.open("rb") as file:
-            content = _ArraysOnly(file, encoding="bytes").load()
+        content = integer_pickle.load(path)
     except FileNotFoundError:
         raise DataError(f"there is no file {path}; get the data set from {ORIGIN}") from None
     except OSError as error:
@@ -112,16 +92,32 @@ def _entry(content: dict[bytes, Any], key: bytes, path: pathlib.Path) -> Any:
 
 
 def _class_names(path: pathlib.Path, key: bytes, num_classes: int) -> tuple[str, ...]:
-    names = tuple(name.decode() for name in _entry(_unpickle(path), key, path))
+    names = _entry(_unpickle(path), key, path)
+    if not isinstance(names, list) or not all(isinstance(name, bytes) for name in names):
+        raise DataError(
+            f"{path} has no list of names as {key.decode()}; get it again from {ORIGIN}"
+        )
     if len(names) != num_classes:
         raise DataError(f"{path} names {len(names)} classes instead of {num_classes}")
-    return names
+    return tuple(name.decode(errors="replace") for name in names)
+
+
+def _integers(content: dict[bytes, Any], key: bytes, path: pathlib.Path) -> np.ndarray:
+    entry = _entry(content, key, path)
+    try:
+        values = np.asarray(entry)
+    except ValueError:  # a list of lists of different lengths
+        values = np.array(None)
+    if values.dtype.kind not in "iu":
+        raise DataError(
+            f"{path} has {key.decode()} that are not integers; get it again from {ORIGIN}"
+        )
+    return values
 
 
 def _read_images(path: pathlib.Path, label_key: bytes, names: tuple[str, ...]) -> Split:
     content = _unpickle(path)
-    data = np.asarray(_entry(content, b"data", path))
-    labels = np.asarray(_entry(content, label_key, path))
+    data, labels = _integers(content, b"data", path), _integers(content, label_key, path)
     if data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != BYTES:
         raise DataError(
             f"{path} holds data of {data.dtype} {list(data.shape)} instead of uint8 [N, {BYTES}]; "

@@ -45,6 +45,7 @@ def subset_indices(labels: np.ndarray, counts: np.ndarray, seed: int = 0) -> np.
     Raises:
       DataError: a class has fewer images than wanted.
     """
+    labels = np.asarray(labels)
     rng = np.random.RandomState(seed)
     chosen = []
     for label, count in enumerate(counts):
@@ -71,7 +72,15 @@ def shot_groups(
 
     Returns:
       {"many", "medium", "few"}: bool [K], of which exactly one holds for a class.
+
+    Raises:
+      ValueError: the bounds overlap.
     """
+    if few_below > many_above + 1:
+        raise ValueError(
+            f"few_below is {few_below} and many_above {many_above}, so that a class could be in "
+            "both groups; lower few_below"
+        )
     counts = np.asarray(class_counts)
     many, few = counts > many_above, counts < few_below
     return {"many": many, "medium": ~many & ~few, "few": few}
@@ -95,7 +104,15 @@ def holdout_split(labels: np.ndarray, fraction: float) -> tuple[np.ndarray, np.n
 
     Returns:
       int64 indices that remain, and int64 indices set aside, both in file order.
+
+    Raises:
+      ConfigError: the fraction is negative, or would leave nothing to train on.
     """
+    if not 0 <= fraction < 1:
+        raise ConfigError(
+            f"config.data.validation_fraction is {fraction}; it must be at least 0 and below 1"
+        )
+    labels = np.asarray(labels)
     aside = np.zeros(len(labels), bool)
     for label in np.unique(labels):
         indices = np.flatnonzero(labels == label)

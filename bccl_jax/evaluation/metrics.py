@@ -17,7 +17,7 @@ def confusion_matrix(predictions: np.ndarray, labels: np.ndarray, num_classes: i
       int64 [K, K], row the true class, column the predicted one.
 
     Raises:
-      ValueError: the lengths differ, or a class lies outside 0 to K - 1.
+      ValueError: the lengths differ, or a class is not an integer of 0 to K - 1.
     """
     predictions, labels = np.asarray(predictions), np.asarray(labels)
     if predictions.shape != labels.shape or labels.ndim != 1:
@@ -26,11 +26,13 @@ def confusion_matrix(predictions: np.ndarray, labels: np.ndarray, num_classes: i
             "both must be [N]"
         )
     for name, values in (("predictions", predictions), ("labels", labels)):
+        if values.size and values.dtype.kind not in "iu":
+            raise ValueError(f"{name} have dtype {values.dtype}; they must be integers")
         if values.size and not (values.min() >= 0 and values.max() < num_classes):
             raise ValueError(
                 f"{name} lie in {values.min()} to {values.max()}, outside 0 to {num_classes - 1}"
             )
-    flat = labels.astype(np.int64) * num_classes + predictions
+    flat = labels.astype(np.int64) * num_classes + predictions.astype(np.int64)
     return np.bincount(flat, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 
@@ -89,7 +91,7 @@ def expected_calibration_error(
     Args:
       confidences: float [N] in 0 to 1, probability of the predicted class.
       correct: bool [N], whether the prediction is right.
-      num_bins: bins, closed on the right.
+      num_bins: bins, closed on the right; the first holds 0 as well.
 
     Returns:
       Mean over the images of |accuracy - confidence| of their bin; 0 for no image.
@@ -97,7 +99,7 @@ def expected_calibration_error(
     Raises:
       ValueError: the lengths differ, or a confidence lies outside 0 to 1.
     """
-    confidences, correct = np.asarray(confidences, np.float64), np.asarray(correct, np.float64)
+    confidences, correct = np.asarray(confidences), np.asarray(correct, np.float64)
     if confidences.shape != correct.shape or confidences.ndim != 1:
         raise ValueError(
             f"confidences have shape {confidences.shape} and correct {correct.shape}; "
@@ -110,6 +112,9 @@ def expected_calibration_error(
         raise ValueError(
             f"confidences lie in {confidences.min()} to {confidences.max()}, outside 0 to 1"
         )
-    bins = np.clip(np.ceil(confidences * num_bins).astype(int) - 1, 0, num_bins - 1)
-    gaps = np.bincount(bins, weights=correct - confidences, minlength=num_bins)
+    # A float32 0.2 is above the float64 edge 0.2, so the edges take the confidences' precision.
+    precision = np.float32 if confidences.dtype == np.float32 else np.float64
+    edges = (np.arange(1, num_bins) / num_bins).astype(precision)  # the inner ones
+    bins = np.searchsorted(edges, confidences, side="left")
+    gaps = np.bincount(bins, weights=correct - confidences.astype(np.float64), minlength=num_bins)
     return float(100.0 * np.abs(gaps).sum() / len(confidences))

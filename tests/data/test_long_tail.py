@@ -78,6 +78,11 @@ def test_shot_groups_have_the_protocols_bounds():
     assert groups["few"].tolist() == [False, False, False, True]
 
 
+def test_bounds_that_put_a_class_in_two_groups_are_refused():
+    with pytest.raises(ValueError, match="few_below is 20 and many_above 10"):
+        shot_groups(np.array([15]), many_above=10, few_below=20)
+
+
 def test_cifar100_lt_at_100_has_groups_of_35_35_30():
     groups = shot_groups(class_counts(100, 500, 100))
     assert [int(groups[name].sum()) for name in ("many", "medium", "few")] == [35, 35, 30]
@@ -99,3 +104,14 @@ def test_a_holdout_takes_the_share_of_each_class_from_its_end(labels, fraction):
         kept, taken = remaining[labels[remaining] == label], aside[labels[aside] == label]
         assert len(taken) == int(len(mine) * fraction + 1e-6)
         assert [*kept, *taken] == list(mine)
+
+
+@pytest.mark.parametrize("fraction", [-0.5, 1.0, 1.5, float("nan")])
+def test_a_holdout_that_cannot_be_is_refused(fraction):
+    with pytest.raises(ConfigError, match=r"config\.data\.validation_fraction"):
+        holdout_split(np.zeros(10, int), fraction)
+
+
+def test_labels_may_be_a_list():
+    assert sorted(subset_indices([1, 0, 1], [1, 2])) == [0, 1, 2]
+    assert [part.tolist() for part in holdout_split([1, 0, 1, 0], 0.5)] == [[0, 1], [2, 3]]

@@ -65,6 +65,15 @@ def test_the_folder_itself_may_be_named(cifar10):
     np.testing.assert_array_equal(dataset.train.images, load(folder).train.images)
 
 
+def test_the_folder_may_have_another_name_or_be_the_current_one(cifar10, monkeypatch):
+    folder, _, _ = cifar10
+    expected = load(folder).train.images
+    renamed = folder.rename(folder.with_name("renamed"))
+    monkeypatch.chdir(renamed)
+    for data_dir in (str(renamed), "."):
+        np.testing.assert_array_equal(load(folder, data_dir=data_dir).train.images, expected)
+
+
 def test_cifar100_takes_the_fine_labels(tmp_path, rng):
     folder = tmp_path / "cifar-100-python"
     folder.mkdir()
@@ -96,6 +105,42 @@ def test_a_split_that_is_long_tailed_already_is_taken_as_given(cifar10, rng):
     np.testing.assert_array_equal(load(folder).train.labels, labels)
     with pytest.raises(DataError, match=r"long-tailed already.*= 4.*config\.data\.imbalance=100"):
         load(folder, imbalance=100.0)
+
+
+@pytest.mark.parametrize("imbalance", [2.5, 3.0, 5.0, 7.0])
+def test_a_given_split_of_a_rounded_profile_has_the_factor_it_was_made_by(cifar10, rng, imbalance):
+    folder, _, _ = cifar10
+    labels = np.repeat(np.arange(10), class_counts(10, 8, imbalance))
+    for i, rows in enumerate(np.array_split(labels, 5), 1):
+        content = {b"data": pixels(rng, len(rows)), b"labels": rows.tolist()}
+        dump(folder / f"data_batch_{i}", content)
+    np.testing.assert_array_equal(load(folder, imbalance=imbalance).train.labels, labels)
+    with pytest.raises(DataError, match="long-tailed already"):
+        load(folder, imbalance=1.5)
+
+
+def test_only_the_archive_that_was_asked_for_is_to_be_unpacked(tmp_path):
+    (tmp_path / "cifar-100-python.tar.gz").touch()
+    with pytest.raises(DataError, match="no folder .*cifar-10-batches-py"):
+        load_dataset("cifar10", data_dir=str(tmp_path))
+    (tmp_path / "cifar-10-python.tar.gz").touch()
+    with pytest.raises(DataError, match=r"cifar-10-python\.tar\.gz is still packed"):
+        load_dataset("cifar10", data_dir=str(tmp_path))
+
+
+def test_a_missing_file_of_the_folder_itself_is_named(cifar10):
+    folder, _, _ = cifar10
+    (folder / "data_batch_1").unlink()
+    with pytest.raises(DataError, match="no file .*data_batch_1"):
+        load(folder, data_dir=str(folder))
+
+
+def test_an_unknown_data_set_is_answered_by_the_known_ones():
+    with pytest.raises(ConfigError, match=r"config\.data\.name is 'cifar'.*digits, cifar10"):
+        load_dataset("cifar")
+
+
+TWO = np.zeros((2, 3072), np.uint8)
 
 
 class Malicious:
@@ -135,6 +180,20 @@ class Malicious:
         ),
         (lambda f: dump(f / "batches.meta", {b"label_names": NAMES10[:9]}), "names 9 classes"),
         (lambda f: dump(f / "test_batch", Malicious()), "it asks for .*mkdir"),
+        *(
+            (
+                lambda f, labels=labels: dump(f / "test_batch", {b"data": TWO, b"labels": labels}),
+                "test_batch has labels that are not integers",
+            )
+            for labels in (["a", "b"], [0.5, 1.5], [None, None], [1, [2]])
+        ),
+        *(
+            (
+                lambda f, names=names: dump(f / "batches.meta", {b"label_names": names}),
+                r"batches\.meta has no list of names",
+            )
+            for names in (5, list("0123456789"))
+        ),
     ],
 )
 def test_a_broken_file_is_named_in_one_sentence(cifar10, monkeypatch, break_it, message):

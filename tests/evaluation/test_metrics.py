@@ -98,10 +98,35 @@ def test_calibration_error_agrees_with_a_loop_over_bins(rng):
     assert expected_calibration_error(confidences, correct) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("num_bins", [10, 15, 25, 41])
+def test_a_confidence_on_an_edge_belongs_to_the_bin_below(dtype, num_bins):
+    # One right and one wrong answer in a bin, far apart: the error tells which bin they share.
+    for i in range(1, num_bins):
+        edge, middle = dtype(i / num_bins), dtype((i - 0.5) / num_bins)
+        found = expected_calibration_error(
+            np.array([edge, middle]), np.array([True, False]), num_bins=num_bins
+        )
+        together = 100 * abs(0.5 - (float(edge) + float(middle)) / 2)
+        assert found == pytest.approx(together, abs=1e-4)
+
+
+def test_no_image_has_no_accuracy():
+    assert set(shot_accuracy([], [], COUNTS).values()) == {None}
+
+
+@settings(max_examples=50, deadline=None)
+@given(pairs, st.randoms(use_true_random=False))
+def test_the_order_of_the_images_does_not_matter(pairs, random):
+    shuffled = random.sample(pairs, len(pairs))
+    assert shot_accuracy(*np.array(pairs).T, COUNTS) == shot_accuracy(*np.array(shuffled).T, COUNTS)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda: confusion_matrix(np.array([0]), np.array([0, 1]), 2), r"\(1,\) and labels \(2,\)"),
+        (lambda: confusion_matrix(np.array([0.5]), np.array([0]), 2), "must be integers"),
         (lambda: confusion_matrix(np.array([2]), np.array([0]), 2), "predictions lie in 2 to 2"),
         (lambda: confusion_matrix(np.array([0]), np.array([-1]), 2), "labels lie in -1 to -1"),
         (
