@@ -5,13 +5,12 @@ The field's ResNet-32 is `ResNet_s` of Cao et al. 2019 (LDAM-DRW): three stages 
 parameters), Kaiming-normal convolutions.
 """
 
-import functools
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-kaiming_normal = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
+from bccl_jax.models.convolution import Conv
+from bccl_jax.models.normalization import BatchNorm, relu
 
 
 def option_a_shortcut(x: jax.Array, width: int, stride: int) -> jax.Array:
@@ -33,21 +32,10 @@ class BasicBlock(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         """Maps [B, H, W, c] to [B, H / stride, W / stride, width]."""
-        conv = functools.partial(
-            nn.Conv,
-            features=self.width,
-            kernel_size=(3, 3),
-            padding=1,
-            use_bias=False,
-            kernel_init=kaiming_normal,
-            dtype=self.dtype,
-        )
-        norm = functools.partial(
-            nn.BatchNorm, use_running_average=not train, momentum=0.9, dtype=self.dtype
-        )
-        y = nn.relu(norm()(conv(strides=self.stride)(x)))
-        y = norm()(conv()(y))
-        return nn.relu(y + option_a_shortcut(x, self.width, self.stride))
+        y = Conv(self.width, stride=self.stride, dtype=self.dtype)(x)
+        y = relu(BatchNorm(self.dtype)(y, train))
+        y = BatchNorm(self.dtype)(Conv(self.width, dtype=self.dtype)(y), train)
+        return relu(y + option_a_shortcut(x, self.width, self.stride))
 
 
 class CifarResNet(nn.Module):
@@ -66,15 +54,8 @@ class CifarResNet(nn.Module):
     @nn.compact
     def __call__(self, images: jax.Array, train: bool) -> jax.Array:
         """Maps normalised images [B, H, W, 3] to float32 features [B, 4 * width]."""
-        x = nn.Conv(
-            self.width,
-            (3, 3),
-            padding=1,
-            use_bias=False,
-            kernel_init=kaiming_normal,
-            dtype=self.dtype,
-        )(images)
-        x = nn.relu(nn.BatchNorm(use_running_average=not train, momentum=0.9, dtype=self.dtype)(x))
+        x = Conv(self.width, dtype=self.dtype)(images)
+        x = relu(BatchNorm(self.dtype)(x, train))
         for stage in range(3):
             for block in range(self.blocks):
                 stride = 2 if stage > 0 and block == 0 else 1

@@ -4,7 +4,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from bccl_jax.models.cifar_resnet import kaiming_normal
+from bccl_jax.models.convolution import kaiming_normal
+from bccl_jax.models.normalization import BatchNorm
 
 CLASSIFIERS = ("linear", "cosine")
 
@@ -70,7 +71,7 @@ class Projector(nn.Module):
         x = nn.Dense(self.hidden, use_bias=False, kernel_init=kaiming_normal, dtype=self.dtype)(
             features
         )
-        x = nn.BatchNorm(use_running_average=not train, momentum=0.9, dtype=self.dtype)(x)
+        x = BatchNorm(self.dtype)(x, train)
         x = nn.Dense(self.out, kernel_init=kaiming_normal, dtype=self.dtype)(nn.relu(x))
         return l2_normalize(x)
 
