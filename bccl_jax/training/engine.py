@@ -40,7 +40,7 @@ def scanned(train_step: Callable, data: ResidentSplit, order: Callable) -> RunEp
 
 
 def looped(train_step: Callable, data: ResidentSplit, order: Callable) -> RunEpoch:
-    """The same, a step at a time: XLA's CPU runs convolutions in a scan ten times slower."""
+    """The same, a step at a time: where a step takes long, progress shows and a stop is prompt."""
     compiled = jax.jit(train_step, donate_argnames="state")
     gather = jax.jit(ResidentSplit.batch)
 

@@ -1,0 +1,71 @@
+"""What the host does in training: a dispatch a chunk, its indices, nothing compiled anew."""
+
+import jax
+import numpy as np
+import pytest
+
+from bccl_jax.data.resident import put_on_device
+from bccl_jax.training import engine
+from bccl_jax.training.assemble import assemble
+from bccl_jax.training.loop import train_and_evaluate
+from tests.training.tiny import tiny_config
+
+COMPILATION = "/jax/core/compile/backend_compile_duration"
+
+
+@pytest.fixture
+def compilations():
+    """A list that grows by one at each compilation, also at one that the cache answers."""
+    found = []
+
+    def listen(event, seconds, **_):
+        if event == COMPILATION:
+            found.append(seconds)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    yield found
+    jax.monitoring.clear_event_listeners()
+
+
+def test_the_counter_counts(compilations):
+    jax.jit(lambda x: x + 1)(np.ones(5))
+    assert len(compilations) >= 1
+
+
+@pytest.mark.parametrize("kind", [engine.scanned, engine.looped])
+def test_epochs_send_their_indices_and_nothing_else_and_compile_once(
+    kind, compilations, monkeypatch
+):
+    run = assemble(tiny_config())
+    sent = []
+    put = jax.device_put
+    monkeypatch.setattr(engine.jax, "device_put", lambda x: sent.append(x.nbytes) or put(x))
+    run_epoch = kind(run.train_step, put_on_device(run.dataset.train), run.order)
+    sent.clear()
+    state = run.init_state()
+    with jax.transfer_guard("disallow"):
+        chunks = list(run_epoch(state, 0, 0))
+        state = chunks[-1][0]
+        first = len(compilations)
+        assert first > 0
+        for epoch in (1, 2):
+            chunks = list(run_epoch(state, epoch, 0))
+            state = chunks[-1][0]
+    assert len(compilations) == first
+    assert int(state.step) == 3 * run.steps_per_epoch
+    # A scanned epoch is one dispatch and one transfer, of indices of four bytes.
+    dispatches = 1 if kind is engine.scanned else run.steps_per_epoch
+    assert len(chunks) == dispatches
+    assert sent == [4 * run.order(0).size // dispatches] * 3 * dispatches
+
+
+def test_a_longer_run_compiles_no_more_than_a_short_one(compilations, tmp_path):
+    """Both refresh, evaluate, log and save; the first run fills what JAX keeps for eager calls."""
+    counts = []
+    for epochs in (4, 4, 8):
+        config = tiny_config().unlock()
+        config.epochs = epochs
+        compilations.clear()
+        train_and_evaluate(config.lock(), tmp_path / f"{len(counts)}")
+        counts.append(len(compilations))
+    assert counts[2] == counts[1] > 0
