@@ -1,0 +1,10 @@
+"""The digits config without what takes long to compile: no jitter, no policy, small heads."""
+
+from tests.training.tiny import tiny_config
+
+
+def get_config(method="bccl"):
+    config = tiny_config(method).unlock()
+    config.augment.sim.jitter = (0.0, 0.0, 0.0, 0.0)
+    config.augment.strong.cutout = 0
+    return config
