@@ -1,0 +1,32 @@
+import argparse
+import pathlib
+
+import pytest
+
+from benchmarks import everything
+from benchmarks.run import account
+
+FOLDER = pathlib.Path(everything.__file__).parent
+# Modules that the benchmarks share, and the one that runs them all.
+SHARED = {"__init__", "common", "everything", "pillow_views", "recipe"}
+
+
+def test_a_runs_time_is_split_into_start_steps_clustering_and_the_rest():
+    """Ten seconds of start, six epochs of two seconds, two clusterings of half a second, a rest."""
+    rows = [{"seconds": 2.0 + 3.0}]  # of the ten, three of compilation lie in the first epoch
+    for epoch in range(2, 7):
+        rows.append({"seconds": 2.5, "refresh": {}} if epoch in (3, 5) else {"seconds": 2.0})
+    found = account(rows, first_record=12.0, whole=10.0 + 12.0 + 1.0 + 3.0)
+    assert found["start to first step s"] == pytest.approx(10)
+    assert found["epoch s"] == pytest.approx(2)
+    assert found["steps s"] == pytest.approx(12)
+    assert found["clustering s"] == pytest.approx(1)
+    assert found["around the steps %"] == pytest.approx(100 * 4 / 16)
+
+
+@pytest.mark.parametrize("accelerated", [True, False])
+def test_everything_runs_every_benchmark_there_is(accelerated):
+    options = argparse.Namespace(torch_python="python", data_dir="data")
+    named = {arguments[0] for _, arguments in everything.commands(options, accelerated)}
+    there_are = {path.stem for path in FOLDER.glob("*.py")} | {"torch_twin"}
+    assert named == there_are - SHARED
