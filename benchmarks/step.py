@@ -138,6 +138,17 @@ def parts(run: Assembly, state: TrainState, batch: dict[str, jax.Array]) -> dict
     return made
 
 
+def first_calls(functions: dict[str, Callable]) -> dict[str, float]:
+    """Seconds of each function's first call, by name: traced, compiled without a cache, and run."""
+    found = {}
+    with recipe.cold():
+        for name, function in functions.items():
+            started = time.perf_counter()
+            jax.block_until_ready(function())
+            found[name] = time.perf_counter() - started
+    return found
+
+
 def _augmentation(run: Assembly) -> Callable:
     augment, dtype = run.config.augment, jnp.dtype(run.config.dtype)
     sim = {k: tuple(v) if isinstance(v, list | tuple) else v for k, v in augment.sim.items()}
@@ -178,7 +189,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     jax.block_until_ready(whole())
     memory, memory_source = peak_memory(compiled)
 
-    found = in_turn({**parts(run, state, batch), "step": whole}, options.repeats)
+    made = parts(run, state, batch)
+    first = first_calls(made)
+    found = in_turn({**made, "step": whole}, options.repeats)
     model_flops = 6 * sum(layer.macs for layer in network_layers(run))
     peak, peak_source = options.peak, "--peak"
     if peak is None:
@@ -189,6 +202,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             *_times(found, run.config.batch_size * len(run.method.views)),
             _row("lowering", lowering, "s", "traced and lowered, cold"),
             _row("compilation", compiling, "s", "no cache"),
+            *(
+                _row(f"start of {name}", value - found[name], "s", "first call less a later one")
+                for name, value in first.items()
+            ),
             _row("peak memory", memory / 2**20, "MiB", memory_source),
             _row("model FLOPs", model_flops / 1e9, "G", "3 forward passes, benchmarks/flops.py"),
             _row("FLOPs by XLA", counted and counted / 1e9, "G", "the step before optimisation"),
