@@ -30,3 +30,14 @@ def test_everything_runs_every_benchmark_there_is(accelerated):
     named = {arguments[0] for _, arguments in everything.commands(options, accelerated)}
     there_are = {path.stem for path in FOLDER.glob("*.py")} | {"torch_twin"}
     assert named == there_are - SHARED
+
+
+def test_everything_names_what_failed_and_keeps_what_succeeded(tmp_path, monkeypatch, capfd):
+    chosen = [("broken", ["flops", "--config", "missing.py"]), ("run", ["run", "--help", "--"])]
+    monkeypatch.setattr(everything, "commands", lambda *_: chosen)
+    monkeypatch.setattr("sys.argv", ["everything", "--out", str(tmp_path)])
+    assert everything.main() == 1
+    out, err = capfd.readouterr()
+    assert "failed: broken" in err
+    assert "--cold-epochs" in out
+    assert "--cold-epochs" in (tmp_path / "run.md").read_text()
