@@ -1,8 +1,8 @@
 """Batch normalisation (Ioffe & Szegedy 2015) with fused statistics and a hand-derived backward.
 
 The same function, variables and names as `flax.linen.BatchNorm`. Differentiated automatically, that
-one keeps several arrays of an activation's size for the backward pass and reads them in turn; the
-gradient in closed form needs the input alone.
+one keeps two arrays of the activation's size for the backward pass; the gradient in closed form
+needs the input alone.
 """
 
 import functools
