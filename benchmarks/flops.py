@@ -22,8 +22,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from bccl_jax.methods.base import Batch, Context
-from bccl_jax.models import Network, create_backbone
+from bccl_jax.methods.base import Batch
 from bccl_jax.training.assemble import Assembly
 from benchmarks import recipe
 from benchmarks.common import parser, report
@@ -161,7 +160,7 @@ def _layer(equation: Any) -> Layer:
 
 def network_layers(run: Assembly) -> list[Layer]:
     """The layers of one training forward pass over all views of a batch."""
-    network, views, batch_shape = network_of(run), len(run.method.views), _batch_shape(run)
+    network, views, batch_shape = run.network, len(run.method.views), _batch_shape(run)
     images = jax.ShapeDtypeStruct(batch_shape, jnp.dtype(run.config.dtype))
     labels = jax.ShapeDtypeStruct(batch_shape[:1], jnp.int32)
 
@@ -171,14 +170,6 @@ def network_layers(run: Assembly) -> list[Layer]:
 
     state = jax.eval_shape(run.init_state)
     return layers(passes, state, images, labels, within=_PASS)
-
-
-def network_of(run: Assembly) -> Network:
-    """The network of a run, as `assemble` builds it."""
-    dtype = jnp.dtype(run.config.dtype)
-    context = Context(run.class_counts, run.config.epochs, dtype)
-    backbone = create_backbone(run.config.model.backbone, dtype=dtype)
-    return Network(backbone, run.method.heads(context))
 
 
 def _batch_shape(run: Assembly) -> tuple[int, ...]:

@@ -16,14 +16,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from bccl_jax.augment.views import SimView, StrongView, make_views
 from bccl_jax.methods.base import Batch
 from bccl_jax.training.assemble import Assembly
-from bccl_jax.training.optimizer import create_optimizer, create_schedule
 from bccl_jax.training.state import TrainState
 from benchmarks import recipe
 from benchmarks.common import in_turn, parser, report, seconds
-from benchmarks.flops import H100_FLOPS, network_layers, network_of
+from benchmarks.flops import H100_FLOPS, network_layers
 
 # Operations a second by device_kind and dtype: dense tensor-core figures of NVIDIA's datasheets,
 # where JAX runs float32 as TF32 by default. Names in full: a slice or a PCIe card is another one.
@@ -77,9 +75,8 @@ def parts(run: Assembly, state: TrainState, batch: dict[str, jax.Array]) -> dict
       Functions without arguments, by name. "forward and backward" is the network's alone, from
       given gradients of its outputs; "losses" are those of given outputs, with their gradient.
     """
-    method, network, key = run.method, network_of(run), jax.random.key(2)
-    augment = _augmentation(run)
-    views = augment(batch["image"], key)
+    method, network, key = run.method, run.network, jax.random.key(2)
+    views = run.augment(batch["image"], key)
 
     def forward(params, state, views, labels):
         batch = Batch(views, labels)
@@ -108,11 +105,9 @@ def parts(run: Assembly, state: TrainState, batch: dict[str, jax.Array]) -> dict
         _, (_, renewed, _) = loss_of(outputs, params, state.replace(method=own), views, labels)
         return renewed, ()
 
-    optimizer = create_optimizer(run.config, create_schedule(run.config, run.steps_per_epoch))
-
     def update(carry, gradient):
         params, opt_state = carry
-        updates, opt_state = optimizer.update(gradient, opt_state, params)
+        updates, opt_state = run.optimizer.update(gradient, opt_state, params)
         return (optax.apply_updates(params, updates), opt_state), optax.global_norm(gradient)
 
     arguments = state.params, state, views, batch["label"]
@@ -122,7 +117,7 @@ def parts(run: Assembly, state: TrainState, batch: dict[str, jax.Array]) -> dict
     gradient = jax.tree.map(lambda leaf: jax.random.normal(key, leaf.shape), state.params)
     carry = recipe.copied((state.params, state.opt_state))
     made = {
-        "augmentation": functools.partial(augment, batch["image"], key),
+        "augmentation": functools.partial(run.augment, batch["image"], key),
         "forward": functools.partial(passes, *arguments),
         "forward and backward": functools.partial(
             jax.jit(forward_backward), *arguments, cotangents
@@ -147,20 +142,6 @@ def first_calls(functions: dict[str, Callable]) -> dict[str, float]:
             jax.block_until_ready(function())
             found[name] = time.perf_counter() - started
     return found
-
-
-def _augmentation(run: Assembly) -> Callable:
-    augment, dtype = run.config.augment, jnp.dtype(run.config.dtype)
-    sim = {k: tuple(v) if isinstance(v, list | tuple) else v for k, v in augment.sim.items()}
-    return functools.partial(
-        make_views,
-        names=run.method.views,
-        strong=StrongView(**augment.strong),
-        sim=SimView(**sim),
-        mean=tuple(augment.mean),
-        std=tuple(augment.std),
-        dtype=dtype,
-    )
 
 
 def main(argv: Sequence[str] | None = None) -> None:

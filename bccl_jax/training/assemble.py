@@ -32,6 +32,9 @@ class Assembly:
       class_counts: int [K], training images of each class.
       steps_per_epoch: training images // batch size.
       order: epoch -> int32 [steps, B], the images of its batches.
+      network: backbone and heads.
+      augment: (images uint8 [B, H, W, 3], key) -> the method's views.
+      optimizer: renews the parameters.
       train_step: (state, batch) -> (state, metrics), not yet compiled.
       predict: (state, images, offset) -> (predictions, confidences), jitted.
       init_state: () -> the state before the first step.
@@ -43,6 +46,9 @@ class Assembly:
     class_counts: np.ndarray
     steps_per_epoch: int
     order: Callable
+    network: Network
+    augment: Callable
+    optimizer: optax.GradientTransformation
     train_step: Callable
     predict: Callable
     init_state: Callable[[], TrainState]
@@ -73,13 +79,13 @@ def assemble(config: ml_collections.ConfigDict) -> Assembly:
     network = Network(create_backbone(config.model.backbone, dtype=dtype), method.heads(context))
     schedule = create_schedule(config, steps_per_epoch)
     optimizer = create_optimizer(config, schedule)
-    augment = config.augment
-    colors = {"mean": tuple(augment.mean), "std": tuple(augment.std), "dtype": dtype}
-    views = functools.partial(
+    settings = config.augment
+    colors = {"mean": tuple(settings.mean), "std": tuple(settings.std), "dtype": dtype}
+    augment = functools.partial(
         make_views,
         names=method.views,
-        strong=StrongView(**augment.strong),
-        sim=SimView(**{k: _frozen(v) for k, v in augment.sim.items()}),
+        strong=StrongView(**settings.strong),
+        sim=SimView(**{k: _frozen(v) for k, v in settings.sim.items()}),
         **colors,
     )
     image_shape = dataset.train.images[0].shape
@@ -90,7 +96,10 @@ def assemble(config: ml_collections.ConfigDict) -> Assembly:
         class_counts=class_counts,
         steps_per_epoch=steps_per_epoch,
         order=functools.partial(epoch_order, len(labels), config.batch_size, config.seed),
-        train_step=make_train_step(network, method, optimizer, schedule, views, steps_per_epoch),
+        network=network,
+        augment=augment,
+        optimizer=optimizer,
+        train_step=make_train_step(network, method, optimizer, schedule, augment, steps_per_epoch),
         predict=make_predict(network, method, functools.partial(normalize, **colors)),
         init_state=functools.partial(
             _init_state, config.seed, network, method, optimizer, context, image_shape

@@ -9,12 +9,10 @@ import numpy as np
 from bccl_jax.config import get_config
 from bccl_jax.data.resident import put_on_device
 from bccl_jax.data.sources import DATASETS, Split
-from bccl_jax.methods.base import Context
-from bccl_jax.models import Network, create_backbone
 from bccl_jax.models.heads import l2_normalize
 from bccl_jax.training import engine
 from bccl_jax.training.assemble import assemble
-from bccl_jax.training.optimizer import create_optimizer, create_schedule
+from bccl_jax.training.optimizer import create_schedule
 from bccl_jax.training.step import make_train_step
 from benchmarks.torch_twin.turns import serve
 
@@ -57,12 +55,13 @@ def build(settings: dict):
         return measure
 
     dtype = jnp.dtype(config.dtype)
-    heads = run.method.heads(Context(counts, config.epochs, dtype))
-    network = Network(create_backbone(config.model.backbone, dtype=dtype), heads)
-    schedule = create_schedule(config, run.steps_per_epoch)
-    optimizer = create_optimizer(config, schedule)
     step = make_train_step(
-        network, run.method, optimizer, schedule, lambda views, key: views, run.steps_per_epoch
+        run.network,
+        run.method,
+        run.optimizer,
+        create_schedule(config, run.steps_per_epoch),
+        lambda views, key: views,
+        run.steps_per_epoch,
     )
     step = jax.jit(step, donate_argnames="state")
     rng = np.random.default_rng(0)

@@ -26,7 +26,6 @@ from benchmarks import (
     step,
 )
 from benchmarks.common import parser
-from benchmarks.flops import network_of
 
 TINY = (
     f"--config={pathlib.Path(__file__).with_name('tiny_config.py')}",
@@ -114,7 +113,7 @@ def test_parts_of_a_step_make_up_its_gradient_and_its_queue():
     gradient, batch_stats = network.func(*arguments, gradient_of_outputs)
     own, _ = parts["queue push"]()
 
-    views, module = parts["augmentation"](), network_of(run)
+    views, module = parts["augmentation"](), run.network
 
     @jax.jit
     def reference(params):
