@@ -17,8 +17,7 @@ kaiming_normal = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 
-def _convolve(x, kernel, padding, **options):
-    strides = options.pop("strides", (1, 1))
+def _convolve(x, kernel, padding, strides=(1, 1), **options):
     return jax.lax.conv_general_dilated(
         x, kernel, strides, padding, dimension_numbers=_LAYOUT, **options
     )
