@@ -249,13 +249,23 @@ def color_jitter(images: Array, key: Array, strength: tuple[float, float, float,
 
 @functools.partial(
     jax.jit,
-    static_argnames=("size", "scale", "ratio", "flip", "jitter", "blur_prob", "blur_sigma"),
+    static_argnames=(
+        "size",
+        "cropped",
+        "scale",
+        "ratio",
+        "flip",
+        "jitter",
+        "blur_prob",
+        "blur_sigma",
+    ),
 )
 def simaugment(
     images: Array,
     key: Array,
     *,
     size: int = 0,
+    cropped: bool = False,
     scale: tuple[float, float] = (0.08, 1.0),
     ratio: tuple[float, float] = (3 / 4, 4 / 3),
     flip: bool = True,
@@ -274,6 +284,7 @@ def simaugment(
         images: uint8 [B, H, W, 3].
         key: a PRNG key; each image makes its own draws.
         size: side of the output, 0 for the images' height.
+        cropped: whether the images are crops already; they are only mirrored then.
         scale: bounds of the crop's area as a fraction of the image's.
         ratio: bounds of the crop's width over its height.
         flip: whether to mirror every other image at random; digits must not be.
@@ -293,9 +304,12 @@ def simaugment(
     batch, height, width, _ = images.shape
     coin_key, box_key, jitter_key = jax.random.split(key, 3)
     coins = jax.random.uniform(coin_key, (batch, 5))
-    boxes = resampling.resized_crop_boxes(box_key, batch, height, width, scale, ratio)
     mirrored = coins[:, 0] < (0.5 if flip else 0.0)
-    images = resampling.resized_crop(images, boxes, size or height, mirrored)
+    if cropped:
+        images = geometry.flip(images, mirrored)
+    else:
+        boxes = resampling.resized_crop_boxes(box_key, batch, height, width, scale, ratio)
+        images = resampling.resized_crop(images, boxes, size or height, mirrored)
     if any(jitter):
         jittered = color_jitter(images, jitter_key, jitter)
         images = jnp.where((coins[:, 1] < jitter_prob)[:, None, None, None], jittered, images)

@@ -13,20 +13,21 @@ Array = jax.Array
 
 VIEW_NAMES = ("strong", "sim", "plain")
 STRONG_POLICIES = ("autoaugment_cifar10", "randaugment", "none")
+CROPS = ("padded", "resized", "none")
 
 
 @dataclasses.dataclass(frozen=True)
 class StrongView:
     """The classification view: crop, flip, colour jitter, policy, Cutout, in this order.
 
-    The defaults are the CIFAR recipe. The ImageNet recipe is ``StrongView(crop_padding=0,
-    resized_crop=(0.08, 1.0), size=224, jitter=(0.4, 0.4, 0.4, 0.0), policy="randaugment",
-    fill=(124, 116, 104), cutout=0)``.
+    The defaults are the CIFAR recipe. The ImageNet recipe is ``StrongView(crop="resized",
+    jitter=(0.4, 0.4, 0.4, 0.0), policy="randaugment", fill=(124, 116, 104), cutout=0)``.
 
     Attributes:
-        crop_padding: pixels of black padding of the random crop; 0 for no such crop.
-        resized_crop: area bounds of a RandomResizedCrop; None for no such crop.
-        size: side of the resized crop's output, 0 for the images' height.
+        crop: one of ``CROPS``: "padded" pads with black and cuts the images' own size out,
+            "resized" is RandomResizedCrop.
+        crop_padding: pixels of the padded crop on each side.
+        scale: area bounds of the resized crop.
         ratio: aspect bounds of the resized crop.
         flip: whether to mirror at random; digits must not be.
         jitter: brightness, contrast, saturation and hue of a ColorJitter that is always applied.
@@ -38,12 +39,12 @@ class StrongView:
         cutout: side of the black square in pixels, 0 for none.
 
     Raises:
-        ValueError: if the policy is unknown or both crops are asked for.
+        ValueError: if the crop or the policy is unknown.
     """
 
+    crop: str = "padded"
     crop_padding: int = 4
-    resized_crop: tuple[float, float] | None = None
-    size: int = 0
+    scale: tuple[float, float] = (0.08, 1.0)
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
     flip: bool = True
     jitter: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
@@ -55,23 +56,18 @@ class StrongView:
     cutout: int = 16
 
     def __post_init__(self):
-        if self.policy not in STRONG_POLICIES:
-            raise ValueError(
-                f"The strong view's policy is {self.policy!r}: choose one of {STRONG_POLICIES}."
-            )
-        if self.crop_padding and self.resized_crop:
-            raise ValueError(
-                f"The strong view has both crop_padding={self.crop_padding} and "
-                f"resized_crop={self.resized_crop}: set crop_padding=0 or resized_crop=None."
-            )
+        for name, known in (("crop", CROPS), ("policy", STRONG_POLICIES)):
+            if getattr(self, name) not in known:
+                raise ValueError(
+                    f"The strong view's {name} is {getattr(self, name)!r}: choose one of {known}."
+                )
 
 
 @dataclasses.dataclass(frozen=True)
 class SimView:
-    """The contrastive view; see ``policies.simaugment`` for each field.
+    """The contrastive view: a RandomResizedCrop, then ``policies.simaugment`` for each field.
 
     Attributes:
-        size: side of the output, 0 for the images' height.
         scale: area bounds of the resized crop.
         ratio: aspect bounds of the resized crop.
         flip: whether to mirror at random; digits must not be.
@@ -82,7 +78,6 @@ class SimView:
         blur_sigma: bounds of the blur's sigma.
     """
 
-    size: int = 0
     scale: tuple[float, float] = (0.08, 1.0)
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
     flip: bool = True
@@ -119,13 +114,17 @@ def normalize(
     return ((images.astype(jnp.float32) / 255 - mean) / std).astype(dtype)
 
 
-def strong_view(images: Array, key: Array, view: StrongView) -> Array:
+def strong_view(
+    images: Array, key: Array, view: StrongView, size: int = 0, cropped: bool = False
+) -> Array:
     """The classification view of every image, before normalising.
 
     Args:
         images: uint8 [B, H, W, 3].
         key: a PRNG key; each image makes its own draws.
         view: the settings.
+        size: side of the resized crop's output, 0 for the images' height.
+        cropped: whether the images are crops already; they are only mirrored then.
 
     Returns:
         uint8 [B, H, W, 3], or [B, size, size, 3] after a resized crop.
@@ -134,13 +133,13 @@ def strong_view(images: Array, key: Array, view: StrongView) -> Array:
     batch, height, width, _ = images.shape
     crop_key, flip_key, jitter_key, policy_key, cutout_key = jax.random.split(key, 5)
     mirrored = jax.random.bernoulli(flip_key, 0.5 if view.flip else 0.0, (batch,))
-    if view.resized_crop:
+    if view.crop == "resized" and not cropped:
         boxes = resampling.resized_crop_boxes(
-            crop_key, batch, height, width, view.resized_crop, view.ratio
+            crop_key, batch, height, width, view.scale, view.ratio
         )
-        images = resampling.resized_crop(images, boxes, view.size or height, mirrored)
+        images = resampling.resized_crop(images, boxes, size or height, mirrored)
     else:
-        if view.crop_padding:
+        if view.crop == "padded" and view.crop_padding and not cropped:
             offsets = jax.random.randint(crop_key, (batch, 2), 0, 2 * view.crop_padding + 1)
             images = geometry.pad_crop(images, offsets, view.crop_padding)
         images = geometry.flip(images, mirrored)
@@ -162,7 +161,7 @@ def strong_view(images: Array, key: Array, view: StrongView) -> Array:
     return images
 
 
-@functools.partial(jax.jit, static_argnames=("names", "strong", "sim", "dtype"))
+@functools.partial(jax.jit, static_argnames=("names", "strong", "sim", "size", "dtype"))
 def make_views(
     images: Array,
     key: Array,
@@ -171,6 +170,7 @@ def make_views(
     sim: SimView,
     mean: tuple[float, float, float],
     std: tuple[float, float, float],
+    size: int = 0,
     dtype: jnp.dtype = jnp.float32,
 ) -> tuple[Array, ...]:
     """The views that a method names, in its order, augmented and normalised.
@@ -179,33 +179,43 @@ def make_views(
     the n-th of every name: two methods of the same key see the same images.
 
     Args:
-        images: uint8 [B, H, W, 3].
+        images: uint8 [B, H, W, 3]; or [B, V, S, S, 3], for each name a crop of its own, where the
+            images were cropped as they were decoded.
         key: a PRNG key; the views are a pure function of the images and the key.
-        names: of ``VIEW_NAMES``; a repeated name is drawn anew. "plain" is normalised only.
+        names: of ``VIEW_NAMES``, V of them; a repeated name is drawn anew. "plain" is normalised
+            only.
         strong: settings of "strong".
         sim: settings of "sim".
         mean: per channel, of images in [0, 1].
         std: per channel.
+        size: side of what a resized crop gives, 0 for the images' height.
         dtype: of the views.
 
     Returns:
         one array of ``dtype`` [B, size, size, 3] per name.
 
     Raises:
-        ValueError: if a name is unknown or the images are not uint8 [B, H, W, 3].
+        ValueError: if a name is unknown or the images are not of these shapes and uint8.
     """
+    cropped = images.ndim == 5
+    if cropped and images.shape[1] != len(names):
+        raise ValueError(
+            f"Crops of shape {images.shape} were given for the {len(names)} views {names}: cut "
+            "one crop for each view."
+        )
     seen = Counter()
     views = []
-    for name in names:
+    for index, name in enumerate(names):
         if name not in VIEW_NAMES:
             raise ValueError(f"The view {name!r} is unknown: choose from {VIEW_NAMES}.")
         kind_key = jax.random.fold_in(key, VIEW_NAMES.index(name))
         view_key = jax.random.fold_in(kind_key, seen[name])
         seen[name] += 1
-        view = images
+        view = images[:, index] if cropped else images
         if name == "strong":
-            view = strong_view(images, view_key, strong)
+            view = strong_view(view, view_key, strong, size, cropped)
         elif name == "sim":
-            view = policies.simaugment(images, view_key, **dataclasses.asdict(sim))
+            settings = dataclasses.asdict(sim)
+            view = policies.simaugment(view, view_key, size=size, cropped=cropped, **settings)
         views.append(normalize(view, mean, std, dtype))
     return tuple(views)

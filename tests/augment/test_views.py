@@ -7,9 +7,9 @@ from bccl_jax.augment.views import SimView, StrongView, make_views, normalize, s
 
 NO_JITTER = (0.0, 0.0, 0.0, 0.0)
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
-BARE = {"crop_padding": 0, "flip": False, "policy": "none", "cutout": 0}
+BARE = {"crop": "none", "flip": False, "policy": "none", "cutout": 0}
 CHEAP = {"strong": StrongView(policy="none", cutout=4), "sim": SimView(jitter=NO_JITTER)}
-strong = jax.jit(strong_view, static_argnums=2)
+strong = jax.jit(strong_view, static_argnums=(2, 3))
 
 
 def views(images, names, seed=0, **options):
@@ -42,7 +42,8 @@ def test_views_come_in_the_asked_order_shape_and_type(photos):
         photos,
         names,
         strong=CHEAP["strong"],
-        sim=SimView(size=16, jitter=NO_JITTER),
+        sim=SimView(jitter=NO_JITTER),
+        size=16,
         dtype=jnp.bfloat16,
     )
     assert [view.shape for view in got] == [(24, 32, 40, 3), (24, 16, 16, 3), (24, 32, 40, 3)]
@@ -83,7 +84,7 @@ def test_crop_offsets_are_uniform():
     # Each pixel's level is its place, so that the middle pixel tells the offset.
     place = (16 * np.arange(8)[:, None] + np.arange(8)[None, :]).astype(np.uint8)
     images = np.tile(place[None, :, :, None], (5000, 1, 1, 3))
-    view = StrongView(**BARE | {"crop_padding": 2})
+    view = StrongView(**BARE | {"crop": "padded", "crop_padding": 2})
     middle = np.asarray(strong(images, jax.random.key(0), view))[:, 4, 4, 0].astype(int)
     offsets = (middle // 16 - 2) * 5 + middle % 16 - 2
     counts = np.bincount(offsets, minlength=25)
@@ -100,23 +101,39 @@ def test_cutout_comes_last_and_is_black_before_normalising(photos):
 
 def test_the_imagenet_view_is_resized_and_jittered(photos):
     view = StrongView(
-        crop_padding=0,
-        resized_crop=(0.08, 1.0),
-        size=24,
+        crop="resized",
         jitter=(0.4, 0.4, 0.4, 0.0),
         policy="randaugment",
         num_ops=1,
         fill=(124, 116, 104),
         cutout=0,
     )
-    got = strong(photos, jax.random.key(0), view)
+    got = strong(photos, jax.random.key(0), view, 24)
     assert got.shape == (24, 24, 24, 3)
     assert got.dtype == jnp.uint8
 
 
-def test_settings_that_contradict_are_refused():
-    with pytest.raises(ValueError, match="crop_padding=0 or resized_crop=None"):
-        StrongView(crop_padding=4, resized_crop=(0.08, 1.0))
+def test_crops_made_elsewhere_are_mirrored_and_never_cropped_again(digits):
+    bare = StrongView(**BARE | {"crop": "padded", "flip": True})
+    sim = SimView(jitter=NO_JITTER, grayscale_prob=0.0)
+    crops = np.stack([digits, digits[::-1]], axis=1)
+    found = views(crops, ("strong", "sim"), strong=bare, sim=sim)
+    for crop, view in enumerate(found):
+        same, mirrored = numpy_normalized(crops[:, crop]), numpy_normalized(crops[:, crop, :, ::-1])
+        kept = np.isclose(view, same, atol=1e-4).all((1, 2, 3))
+        flipped = np.isclose(view, mirrored, atol=1e-4).all((1, 2, 3))
+        assert (kept | flipped).all()
+        assert 0 < kept.sum() < len(digits)
+
+
+def test_each_view_wants_a_crop_of_its_own(digits):
+    with pytest.raises(ValueError, match="one crop for each view"):
+        views(np.stack([digits], axis=1), ("strong", "sim"))
+
+
+def test_unknown_settings_are_refused():
+    with pytest.raises(ValueError, match="'random'"):
+        StrongView(crop="random")
     with pytest.raises(ValueError, match="autoaugment_cifar10"):
         StrongView(policy="autoaugment")
 
