@@ -120,3 +120,30 @@ def holdout_split(labels: np.ndarray, fraction: float) -> tuple[np.ndarray, np.n
         number = int(np.floor(np.round(len(indices) * fraction, 6)))
         aside[indices[len(indices) - number :]] = True
     return np.flatnonzero(~aside), np.flatnonzero(aside)
+
+
+def draw_test_split(
+    labels: np.ndarray, fraction: float, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draws a test split from images that come without one.
+
+    Of each class floor(n_k * fraction) images, but at least 1 and at most n_k - 1; a class of a
+    single image keeps it for training. Each class has a draw of its own, so that images added to
+    one leave the others' split as it was.
+
+    Args:
+      labels: int [N].
+      fraction: share of each class, above 0 and below 1.
+      seed: of the draw.
+
+    Returns:
+      int64 indices that remain, and int64 indices of the test split, both in file order.
+    """
+    labels = np.asarray(labels)
+    drawn = np.zeros(len(labels), bool)
+    for label in np.unique(labels):
+        indices = np.flatnonzero(labels == label)
+        number = int(np.floor(np.round(len(indices) * fraction, 6)))
+        number = min(max(number, 1), len(indices) - 1)
+        drawn[np.random.RandomState([seed, label]).permutation(indices)[:number]] = True
+    return np.flatnonzero(~drawn), np.flatnonzero(drawn)

@@ -1,27 +1,85 @@
 """Data sets by name: from files to a long-tailed training split and the split to evaluate on."""
 
+import dataclasses
 import functools
+from collections.abc import Callable
 
 import numpy as np
 
-from bccl_jax.data import cifar, digits, prepared
+from bccl_jax.data import checks, cifar, digits, folder, listed, packed, prepared
 from bccl_jax.data.long_tail import class_counts, holdout_split, imbalance_factor, subset_indices
-from bccl_jax.data.split import Dataset, Split
+from bccl_jax.data.split import Dataset, Split, Splits
 from bccl_jax.errors import ConfigError, DataError
 
-# name -> source -> data_dir -> (training split, test split), each as its origin has it.
+SOURCES = ("original", "tfds", "packed")
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What a loader may want to know; see `load_dataset`."""
+
+    data_dir: str
+    lists: str
+    check_totals: bool
+    test_fraction: float
+    seed: int
+
+
+def _in(load: Callable, *args) -> Callable[[Request], tuple]:
+    """A loader that wants nothing but the folder."""
+    return lambda request: load(*args, request.data_dir)
+
+
+def _packed(name: str, request: Request) -> Splits:
+    return packed.load(request.data_dir, name)
+
+
+def _from_lists(dataset: listed.ListedDataset, request: Request) -> Splits:
+    return listed.load(dataset, request.data_dir, request.lists, request.check_totals)
+
+
+def _of_public_size(dataset: listed.ListedDataset, load: Callable, request: Request) -> Splits:
+    splits = load(request)
+    if request.check_totals:
+        listed.check_splits(dataset, splits, request.data_dir)
+    return splits
+
+
+def _prepared(tfds_name: str, request: Request) -> Splits:
+    return prepared.load_encoded(tfds_name, request.data_dir)
+
+
+def _photographs(dataset: listed.ListedDataset, tfds_name: str = "") -> dict[str, Callable]:
+    others = {"packed": functools.partial(_packed, dataset.name)}
+    if tfds_name:
+        others["tfds"] = functools.partial(_prepared, tfds_name)
+    return {"original": functools.partial(_from_lists, dataset)} | {
+        source: functools.partial(_of_public_size, dataset, load) for source, load in others.items()
+    }
+
+
+# name -> source -> request -> (training split, test split) or `Splits`, as the origin has them.
 DATASETS = {
-    "digits": {"original": lambda data_dir: digits.load()},
+    "digits": {"original": lambda request: digits.load()},
     "cifar10": {
-        "original": cifar.load_cifar10,
-        "tfds": functools.partial(prepared.load, "cifar10"),
+        "original": _in(cifar.load_cifar10),
+        "tfds": _in(prepared.load, "cifar10"),
     },
     "cifar100": {
-        "original": cifar.load_cifar100,
-        "tfds": functools.partial(prepared.load, "cifar100"),
+        "original": _in(cifar.load_cifar100),
+        "tfds": _in(prepared.load, "cifar100"),
+    },
+    "imagenet_lt": _photographs(listed.IMAGENET_LT, "imagenet_lt"),
+    "inaturalist2018": _photographs(listed.INATURALIST2018, "i_naturalist2018"),
+    "places_lt": _photographs(listed.PLACES_LT),
+    "tiny_imagenet_lt": _photographs(listed.TINY_IMAGENET_LT),
+    "folder": {
+        "original": lambda request: folder.load(
+            request.data_dir, request.test_fraction, request.seed
+        ),
+        "packed": functools.partial(_packed, "folder"),
     },
 }
-SOURCES = ("original", "tfds")
 
 
 def load_dataset(
@@ -29,32 +87,43 @@ def load_dataset(
     *,
     source: str = "original",
     data_dir: str = "data",
+    lists: str = "",
+    check_totals: bool = True,
     imbalance: float = 100.0,
     subset_seed: int = 0,
     validation_fraction: float = 0.0,
+    test_fraction: float = 0.2,
 ) -> Dataset:
     """Reads a data set and makes its training split long-tailed.
 
     A balanced training split is drawn from (`long_tail.subset_indices`); one that is long-tailed
-    already is taken as it is.
+    already is taken as it is. No photograph is opened.
 
     Args:
       name: a key of `DATASETS`.
-      source: "original" or "tfds".
-      data_dir: where the files lie.
-      imbalance: the imbalance factor.
-      subset_seed: of the draw.
+      source: "original", "tfds" or "packed".
+      data_dir: where the files lie; for "folder" a folder or a CSV file (`folder.load`).
+      lists: the folder of the lists of a data set that has such; "" for `data_dir`.
+      check_totals: whether such a data set must have as many images as the published one.
+      imbalance: the imbalance factor; 0 takes the training split as it is, whatever it is.
+      subset_seed: of the draw, and of that of a test split.
       validation_fraction: share of each class of the training split that is set aside, before the
         draw, and takes the place of the test split; 0 evaluates on the test split.
+      test_fraction: share of each class of "folder" that becomes a test split if there is none.
 
     Returns:
       The data set.
 
     Raises:
-      ConfigError: there is no such data set, or it has no such source.
-      DataError: files are missing or broken, a class has no training image, or the split is
-        long-tailed already by another factor.
+      ConfigError: there is no such data set, or it has no such source, or a number is out of range.
+      DataError: files are missing or broken, a class has no training image, two splits share
+        images, or the training split is long-tailed already by another factor.
     """
+    if imbalance and not imbalance >= 1:
+        raise ConfigError(
+            f"config.data.imbalance is {imbalance}; it must be at least 1, which is balanced, or "
+            "0, which takes the training split as it is"
+        )
     if name not in DATASETS:
         raise ConfigError(f"config.data.name is {name!r}; choose one of {', '.join(DATASETS)}")
     if source not in DATASETS[name]:
@@ -62,26 +131,42 @@ def load_dataset(
             f"config.data.source is {source!r}, which {name} does not come from; "
             f"choose one of {', '.join(DATASETS[name])}"
         )
-    train, test = DATASETS[name][source](data_dir)
-    given = np.bincount(train.labels, minlength=len(train.class_names))
-    if given.min() == 0:
-        raise DataError(
-            f"class {given.argmin()} of {name} has no training image; complete the data set under "
-            f"config.data.dir={data_dir}"
-        )
+    request = Request(data_dir, lists, check_totals, test_fraction, subset_seed)
+    splits = Splits(*DATASETS[name][source](request))
+    _check(splits, name)
+    train, test, validation = splits.train, splits.test, splits.validation
+    given = np.bincount(train.labels)
     balanced = given.min() == given.max()
     # The profile rounds n_max / IF down, so the smallest class may lie up to one image below it.
-    if not balanced and abs(given.min() - given.max() / imbalance) >= 1:
+    if imbalance and not balanced and abs(given.min() - given.max() / imbalance) >= 1:
         raise DataError(
             f"the training split of {name} is long-tailed already, by {given.max()} / "
             f"{given.min()} = {imbalance_factor(given):.4g}, and not by config.data.imbalance="
-            f"{imbalance:g}; write the factor that it has"
+            f"{imbalance:g}; write the factor that it has, or 0 to take it as it is"
         )
     if validation_fraction:
         train, test = _set_aside(train, validation_fraction, name)
-    if balanced:
+        # Settings are chosen with what was set aside alone.
+        validation = None
+    if imbalance and balanced:
         train = _draw(train, imbalance, subset_seed, name)
-    return Dataset(name, train, test)
+    return Dataset(name, train, test, validation, splits.notes, bool(validation_fraction))
+
+
+def _check(splits: Splits, name: str) -> None:
+    checks.check_classes(splits.train.labels, splits.train.class_names, name)
+    if not splits.test.encoded:
+        return
+    tested = _names(splits.test)
+    for role, split in (("training", splits.train), ("validation", splits.validation)):
+        if split is not None:
+            checks.check_disjoint(
+                _names(split), tested, f"the {role} split", f"the test split of {name}"
+            )
+
+
+def _names(split: Split) -> list[str]:
+    return [split.images.name(position) for position in range(len(split))]
 
 
 def _set_aside(train: Split, fraction: float, name: str) -> tuple[Split, Split]:

@@ -1,8 +1,11 @@
 """What a data set is to the rest of the package: labelled images by position."""
 
 import dataclasses
+from typing import NamedTuple
 
 import numpy as np
+
+from bccl_jax.data.encoded import EncodedImages
 
 
 @dataclasses.dataclass(frozen=True)
@@ -10,39 +13,76 @@ class Split:
     """Images and labels of one split.
 
     Attributes:
-      images: uint8 [N, H, W, 3], or any object with `__len__` and `__getitem__` over positions
-        and slices that gives such arrays.
+      images: uint8 [N, H, W, 3] in memory, or `EncodedImages` to be read and decoded as needed.
       labels: int32 [N].
       class_names: K names.
     """
 
-    images: np.ndarray
+    images: np.ndarray | EncodedImages
     labels: np.ndarray
     class_names: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def encoded(self) -> bool:
+        """Whether the images are files to be decoded, of any size."""
+        return isinstance(self.images, EncodedImages)
+
     def take(self, indices: np.ndarray) -> "Split":
         """The split of the images at `indices` alone, in that order."""
-        return Split(self.images[indices], self.labels[indices], self.class_names)
+        images = self.images.take(indices) if self.encoded else self.images[indices]
+        return Split(images, self.labels[indices], self.class_names)
+
+
+class Splits(NamedTuple):
+    """The splits of a data set as its origin has them, before any draw.
+
+    Attributes:
+      train: the training split.
+      test: the test split.
+      validation: the data set's own validation split, None if it has none.
+      notes: sentences on how it was read, for a person.
+    """
+
+    train: Split
+    test: Split
+    validation: Split | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """A training split and the split that it is evaluated on.
+    """A training split and the splits that it is evaluated on.
 
     Attributes:
       name: of the data set.
       train: the long-tailed training split.
       test: the test split, or the validation part of the training split where one was set aside.
+      validation: the data set's own validation split, None if it has none.
+      notes: sentences on how it was read, for a person.
+      set_aside: whether `test` is a part of the training split that was set aside.
     """
 
     name: str
     train: Split
     test: Split
+    validation: Split | None = None
+    notes: tuple[str, ...] = ()
+    set_aside: bool = False
 
     @property
     def num_classes(self) -> int:
         """K."""
         return len(self.train.class_names)
+
+    @property
+    def monitored(self) -> Split:
+        """The split that is evaluated during a run: validation if there is one, else test."""
+        return self.test if self.validation is None else self.validation
+
+    @property
+    def chosen_on(self) -> str:
+        """What a best epoch is chosen on: "validation" or "test"."""
+        return "validation" if self.set_aside or self.validation is not None else "test"

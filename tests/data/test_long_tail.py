@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from bccl_jax.data.long_tail import (
     class_counts,
+    draw_test_split,
     holdout_split,
     imbalance_factor,
     shot_groups,
@@ -115,3 +116,39 @@ def test_a_holdout_that_cannot_be_is_refused(fraction):
 def test_labels_may_be_a_list():
     assert sorted(subset_indices([1, 0, 1], [1, 2])) == [0, 1, 2]
     assert [part.tolist() for part in holdout_split([1, 0, 1, 0], 0.5)] == [[0, 1], [2, 3]]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.integers(0, 4), min_size=1, max_size=60),
+    st.integers(1, 99),
+    st.integers(0, 2**32 - 1),
+)
+def test_a_test_split_takes_its_share_of_each_class_and_leaves_one_image(labels, percent, seed):
+    labels = np.array(labels)
+    train, test = draw_test_split(labels, percent / 100, seed)
+    np.testing.assert_array_equal(np.sort(np.concatenate([train, test])), np.arange(len(labels)))
+    assert (np.diff(train) > 0).all()
+    assert (np.diff(test) > 0).all()
+    for label in np.unique(labels):
+        total, drawn = (labels == label).sum(), (labels[test] == label).sum()
+        assert drawn == (0 if total == 1 else np.clip(total * percent // 100, 1, total - 1))
+
+
+def test_a_test_split_of_one_class_does_not_depend_on_the_others():
+    labels = np.repeat([0, 1, 2], [40, 40, 20])
+    _, test = draw_test_split(labels, 0.25, seed=3)
+    _, alone = draw_test_split(labels[:80], 0.25, seed=3)
+    np.testing.assert_array_equal(test[labels[test] < 2], alone)
+    ranks = [set(test[labels[test] == label] - start) for label, start in ((0, 0), (1, 40))]
+    assert ranks[0] != ranks[1]
+
+
+def test_every_image_of_a_class_is_as_likely_to_be_tested_on():
+    labels = np.repeat([0, 1], [10, 10])
+    drawn = np.zeros(20)
+    for seed in range(500):
+        drawn[draw_test_split(labels, 0.3, seed)[1]] += 1
+    # 150 of 500 are expected of each image, with a standard deviation of 10.
+    assert drawn.sum() == 500 * 6
+    assert np.abs(drawn - 150).max() < 45

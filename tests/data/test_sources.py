@@ -7,9 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bccl_jax.data import packed, prepared
+from bccl_jax.data.encoded import EncodedImages
 from bccl_jax.data.long_tail import class_counts, subset_indices
-from bccl_jax.data.sources import load_dataset
+from bccl_jax.data.sources import DATASETS, SOURCES, load_dataset
+from bccl_jax.data.split import Split, Splits
 from bccl_jax.errors import ConfigError, DataError
+from tests.data.test_listed import write
 
 NAMES10 = [f"class{i}".encode() for i in range(10)]
 
@@ -292,3 +296,139 @@ def test_tfds_gives_the_very_split_of_the_original_files(cifar10, tmp_path):
     expected = load(folder).train
     np.testing.assert_array_equal(found.images, expected.images)
     np.testing.assert_array_equal(found.labels, expected.labels)
+
+
+def test_an_imbalance_of_zero_takes_the_training_split_as_it_is(cifar10, rng):
+    folder, data, labels = cifar10
+    dataset = load(folder, imbalance=0)
+    np.testing.assert_array_equal(dataset.train.labels, labels)
+    rows = dataset.train.images.transpose(0, 3, 1, 2).reshape(80, 3072)
+    np.testing.assert_array_equal(rows, data)
+    given = np.repeat(np.arange(10), class_counts(10, 8, 7.0))
+    for i, part in enumerate(np.array_split(given, 5), 1):
+        content = {b"data": pixels(rng, len(part)), b"labels": part.tolist()}
+        dump(folder / f"data_batch_{i}", content)
+    np.testing.assert_array_equal(load(folder, imbalance=0.0).train.labels, given)
+    with pytest.raises(DataError, match="write the factor that it has, or 0 to take it as it is"):
+        load(folder, imbalance=2.0)
+
+
+def test_every_data_set_has_known_sources():
+    assert {source for sources in DATASETS.values() for source in sources} == set(SOURCES)
+    assert all("original" in sources for sources in DATASETS.values())
+
+
+@pytest.fixture(scope="module")
+def inaturalist(tmp_path_factory):
+    """A miniature of iNaturalist 2018 with all of its classes: 1 to 3 images of each."""
+    root = tmp_path_factory.mktemp("inaturalist")
+    train, test = [], []
+    for label in range(8142):
+        folder = f"train_val2018/Group{label % 14}"
+        images = 1 + (label < 200) + (label < 50)
+        train += [f"{folder}/{label} {i}.jpg {label}" for i in range(images)]
+        if label % 30 == 0:
+            test.append(f"{folder}/{label}_tested.jpg {label}")
+    for group in range(14):
+        (root / f"train_val2018/Group{group}").mkdir(parents=True)
+    for line in train + test:
+        os.close(os.open(root / line.rsplit(" ", 1)[0], os.O_CREAT | os.O_WRONLY))
+    texts = {"iNaturalist18_train.txt": train[::-1], "iNaturalist18_val.txt": test}
+    write(root, {file: "\n".join(lines) for file, lines in texts.items()})
+    return root, train[::-1], test
+
+
+def test_a_list_of_8142_classes(inaturalist):
+    root, train, test = inaturalist
+    dataset = load_dataset("inaturalist2018", data_dir=str(root), check_totals=False, imbalance=0)
+    assert dataset.num_classes == 8142
+    assert len(dataset.train.class_names) == 8142
+    for split, lines in ((dataset.train, train), (dataset.test, test)):
+        found = zip(split.images.paths, split.labels, strict=True)
+        assert [f"{path} {label}" for path, label in found] == lines
+    assert np.bincount(dataset.train.labels).tolist() == [3] * 50 + [2] * 150 + [1] * 7942
+    assert dataset.validation is None
+
+
+def test_a_long_tailed_list_may_be_checked_by_its_factor_and_has_a_holdout(inaturalist):
+    root, train, _ = inaturalist
+    arguments = {"data_dir": str(root), "check_totals": False}
+    checked = load_dataset("inaturalist2018", imbalance=3, validation_fraction=0.5, **arguments)
+    assert np.bincount(checked.train.labels).tolist() == [2] * 50 + [1] * 8092
+    assert np.bincount(checked.test.labels).tolist() == [1] * 200
+    with pytest.raises(DataError, match=r"long-tailed already, by 3 / 1 = 3"):
+        load_dataset("inaturalist2018", imbalance=1.2, **arguments)
+
+
+def test_the_public_lists_are_wanted_unless_told_otherwise(inaturalist):
+    with pytest.raises(DataError, match="has 8392 images and .* which has 437513;"):
+        load_dataset("inaturalist2018", data_dir=str(inaturalist[0]), imbalance=0)
+
+
+class Named(EncodedImages):
+    def __init__(self, names):
+        self.names = names
+
+    def __len__(self):
+        return len(self.names)
+
+    def __getitem__(self, index):
+        return self.names[index].encode()
+
+    def name(self, index):
+        return self.names[index]
+
+    def take(self, indices):
+        return Named([self.names[i] for i in indices])
+
+
+def named_splits(train=("a0", "a1", "b0"), test=("c0",), validation=("v0",)):
+    parts = (
+        Split(Named(list(names)), np.arange(len(names), dtype=np.int32) % 2, ("x", "y"))
+        for names in (train, test, validation)
+    )
+    return Splits(*parts, notes=("told",))
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "asked"),
+    [
+        ("imagenet_lt", "tfds", ("imagenet_lt", "there")),
+        ("inaturalist2018", "tfds", ("i_naturalist2018", "there")),
+        ("places_lt", "packed", ("there", "places_lt")),
+        ("folder", "packed", ("there", "folder")),
+    ],
+)
+def test_other_sources_are_asked_by_their_names_and_checked_alike(monkeypatch, name, source, asked):
+    calls, given = [], named_splits()
+    for module, function in ((prepared, "load_encoded"), (packed, "load")):
+        monkeypatch.setattr(module, function, lambda *args: calls.append(args) or given)
+    arguments = {"source": source, "data_dir": "there", "imbalance": 0, "check_totals": False}
+    dataset = load_dataset(name, **arguments)
+    assert calls == [asked]
+    assert dataset.train is given.train
+    assert dataset.test is given.test
+    assert dataset.validation is given.validation
+    assert dataset.notes == ("told",)
+    if name != "folder":
+        with pytest.raises(DataError, match=f"there has 2 classes where {name} has"):
+            load_dataset(name, **arguments | {"check_totals": True})
+
+    given = named_splits(train=("a0", "c0", "b0"))
+    with pytest.raises(DataError, match=f"1 of 1 images of the test split of {name} are in the tr"):
+        load_dataset(name, **arguments)
+    given = named_splits(test=("v0", "c0"))
+    with pytest.raises(DataError, match=r"1 of 2 images .* are in the validation split too.* v0;"):
+        load_dataset(name, **arguments)
+    given = named_splits(train=("a0",))
+    with pytest.raises(DataError, match=r"1 of 2 classes .* no training image, 1 \(y\);"):
+        load_dataset(name, **arguments)
+
+
+def test_a_balanced_folder_is_made_long_tailed_after_its_test_split_is_drawn(tmp_path):
+    write(tmp_path, {f"{name}/{i}.jpg": "" for name in "abc" for i in range(20)})
+    dataset = load_dataset("folder", data_dir=str(tmp_path), imbalance=4, test_fraction=0.2)
+    assert np.bincount(dataset.train.labels).tolist() == [16, 8, 4]
+    assert np.bincount(dataset.test.labels).tolist() == [4, 4, 4]
+    assert not set(dataset.train.images.paths) & set(dataset.test.images.paths)
+    assert len(dataset.notes) == 1
