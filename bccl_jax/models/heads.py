@@ -59,11 +59,13 @@ class Projector(nn.Module):
       hidden: width of the hidden layer.
       out: D, the dimension of the embeddings.
       dtype: of the computation.
+      norm_groups: `groups` of the normalisation.
     """
 
     hidden: int
     out: int
     dtype: jnp.dtype = jnp.float32
+    norm_groups: int = 1
 
     @nn.compact
     def __call__(self, features: jax.Array, train: bool) -> jax.Array:
@@ -71,7 +73,7 @@ class Projector(nn.Module):
         x = nn.Dense(self.hidden, use_bias=False, kernel_init=kaiming_normal, dtype=self.dtype)(
             features
         )
-        x = BatchNorm(self.dtype)(x, train)
+        x = BatchNorm(self.dtype, groups=self.norm_groups)(x, train)
         x = nn.Dense(self.out, kernel_init=kaiming_normal, dtype=self.dtype)(nn.relu(x))
         return l2_normalize(x)
 

@@ -11,6 +11,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from bccl_jax.errors import ConfigError
+
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
 def batch_normalize(
@@ -75,6 +77,13 @@ def _rowed(channels, x):
     return channels.reshape((1,) * (x.ndim - 1) + (-1,))
 
 
+def _normalize_by_groups(x, scale, bias, epsilon, groups):
+    """`batch_normalize` of `groups` equal parts of the batch; means of their statistics."""
+    parts = x.reshape(groups, -1, *x.shape[1:])
+    y, mean, var = jax.vmap(lambda part: batch_normalize(part, scale, bias, epsilon))(parts)
+    return y.reshape(x.shape), jnp.mean(mean, axis=0), jnp.mean(var, axis=0)
+
+
 class BatchNorm(nn.Module):
     """Batch normalisation over all axes but the last.
 
@@ -82,17 +91,27 @@ class BatchNorm(nn.Module):
       dtype: of the result; parameters and statistics are float32.
       momentum: weight of the old running statistics at each step.
       epsilon: added to the variance.
+      groups: contiguous equal parts of the batch, each normalised by its own statistics; with as
+        many as devices that share the batch, no pixel's statistics cross devices. The running
+        statistics move by the mean over the parts.
+      scale_init: of the scale.
     """
 
     dtype: jnp.dtype = jnp.float32
     momentum: float = 0.9
     epsilon: float = 1e-5
+    groups: int = 1
+    scale_init: nn.initializers.Initializer = nn.initializers.ones
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        """Normalises [..., C] by its own statistics in training, by the running ones otherwise."""
+        """Normalises [..., C] by its own statistics in training, by the running ones otherwise.
+
+        Raises:
+          ConfigError: in training, a batch that cannot be split into equal groups.
+        """
         channels = (x.shape[-1],)
-        scale = self.param("scale", nn.initializers.ones, channels)
+        scale = self.param("scale", self.scale_init, channels)
         bias = self.param("bias", nn.initializers.zeros, channels)
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, channels)
         running_var = self.variable("batch_stats", "var", jnp.ones, channels)
@@ -101,7 +120,17 @@ class BatchNorm(nn.Module):
             factor = scale * jax.lax.rsqrt(running_var.value + self.epsilon)
             y = (_widened(x) - _rowed(running_mean.value, x)) * _rowed(factor, x) + _rowed(bias, x)
             return y.astype(self.dtype)
-        y, mean, var = batch_normalize(x, scale, bias, self.epsilon)
+        # Parameters are made with a batch of any size.
+        groups = 1 if self.is_initializing() else self.groups
+        if len(x) % groups:
+            raise ConfigError(
+                f"batch normalisation in {groups} groups needs a batch that they divide, and this "
+                f"one has {len(x)}; set config.batch_size to a multiple of {groups}"
+            )
+        if groups == 1:
+            y, mean, var = batch_normalize(x, scale, bias, self.epsilon)
+        else:
+            y, mean, var = _normalize_by_groups(x, scale, bias, self.epsilon, groups)
         if not self.is_initializing():
             for running, new in ((running_mean, mean), (running_var, var)):
                 running.value = self.momentum * running.value + (1 - self.momentum) * new

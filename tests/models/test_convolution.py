@@ -7,8 +7,11 @@ import pytest
 from bccl_jax.models.convolution import Conv, convolve
 
 
-def by_loops(x, kernel, stride):
-    """Cross-correlation with zero padding, one output pixel at a time."""
+def by_loops(x, kernel, stride, groups=1):
+    """Cross-correlation with zero padding, one output pixel at a time, group by group."""
+    if groups > 1:
+        parts = zip(np.split(x, groups, axis=3), np.split(kernel, groups, axis=3), strict=True)
+        return np.concatenate([by_loops(*part, stride) for part in parts], axis=3)
     size = kernel.shape[0]
     margin = size // 2
     padded = np.pad(x, ((0, 0), (margin, margin), (margin, margin), (0, 0)))
@@ -21,15 +24,28 @@ def by_loops(x, kernel, stride):
     return out
 
 
-@pytest.mark.parametrize("size", [1, 3, 5])
+@pytest.mark.parametrize("size", [1, 3, 7])
 @pytest.mark.parametrize("stride", [1, 2, 3])
 @pytest.mark.parametrize("image", [(6, 6), (7, 4)])
 def test_convolution_and_gradients_in_float64(rng, size, stride, image):
+    check_in_float64(rng, image, (size, size, 3, 4), stride)
+
+
+# Groups that four divides, that it does not, and of one channel each.
+@pytest.mark.parametrize(
+    ("kernel_shape", "stride", "groups"),
+    [((3, 3, 2, 16), 1, 8), ((3, 3, 3, 12), 2, 6), ((3, 3, 1, 3), 2, 3), ((1, 1, 2, 8), 2, 4)],
+)
+def test_grouped_convolution_and_gradients_in_float64(rng, kernel_shape, stride, groups):
+    check_in_float64(rng, (6, 5), kernel_shape, stride, groups)
+
+
+def check_in_float64(rng, image, kernel_shape, stride, groups=1):
     with jax.enable_x64(True):
-        x = rng.normal(size=(2, *image, 3))
-        kernel = rng.normal(size=(size, size, 3, 4))
-        out, pull = jax.vjp(lambda x, kernel: convolve(x, kernel, stride), x, kernel)
-        np.testing.assert_allclose(out, by_loops(x, kernel, stride), rtol=1e-10, atol=1e-12)
+        x = rng.normal(size=(2, *image, kernel_shape[2] * groups))
+        kernel = rng.normal(size=kernel_shape)
+        out, pull = jax.vjp(lambda x, kernel: convolve(x, kernel, stride, groups), x, kernel)
+        np.testing.assert_allclose(out, by_loops(x, kernel, stride, groups), rtol=1e-10, atol=1e-12)
 
         # The convolution is linear in each argument: <conv(x, k), g> = <x, dx> = <k, dk>, for any
         # x and k, is what a gradient is.
@@ -38,19 +54,29 @@ def test_convolution_and_gradients_in_float64(rng, size, stride, image):
         for _ in range(3):
             other_x, other_kernel = rng.normal(size=x.shape), rng.normal(size=kernel.shape)
             np.testing.assert_allclose(
-                np.sum(other_x * x_gradient), np.sum(by_loops(other_x, kernel, stride) * cotangent)
+                np.sum(other_x * x_gradient),
+                np.sum(by_loops(other_x, kernel, stride, groups) * cotangent),
             )
             np.testing.assert_allclose(
                 np.sum(other_kernel * kernel_gradient),
-                np.sum(by_loops(x, other_kernel, stride) * cotangent),
+                np.sum(by_loops(x, other_kernel, stride, groups) * cotangent),
             )
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
-def test_the_module_is_flax_linens_with_the_same_variables(rng, dtype):
-    x = jnp.asarray(rng.normal(size=(2, 5, 5, 3)), jnp.float32)
-    ours = Conv(4, stride=2, dtype=dtype)
-    flax = nn.Conv(4, (3, 3), strides=2, padding=1, use_bias=False, dtype=dtype)
+@pytest.mark.parametrize("groups", [1, 2])
+def test_the_module_is_flax_linens_with_the_same_variables(rng, dtype, groups):
+    x = jnp.asarray(rng.normal(size=(2, 5, 5, 6)), jnp.float32)
+    ours = Conv(4, stride=2, dtype=dtype, groups=groups)
+    flax = nn.Conv(
+        4,
+        (3, 3),
+        strides=2,
+        padding=1,
+        feature_group_count=groups,
+        use_bias=False,
+        dtype=dtype,
+    )
     variables = ours.init(jax.random.key(0), x)
     assert jax.tree.map(jnp.shape, variables) == jax.tree.map(
         jnp.shape, flax.init(jax.random.key(0), x)
@@ -60,14 +86,28 @@ def test_the_module_is_flax_linens_with_the_same_variables(rng, dtype):
     np.testing.assert_array_equal(found, expected)
 
 
-def test_within_a_scan_the_cpu_compiler_finds_its_layout_for_every_convolution():
+@pytest.mark.parametrize(
+    ("kernel_shape", "groups", "convolutions"),
+    [
+        # Two forward, two for the kernels, one for the image between them.
+        ((3, 3, 4, 4), 1, 5),
+        # Of a 1x1 kernel all is products of matrices, but for the forward pass with a stride.
+        ((1, 1, 4, 4), 1, 1),
+        # A kernel's gradient in four parts.
+        ((3, 3, 1, 4), 4, 2 + 2 * 4 + 1),
+    ],
+)
+def test_within_a_scan_the_cpu_compiler_finds_its_layout_for_every_convolution(
+    kernel_shape, groups, convolutions
+):
     """Else it falls back to a loop over pixels; see the module's docstring."""
-    kernels = jnp.ones((2, 3, 3, 4, 4))
+    kernels = jnp.ones((2, *kernel_shape))
 
     def epoch(kernels, images):
         def step(kernels, x):
             def loss(kernels):
-                return jnp.sum(convolve(convolve(x, kernels[0], 1), kernels[1], 2) ** 2)
+                y = convolve(x, kernels[0], 1, groups)
+                return jnp.sum(convolve(y, kernels[1], 2, groups) ** 2)
 
             return kernels - jax.grad(loss)(kernels), None
 
@@ -79,5 +119,5 @@ def test_within_a_scan_the_cpu_compiler_finds_its_layout_for_every_convolution()
         for line in compiled.as_text().splitlines()
         if " convolution(" in line
     ]
-    assert len(layouts) == 5  # two forward, two for the kernels, one for the image between them
+    assert len(layouts) == convolutions
     assert set(layouts) == {"b01f_01io->b01f"}

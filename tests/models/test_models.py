@@ -1,8 +1,11 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from bccl_jax.errors import ConfigError
 from bccl_jax.models import (
     CosineClassifier,
     LinearClassifier,
@@ -11,7 +14,8 @@ from bccl_jax.models import (
     create_backbone,
     l2_normalize,
 )
-from bccl_jax.models.cifar_resnet import option_a_shortcut
+from bccl_jax.models.cifar_resnet import CifarResNet, option_a_shortcut
+from bccl_jax.models.imagenet_resnet import ImageNetResNet
 
 
 def parameters(tree):
@@ -59,8 +63,12 @@ def test_resnet32_with_ten_classes_has_464154_parameters():
 def test_features_are_float32_and_parameters_too_when_computing_in_bfloat16():
     backbone = create_backbone("resnet8", dtype=jnp.bfloat16)
     images = jnp.ones((2, 8, 8, 3))
-    variables = backbone.init(jax.random.key(0), images, True)
-    features, statistics = backbone.apply(variables, images, True, mutable=["batch_stats"])
+
+    def apply(key):
+        variables = backbone.init(key, images, True)
+        return variables, backbone.apply(variables, images, True, mutable=["batch_stats"])
+
+    variables, (features, statistics) = jax.eval_shape(apply, jax.random.key(0))
     assert features.shape == (2, 64)
     assert features.dtype == jnp.float32
     dtypes = {x.dtype for x in jax.tree.leaves((variables, statistics))}
@@ -68,8 +76,13 @@ def test_features_are_float32_and_parameters_too_when_computing_in_bfloat16():
 
 
 def test_convolutions_start_kaiming_normal():
-    variables = create_backbone("resnet8").init(jax.random.key(0), jnp.zeros((2, 8, 8, 3)), True)
-    kernel = np.asarray(variables["params"]["BasicBlock_2"]["Conv_1"]["kernel"])
+    @jax.jit
+    def initial_kernel():
+        images = jnp.zeros((2, 8, 8, 3))
+        variables = create_backbone("resnet8").init(jax.random.key(0), images, True)
+        return variables["params"]["BasicBlock_2"]["Conv_1"]["kernel"]
+
+    kernel = np.asarray(initial_kernel())
     assert kernel.shape == (3, 3, 64, 64)
     np.testing.assert_allclose(kernel.std(), np.sqrt(2 / (9 * 64)), rtol=0.02)
     # A truncated normal would have nothing beyond two of its deviations.
@@ -116,5 +129,92 @@ def test_a_zero_vector_stays_zero_with_finite_gradient():
 
 
 def test_an_unknown_backbone_is_named_with_those_there_are():
-    with pytest.raises(ValueError, match=r"resnet33.*resnet8, resnet32, resnet32x4"):
+    with pytest.raises(ConfigError, match=r"resnet33.*resnet8, resnet32, resnet32x4"):
         create_backbone("resnet33")
+
+
+def test_an_option_that_a_backbone_lacks_is_refused_unless_it_asks_for_nothing():
+    with pytest.raises(ConfigError, match=r"config\.model\.zero_init_residual.*'resnet32'") as told:
+        create_backbone("resnet32", zero_init_residual=True)
+    assert "choose one of resnet50, resnext50" in str(told.value)
+    create_backbone("resnet32", zero_init_residual=False)
+    assert create_backbone("resnet50", zero_init_residual=True).zero_init_residual
+
+
+SMALL = {
+    "cifar": CifarResNet(blocks=1, width=4),
+    "imagenet": ImageNetResNet(stage_sizes=(1, 1), width=4, inner_factor=2, groups=4),
+}
+
+
+@pytest.fixture
+def images(rng):
+    return jnp.asarray(rng.normal(size=(4, 16, 16, 3)), jnp.float32)
+
+
+def random_variables(rng, backbone, images):
+    shapes = shapes_of(backbone, images, True)
+    return jax.tree.map(lambda leaf: jnp.asarray(rng.uniform(0.1, 0.5, leaf.shape)), shapes)
+
+
+@pytest.mark.parametrize("family", SMALL)
+def test_remat_changes_nothing_but_what_the_backward_pass_keeps(rng, images, family):
+    plain = SMALL[family]
+    again = plain.copy(remat=True)
+    assert shapes_of(again, images, True) == shapes_of(plain, images, True)
+    variables = random_variables(rng, plain, images)
+
+    def loss_of(backbone):
+        def loss(params):
+            features, renewed = backbone.apply(
+                {**variables, "params": params}, images, True, mutable=["batch_stats"]
+            )
+            return jnp.sum(features**2), (features, renewed)
+
+        return loss
+
+    found, expected = (
+        jax.jit(jax.grad(loss_of(backbone), has_aux=True))(variables["params"])
+        for backbone in (again, plain)
+    )
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5 * np.abs(b).max()),
+        found,
+        expected,
+    )
+
+    def kept(backbone):
+        def pullback(params):
+            return jax.vjp(loss_of(backbone), params, has_aux=True)[1]
+
+        return parameters(jax.eval_shape(pullback, variables["params"]))
+
+    assert kept(again) < kept(plain) / 2
+
+
+@pytest.mark.parametrize("family", SMALL)
+def test_norm_groups_reach_every_normalisation_of_a_backbone(rng, images, family):
+    """A batch in two groups is two batches, whose statistics are averaged."""
+    variables = random_variables(rng, SMALL[family], images)
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def apply(backbone, x):
+        return backbone.apply(variables, x, True, mutable=["batch_stats"])
+
+    features, renewed = apply(SMALL[family].copy(norm_groups=2), images)
+    parts = [apply(SMALL[family], part) for part in jnp.split(images, 2)]
+    np.testing.assert_allclose(features, jnp.concatenate([y for y, _ in parts]), atol=1e-5)
+    mean = jax.tree.map(lambda a, b: (a + b) / 2, parts[0][1], parts[1][1])
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4), renewed, mean)
+
+
+def test_norm_groups_reach_the_projector(rng):
+    features = jnp.asarray(rng.normal(size=(6, 5)), jnp.float32)
+    variables = Projector(7, 3).init(jax.random.key(0), features, True)
+
+    def apply(projector, x):
+        return projector.apply(variables, x, True, mutable=["batch_stats"])[0]
+
+    parts = [apply(Projector(7, 3), part) for part in jnp.split(features, 2)]
+    whole = apply(Projector(7, 3, norm_groups=2), features)
+    np.testing.assert_allclose(whole, jnp.concatenate(parts), atol=1e-6)

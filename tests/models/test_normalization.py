@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
+from bccl_jax.errors import ConfigError
 from bccl_jax.models.normalization import BatchNorm, batch_normalize, relu
 
 EPSILON = 1e-5
@@ -86,6 +87,44 @@ def test_the_backward_keeps_the_input_and_nothing_else_of_its_size():
 
     kept = jax.tree.leaves(jax.eval_shape(pullback, x, channels, channels))
     assert [leaf.shape for leaf in kept].count((64, 8)) == 1
+
+
+def test_each_group_is_normalised_as_a_batch_of_its_own(rng):
+    x = jnp.asarray(rng.normal(size=(6, 3, 2, 5)), jnp.float32)
+    variables = jax.tree.map(
+        lambda leaf: leaf + jnp.asarray(rng.uniform(0.1, 1, leaf.shape), leaf.dtype),
+        BatchNorm().init(jax.random.key(0), x, True),
+    )
+    cotangent = jnp.asarray(rng.normal(size=x.shape), jnp.float32)
+
+    def pulled(norm, x, cotangent):
+        def apply(params, x):
+            return norm.apply({**variables, "params": params}, x, True, mutable=["batch_stats"])
+
+        y, pull, renewed = jax.vjp(apply, variables["params"], x, has_aux=True)
+        return y, *pull(cotangent), renewed["batch_stats"]
+
+    y, parameters, images, statistics = pulled(BatchNorm(groups=3), x, cotangent)
+    parts = [
+        pulled(BatchNorm(), *part)
+        for part in zip(jnp.split(x, 3), jnp.split(cotangent, 3), strict=True)
+    ]
+    np.testing.assert_allclose(y, jnp.concatenate([part[0] for part in parts]), atol=1e-5)
+    np.testing.assert_allclose(images, jnp.concatenate([part[2] for part in parts]), atol=1e-5)
+    for name in ("scale", "bias"):
+        total = sum(part[1][name] for part in parts)
+        np.testing.assert_allclose(parameters[name], total, rtol=1e-4, atol=1e-5)
+    for name in ("mean", "var"):
+        mean = sum(part[3][name] for part in parts) / 3
+        np.testing.assert_allclose(statistics[name], mean, rtol=1e-5)
+
+
+def test_groups_of_unequal_size_are_refused_in_training_alone():
+    norm, x = BatchNorm(groups=4), jnp.ones((6, 2))
+    variables = norm.init(jax.random.key(0), x, True)
+    norm.apply(variables, x, False)
+    with pytest.raises(ConfigError, match=r"4 groups.*has 6; set config\.batch_size"):
+        norm.apply(variables, x, True, mutable=["batch_stats"])
 
 
 def test_relu_is_flax_linens_with_its_gradient():

@@ -1,0 +1,210 @@
+"""torchvision's published weights as variables of our backbones.
+
+torchvision and we have the same layers under other names, with axes in another order; nothing else
+differs, so that a converted network gives the same features.
+"""
+
+import pathlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import flax.traverse_util
+import jax
+import jax.numpy as jnp
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from bccl_jax.errors import ConfigError, DataError
+from bccl_jax.models import BACKBONES, create_backbone
+from bccl_jax.models.imagenet_resnet import ImageNetResNet, blocks
+
+# Of our modules, within the backbone and within a block.
+_MODULES = {
+    "Conv_0": "conv1",
+    "Conv_1": "conv2",
+    "Conv_2": "conv3",
+    "BatchNorm_0": "bn1",
+    "BatchNorm_1": "bn2",
+    "BatchNorm_2": "bn3",
+    "shortcut_conv": "downsample.0",
+    "shortcut_norm": "downsample.1",
+}
+_ARRAYS = {
+    "kernel": "weight",
+    "scale": "weight",
+    "bias": "bias",
+    "mean": "running_mean",
+    "var": "running_var",
+}
+# Where training scripts put the state dict among what else they save.
+_WITHIN = ("state_dict", "model")
+
+
+def load(path: str | pathlib.Path, backbone: str) -> dict[str, Any]:
+    """Reads weights in torchvision's format for one of our backbones.
+
+    Args:
+      path: of a state dict, `.safetensors`, or what PyTorch saves in any other file.
+      backbone: "resnet50" or "resnext50", the one that the weights are for.
+
+    Returns:
+      {"params": ..., "batch_stats": ...} of the backbone, float32 NumPy arrays.
+
+    Raises:
+      ConfigError: torchvision has no such backbone.
+      DataError: the file cannot be read, or holds weights of another network.
+    """
+    module = create_backbone(backbone)
+    if not isinstance(module, ImageNetResNet):
+        able = [name for name in BACKBONES if isinstance(create_backbone(name), ImageNetResNet)]
+        raise ConfigError(
+            f"config.model.pretrained is set, but torchvision has no weights for "
+            f"config.model.backbone {backbone!r}; choose one of {', '.join(able)} or set it to ''"
+        )
+    path = pathlib.Path(path)
+    named = f"config.model.pretrained names {path}, which"
+    if not path.is_file():
+        raise DataError(f"{named} is not a file")
+    try:
+        state_dict = read_state_dict(path)
+    except DataError as error:
+        raise DataError(f"{named} cannot be read: {error}") from error
+    try:
+        return from_torchvision(state_dict, module)
+    except DataError as error:
+        raise DataError(
+            f"{named} does not fit config.model.backbone {backbone!r}: {error}; choose that "
+            "network's weights or another backbone"
+        ) from error
+
+
+def read_state_dict(path: pathlib.Path) -> dict[str, np.ndarray]:
+    """Reads the tensors of a file, by name.
+
+    Args:
+      path: of a file, `.safetensors` or one that PyTorch saved.
+
+    Returns:
+      The tensors as arrays; bfloat16 ones as float32 where PyTorch reads them.
+
+    Raises:
+      DataError: the file is broken, holds no state dict, or needs PyTorch, which is missing.
+    """
+    return _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+
+
+def from_torchvision(
+    state_dict: Mapping[str, np.ndarray], backbone: ImageNetResNet
+) -> dict[str, Any]:
+    """Renames and transposes a state dict of torchvision's ResNet or ResNeXt.
+
+    Args:
+      state_dict: arrays by torchvision's names, each with or without "module." before it. Counters
+        of batches and the last layer, "fc", are ignored.
+      backbone: the module that the variables are for.
+
+    Returns:
+      {"params": ..., "batch_stats": ...} as `backbone.init` gives them, float32 NumPy arrays.
+
+    Raises:
+      DataError: a tensor is missing, superfluous, of another shape or not of floating numbers.
+    """
+    left = dict(_without_prefix(state_dict))
+    expected = jax.eval_shape(
+        lambda key: backbone.init(key, jnp.zeros((1, 32, 32, 3)), True), jax.random.key(0)
+    )
+    flat = flax.traverse_util.flatten_dict(expected)
+    names = {path: _torchvision_name(path[1:], backbone) for path in flat}
+    variables = {}
+    for path in sorted(flat, key=names.get):
+        variables[path] = _converted(left, names[path], flat[path].shape)
+        del left[names[path]]
+    surplus = [n for n in left if not n.startswith("fc.") and not n.endswith("num_batches_tracked")]
+    if surplus:
+        raise DataError(f"the tensor {surplus[0]!r} has no place in this backbone")
+    return flax.traverse_util.unflatten_dict(variables)
+
+
+def linear_from_torchvision(state_dict: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Converts the last layer, "fc", of torchvision's networks.
+
+    Args:
+      state_dict: arrays by torchvision's names, each with or without "module." before it.
+
+    Returns:
+      {"kernel": [d, K], "bias": [K]} as Flax's Dense has them, float32.
+
+    Raises:
+      DataError: a tensor is missing, of another shape or not of floating numbers.
+    """
+    tensors = dict(_without_prefix(state_dict))
+    shape = np.shape(tensors.get("fc.weight"))[::-1]
+    kernel = _converted(tensors, "fc.weight", shape)
+    return {"kernel": kernel, "bias": _converted(tensors, "fc.bias", shape[-1:])}
+
+
+def _without_prefix(state_dict: Mapping[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
+    for name, tensor in state_dict.items():
+        yield name.removeprefix("module."), tensor
+
+
+def _torchvision_name(path: tuple[str, ...], backbone: ImageNetResNet) -> str:
+    *modules, array = path
+    parts = []
+    if modules[0].startswith("Bottleneck_"):
+        number = int(modules.pop(0).removeprefix("Bottleneck_"))
+        stage, block = blocks(backbone.stage_sizes)[number]
+        parts += [f"layer{stage + 1}", str(block)]
+    return ".".join([*parts, _MODULES[modules[0]], _ARRAYS[array]])
+
+
+def _converted(tensors: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """The tensor called `name` with its axes in our order, checked to have that shape."""
+    if name not in tensors:
+        raise DataError(f"the tensor {name!r} is missing")
+    tensor = np.asarray(tensors[name])
+    # PyTorch has O, I, height, width and O, I where Flax has height, width, I, O and I, O.
+    axes = {4: (2, 3, 1, 0), 2: (1, 0), 1: (0,)}[len(shape)]
+    theirs = tuple(shape[axes.index(axis)] for axis in range(len(shape)))
+    if tensor.shape != theirs:
+        raise DataError(f"the tensor {name!r} has shape {tensor.shape}, not {theirs}")
+    if not jnp.issubdtype(tensor.dtype, jnp.floating):
+        raise DataError(f"the tensor {name!r} is of {tensor.dtype}, not of floating numbers")
+    return np.ascontiguousarray(tensor.transpose(axes), np.float32)
+
+
+def _read_safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
+    try:
+        return safetensors.numpy.load_file(path)
+    except (safetensors.SafetensorError, OSError) as error:
+        raise DataError("it is no safetensors file or a part of one is missing") from error
+
+
+def _read_torch(path: pathlib.Path) -> dict[str, np.ndarray]:
+    try:
+        import torch
+    except ImportError as error:
+        raise DataError(
+            "PyTorch, which saved it, is needed to read it; pip install torch, or convert the file "
+            "to .safetensors where PyTorch is"
+        ) from error
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    # PyTorch documents no set of errors for broken files; a zip archive alone has several.
+    except Exception as error:
+        raise DataError(
+            "it is broken or holds more than tensors; save the model's state_dict() alone"
+        ) from error
+    if isinstance(loaded, Mapping):
+        loaded = next((loaded[name] for name in _WITHIN if name in loaded), loaded)
+    if not isinstance(loaded, Mapping) or not loaded:
+        raise DataError("it holds no state dict; save the model's state_dict()")
+    for name, tensor in loaded.items():
+        if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
+            raise DataError(f"it holds no state dict: {name!r} is no tensor with a name")
+    # NumPy has no bfloat16.
+    return {
+        name: (tensor.float() if tensor.is_floating_point() else tensor).detach().numpy()
+        for name, tensor in loaded.items()
+    }
