@@ -9,12 +9,15 @@ import math
 import ml_collections
 
 from bccl_jax import methods
-from bccl_jax.augment.views import STRONG_POLICIES
+from bccl_jax.augment.views import CROPS, STRONG_POLICIES
 from bccl_jax.data.sources import DATASETS, SOURCES
+from bccl_jax.data.split import Dataset
 from bccl_jax.errors import ConfigError
 from bccl_jax.models import BACKBONES
+from bccl_jax.sizing import sized
 
 SCHEDULES = ("cosine", "step", "constant")
+BATCH_NORMS = ("global", "device")
 
 
 def get_config(method: str = "bccl") -> ml_collections.ConfigDict:
@@ -23,10 +26,16 @@ def get_config(method: str = "bccl") -> ml_collections.ConfigDict:
 
     # One seed sets parameters, image order, augmentation and clustering.
     config.seed = 0
-    # Passes over the long-tailed training split.
+    # Passes over the long-tailed training split. 0: sized to the data, as `recipe.py` says.
     config.epochs = 200
-    # Images a step; a rest smaller than this is left out of the epoch (another one each time).
+    # Images a step over all devices; a rest smaller than this is left out of the epoch (another
+    # one each time). 0: sized to the data.
     config.batch_size = 128
+    # Parts of a batch that run one after the other, their gradients averaged: an N-th of the
+    # memory. Batch normalisation and contrastive loss see one part at a time, as of that batch.
+    config.accumulation = 1
+    # Devices that share a batch; 0 takes all there are.
+    config.devices = 0
     # Of the network's computation: "float32" or "bfloat16". Parameters, statistics and losses
     # are float32 in either.
     config.dtype = "float32"
@@ -34,45 +43,70 @@ def get_config(method: str = "bccl") -> ml_collections.ConfigDict:
     config.deterministic = True
 
     config.data = data = ml_collections.ConfigDict()
-    # "digits", "cifar10" or "cifar100".
+    # "digits", "cifar10", "cifar100", "imagenet_lt", "inaturalist2018", "places_lt",
+    # "tiny_imagenet_lt", or "folder" for pictures of one's own (docs/datasets.md).
     data.name = "cifar100"
     # "original": the data set's own files under `dir`; "tfds": ArrayRecord prepared by
-    # tensorflow-datasets under `dir`.
+    # tensorflow-datasets under `dir`; "packed": what --mode=pack wrote into `dir`.
     data.source = "original"
+    # Where the files lie; for "folder" the folder of classes, or a CSV file of path,label.
     data.dir = "data"
-    # Largest class over smallest; 1 keeps the split balanced. A split that is long-tailed already
-    # is taken as it is.
+    # Folder of the list files of a photograph data set; "" for `dir` itself.
+    data.lists = ""
+    # Whether the lists must be the public ones, by their number of images.
+    data.check_totals = True
+    # Largest class over smallest; 1 keeps the split balanced, 0 takes it as it is. A split that is
+    # long-tailed already must have this factor.
     data.imbalance = 100.0
     # Seed of the draw of the long-tailed subset; 0 draws the images that the field uses.
     data.subset_seed = 0
     # Share of each class of the original training split that is set aside and evaluated on in
     # place of the test split: choose settings with this, never on the test split.
     data.validation_fraction = 0.0
+    # Share of each class of a folder without a test set that becomes one.
+    data.test_fraction = 0.2
     # True: the images lie on the device and an epoch is an array of indices; False: a grain
     # pipeline feeds each batch. Both give the same batches in the same order.
+    # Photographs are always fed.
     data.resident = True
-    # Reader threads of the grain pipeline.
+    # Readers of the grain pipeline: processes for photographs (-1: one for each core), threads
+    # for other images and where `workers` is 0.
+    data.workers = -1
     data.threads = 8
+    # Share of the training photographs that may turn out broken before the run stops; up to then
+    # each is skipped and named in broken.txt.
+    data.max_broken = 0.01
 
     config.augment = augment = ml_collections.ConfigDict()
     # Of the normalised image; the field uses CIFAR-10's figures for CIFAR-100 too.
     augment.mean = (0.4914, 0.4822, 0.4465)
     augment.std = (0.2023, 0.1994, 0.2010)
+    # Side of a resized crop in pixels; 0 keeps the image's. Photographs need one.
+    augment.size = 0
+    # Photographs are evaluated on their centre, of `size`, once the short side has this length.
+    augment.eval_resize = 256
     augment.strong = strong = ml_collections.ConfigDict()
-    # Pixels of zeros on each side before the random crop; 0 crops nothing.
+    # "padded": `crop_padding` black pixels on each side, then a crop of the image's size;
+    # "resized": RandomResizedCrop by `scale`, its share of the area, and `ratio`, its width over
+    # height; "none".
+    strong.crop = "padded"
     strong.crop_padding = 4
+    strong.scale = (0.08, 1.0)
+    strong.ratio = (3 / 4, 4 / 3)
     strong.flip = True
+    # Brightness, contrast, saturation, hue, of every image.
+    strong.jitter = (0.0, 0.0, 0.0, 0.0)
     # "autoaugment_cifar10", "randaugment" or "none".
     strong.policy = "autoaugment_cifar10"
     # RandAugment's operations, magnitude (of 10) and its standard deviation.
     strong.num_ops = 2
     strong.magnitude = 10.0
     strong.magnitude_std = 0.5
+    # Red, green and blue of what RandAugment uncovers.
+    strong.fill = (128, 128, 128)
     # Side of the Cutout square in pixels; 0 cuts nothing.
     strong.cutout = 16
     augment.sim = sim = ml_collections.ConfigDict()
-    # Side of the view in pixels; 0 keeps the image's.
-    sim.size = 0
     # RandomResizedCrop's share of the area, and width over height.
     sim.scale = (0.08, 1.0)
     sim.ratio = (3 / 4, 4 / 3)
@@ -86,8 +120,20 @@ def get_config(method: str = "bccl") -> ml_collections.ConfigDict:
     sim.blur_sigma = (0.1, 2.0)
 
     config.model = model = ml_collections.ConfigDict()
-    # "resnet8", "resnet32" or "resnet32x4" (four times as wide).
+    # "resnet8", "resnet32" or "resnet32x4" (four times as wide); for photographs "resnet50" or
+    # "resnext50".
     model.backbone = "resnet32"
+    # "global": statistics over the whole batch, however many devices share it; "device": over each
+    # device's part, as PyTorch's data parallelism has it.
+    model.batch_norm = "global"
+    # Keep a block's input alone for the backward pass and compute the rest again: about a third
+    # more time, a fraction of the memory.
+    model.remat = False
+    # Start the last normalisation of each block of "resnet50" and "resnext50" at zero.
+    model.zero_init_residual = False
+    # torchvision's weights (.pth or .safetensors) to start "resnet50" or "resnext50" from; "" for
+    # random ones.
+    model.pretrained = ""
 
     # The method's own settings; `bccl_jax/methods/NAME.py` documents them.
     config.method = methods.settings(method)
@@ -123,6 +169,8 @@ def get_config(method: str = "bccl") -> ml_collections.ConfigDict:
     config.checkpoint = checkpoint = ml_collections.ConfigDict()
     # Epochs between two checkpoints; every evaluated epoch has one too.
     checkpoint.every_epochs = 5
+    # Steps between two more within an epoch, where epochs are long; 0 for none.
+    checkpoint.every_steps = 0
     return config
 
 
@@ -135,12 +183,16 @@ def validate(config: ml_collections.ConfigDict) -> None:
     Raises:
       ConfigError: a value cannot work; the message names its key and what to write.
     """
+    # What the data will decide stands in its place.
+    config = sized(config, 10_000)
     for key, known in {
         "dtype": ("float32", "bfloat16"),
         "data.name": DATASETS,
         "data.source": SOURCES,
+        "augment.strong.crop": CROPS,
         "augment.strong.policy": STRONG_POLICIES,
         "model.backbone": BACKBONES,
+        "model.batch_norm": BATCH_NORMS,
         "optimizer.schedule": SCHEDULES,
     }.items():
         if _value(config, key) not in known:
@@ -154,17 +206,21 @@ def validate(config: ml_collections.ConfigDict) -> None:
     for key, lowest in {
         "seed": 0,
         "epochs": 1,
+        "accumulation": 1,
+        "devices": 0,
         # Batch normalisation and contrast both need another image to compare with.
         "batch_size": 2,
-        "data.imbalance": 1,
+        "data.imbalance": 0,
         "data.subset_seed": 0,
+        "data.workers": -1,
         "data.threads": 1,
+        "augment.size": 0,
+        "augment.eval_resize": 1,
         "augment.strong.crop_padding": 0,
         "augment.strong.num_ops": 1,
         "augment.strong.magnitude": 0,
         "augment.strong.magnitude_std": 0,
         "augment.strong.cutout": 0,
-        "augment.sim.size": 0,
         "optimizer.learning_rate": 0,
         "optimizer.warmup_epochs": 0,
         "optimizer.weight_decay": 0,
@@ -174,6 +230,7 @@ def validate(config: ml_collections.ConfigDict) -> None:
         "eval.few_below": 0,
         "eval.calibration_bins": 1,
         "checkpoint.every_epochs": 1,
+        "checkpoint.every_steps": 0,
     }.items():
         if not _value(config, key) >= lowest:
             raise ConfigError(
@@ -184,13 +241,24 @@ def validate(config: ml_collections.ConfigDict) -> None:
         "augment.sim.grayscale_prob",
         "augment.sim.blur_prob",
         "optimizer.momentum",
+        "data.max_broken",
     ):
         if not 0 <= _value(config, key) <= 1:
             raise ConfigError(f"config.{key} is {_value(config, key)}; it must lie in 0 to 1")
-    if not 0 <= config.data.validation_fraction < 1:
+    for key in ("data.validation_fraction", "data.test_fraction"):
+        if not 0 <= _value(config, key) < 1:
+            raise ConfigError(
+                f"config.{key} is {_value(config, key)}; it must be at least 0 and below 1"
+            )
+    if 0 < config.data.imbalance < 1:
         raise ConfigError(
-            f"config.data.validation_fraction is {config.data.validation_fraction}; "
-            "it must be at least 0 and below 1"
+            f"config.data.imbalance is {config.data.imbalance}; it must be at least 1, which is "
+            "balanced, or 0, which takes the training split as it is"
+        )
+    if config.batch_size % config.accumulation or config.batch_size < 2 * config.accumulation:
+        raise ConfigError(
+            f"config.accumulation is {config.accumulation}, which does not split "
+            f"config.batch_size={config.batch_size} into equal parts of at least 2 images"
         )
     _validate_augment(config.augment)
     if config.optimizer.warmup_epochs >= config.epochs:
@@ -207,7 +275,8 @@ def validate(config: ml_collections.ConfigDict) -> None:
 
 
 def _validate_augment(augment: ml_collections.ConfigDict) -> None:
-    for key, length in {"mean": 3, "std": 3, "sim.jitter": 4}.items():
+    lengths = {"mean": 3, "std": 3, "strong.jitter": 4, "strong.fill": 3, "sim.jitter": 4}
+    for key, length in lengths.items():
         if len(_value(augment, key)) != length or min(_value(augment, key)) < 0:
             raise ConfigError(
                 f"config.augment.{key} is {_value(augment, key)}; "
@@ -215,33 +284,53 @@ def _validate_augment(augment: ml_collections.ConfigDict) -> None:
             )
     if min(augment.std) <= 0:
         raise ConfigError(f"config.augment.std is {augment.std}; each must be above 0")
-    for key in ("sim.scale", "sim.ratio", "sim.blur_sigma"):
+    for key in ("strong.scale", "strong.ratio", "sim.scale", "sim.ratio", "sim.blur_sigma"):
         low_high = _value(augment, key)
         if len(low_high) != 2 or not 0 < low_high[0] <= low_high[1]:
             raise ConfigError(
                 f"config.augment.{key} is {low_high}; it takes two numbers, 0 < low <= high"
             )
-    if augment.sim.scale[1] > 1:
-        raise ConfigError(
-            f"config.augment.sim.scale is {augment.sim.scale}; a crop covers at most 1"
-        )
+    for view in ("strong", "sim"):
+        if augment[view].scale[1] > 1:
+            raise ConfigError(
+                f"config.augment.{view}.scale is {augment[view].scale}; a crop covers at most 1"
+            )
 
 
-def validate_against_data(config: ml_collections.ConfigDict, num_train: int) -> None:
-    """Checks what depends on the size of the training split.
+def validate_against_data(config: ml_collections.ConfigDict, dataset: Dataset) -> None:
+    """Checks what depends on the data.
 
     Args:
-      config: the validated config.
-      num_train: images of the long-tailed training split.
+      config: a config that `validate` accepts, sized to the data.
+      dataset: what it names.
 
     Raises:
-      ConfigError: the batch is larger than the split.
+      ConfigError: the batch is larger than the training split, or the settings are for images of
+        another kind.
     """
+    validate(config)
+    num_train = len(dataset.train)
     if config.batch_size > num_train:
         raise ConfigError(
             f"config.batch_size is {config.batch_size} but {config.data.name} has only "
             f"{num_train} training images; lower it to at most {num_train}"
         )
+    if dataset.train.encoded:
+        if not config.augment.size:
+            raise ConfigError(
+                "config.augment.size is 0, but photographs need the side of their crops in "
+                "pixels; write 224, for example"
+            )
+        if config.augment.strong.crop != "resized":
+            raise ConfigError(
+                f"config.augment.strong.crop is {config.augment.strong.crop!r}, but a crop of a "
+                "photograph has to be 'resized'"
+            )
+        if config.augment.eval_resize < config.augment.size:
+            raise ConfigError(
+                f"config.augment.eval_resize is {config.augment.eval_resize}, which leaves no "
+                f"central crop of config.augment.size={config.augment.size}; raise it"
+            )
 
 
 def flatten(config: ml_collections.ConfigDict) -> dict:

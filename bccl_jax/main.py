@@ -2,6 +2,8 @@
 
 python -m bccl_jax.main --config=configs/digits_lt.py [--workdir=DIR] [--mode=train|eval]
     [--checkpoint=last|best|STEP] [--config.KEY=VALUE ...]
+python -m bccl_jax.main --config=configs/imagenet_lt.py --mode=inspect [--verify]
+python -m bccl_jax.main --config=configs/imagenet_lt.py --mode=pack --output=DIR [--verify]
 """
 
 import os
@@ -26,11 +28,23 @@ _WORKDIR = flags.DEFINE_string(
     "Directory of the run: a new one, or that of a run of the same config, which then goes on. "
     "runs/NAME_OF_THE_CONFIG if not given.",
 )
-_MODE = flags.DEFINE_enum("mode", "train", ["train", "eval"], "What to do.")
+_MODE = flags.DEFINE_enum(
+    "mode",
+    "train",
+    ["train", "eval", "inspect", "pack"],
+    "train; eval: evaluate what was saved; inspect: say what the data set is; pack: copy its "
+    "photographs into few large files that are read fast.",
+)
 _CHECKPOINT = flags.DEFINE_string(
     "checkpoint",
     None,
     "With --mode=eval: last, best or a step; if not given, last and best, as training ends with.",
+)
+_VERIFY = flags.DEFINE_bool(
+    "verify", False, "With --mode=inspect or --mode=pack: decode every picture and list the broken."
+)
+_OUTPUT = flags.DEFINE_string(
+    "output", None, "With --mode=pack: the directory to write, new or of the same packing."
 )
 
 
@@ -46,7 +60,15 @@ def main(argv: list[str]) -> int:
         raise BcclError("say what to run: --config=configs/digits_lt.py, for example")
     if _CHECKPOINT.value is not None and _MODE.value != "eval":
         raise BcclError("--checkpoint goes with --mode=eval; training goes on from the last one")
+    if _VERIFY.value and _MODE.value not in ("inspect", "pack"):
+        raise BcclError("--verify goes with --mode=inspect or --mode=pack")
+    if (_OUTPUT.value is not None) != (_MODE.value == "pack"):
+        raise BcclError("--mode=pack and --output=DIR go together")
     config, workdir = _CONFIG.value, _workdir()
+    if _MODE.value == "inspect":
+        return _inspect(config)
+    if _MODE.value == "pack":
+        return _pack(config)
     _prepare_jax(config.deterministic)
     return {"train": _train, "eval": _evaluate}[_MODE.value](config, workdir)
 
@@ -60,7 +82,8 @@ def _workdir() -> pathlib.Path:
         return pathlib.Path(_WORKDIR.value)
     name, _, argument = _config_file().partition(":")
     stem = pathlib.Path(name).stem
-    return pathlib.Path("runs") / "_".join(filter(None, [stem, *argument.split(",")]))
+    run = "_".join(filter(None, [stem, *argument.split(",")]))
+    return pathlib.Path("runs") / (f"inspect_{run}" if _MODE.value == "inspect" else run)
 
 
 def _prepare_jax(deterministic: bool) -> None:
@@ -70,12 +93,21 @@ def _prepare_jax(deterministic: bool) -> None:
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flag}".strip()
     import jax
 
+    from bccl_jax.devices import initialize_processes, is_lead
+
+    initialize_processes()
     if not jax.config.jax_compilation_cache_dir:
         home = os.environ.get("XDG_CACHE_HOME", "~/.cache")
         cache = pathlib.Path(home).expanduser() / "bccl_jax" / "jax"
         jax.config.update("jax_compilation_cache_dir", str(cache))
     device = jax.devices()[0]
-    print(f"jax {jax.__version__} on {jax.device_count()} {device.platform} ({device.device_kind})")
+    if not is_lead():
+        return
+    processes = f" of {jax.process_count()} processes" if jax.process_count() > 1 else ""
+    print(
+        f"jax {jax.__version__} on {jax.device_count()} {device.platform} ({device.device_kind})"
+        f"{processes}"
+    )
     if device.platform == "cpu" and _answers("nvidia-smi"):
         print(
             "a GPU is there but unused: install jax with CUDA by pip install -r requirements.txt",
@@ -89,6 +121,7 @@ def _answers(program: str) -> bool:
 
 
 def _train(config, workdir: pathlib.Path) -> int:
+    from bccl_jax.devices import is_lead
     from bccl_jax.reporting import console
     from bccl_jax.training.interruption import Interrupted
     from bccl_jax.training.loop import train_and_evaluate
@@ -98,9 +131,11 @@ def _train(config, workdir: pathlib.Path) -> int:
     except Interrupted as stop:
         print(stop, file=sys.stderr)
         return 128 + stop.signum
+    if not is_lead():
+        return 0
     rows = {
-        _label(config, "last", config.epochs): result.last,
-        _label(config, "best", result.best_epoch): result.best,
+        _label(config, "last", result.records[-1]["epoch"], result.chosen_on): result.last,
+        _label(config, "best", result.best_epoch, result.chosen_on): result.best,
     }
     print(f"\n{console.table(rows)}\n\npicture      {workdir / 'report.png'}")
     command = [sys.executable, "-m", "bccl_jax.main", f"--config={_config_file()}"]
@@ -113,20 +148,38 @@ def _train(config, workdir: pathlib.Path) -> int:
 
 
 def _evaluate(config, workdir: pathlib.Path) -> int:
+    from bccl_jax.devices import is_lead
     from bccl_jax.reporting import console
     from bccl_jax.training.loop import evaluate_checkpoints
 
     found = evaluate_checkpoints(config, workdir, _CHECKPOINT.value)
-    rows = {_label(config, which, epoch): e.record() for which, (epoch, e) in found.items()}
-    print(console.table(rows))
+    rows = {
+        _label(config, which, saved.epoch, saved.chosen_on): saved.evaluation.record()
+        for which, saved in found.items()
+    }
+    if is_lead():
+        print(console.table(rows))
     return 0
 
 
-def _label(config, which: str, epoch: int) -> str:
-    split = "validation" if config.data.validation_fraction else "test"
+def _inspect(config) -> int:
+    from bccl_jax import inspection
+    from bccl_jax.training.assemble import load_data
+
+    return inspection.run(load_data(config), config, _workdir(), verify=_VERIFY.value)
+
+
+def _pack(config) -> int:
+    from bccl_jax.data import packed
+    from bccl_jax.training.assemble import load_data
+
+    return packed.pack_dataset(load_data(config), pathlib.Path(_OUTPUT.value), _VERIFY.value)
+
+
+def _label(config, which: str, epoch: int, chosen_on: str) -> str:
     notes = [f"epoch {epoch}"]
     if which == "best":
-        notes.append(f"chosen on the {split} set")
+        notes.append(f"chosen on the {chosen_on} set")
     if config.eval.logit_adjustment:
         notes.append(f"logits adjusted by {config.eval.logit_adjustment:g}")
     return f"{which if which in ('last', 'best') else 'saved'} ({', '.join(notes)})"

@@ -13,6 +13,7 @@ from typing import Any
 import jax
 
 from bccl_jax.data.resident import put_on_device
+from bccl_jax.devices import replicated
 from bccl_jax.training import engine
 from benchmarks import recipe
 from benchmarks.common import in_turn, parser, report
@@ -78,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     steps = min(options.steps or run.steps_per_epoch, run.steps_per_epoch)
     data, state = (
-        put_on_device(run.dataset.train),
+        put_on_device(run.dataset.train, replicated(run.mesh)),
         recipe.after_warmup(run.init_state(), jax.random.key(1)),
     )
 
@@ -86,8 +87,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         return run.order(epoch)[:steps]
 
     engines = {
-        "scan": engine.scanned(run.train_step, data, order),
-        "loop": engine.looped(run.train_step, data, order),
+        "scan": engine.scanned(run.train_step, data, order, run.mesh, run.state_shardings),
+        "loop": engine.looped(run.train_step, data, order, run.mesh, run.state_shardings),
         "step alone": alone(run.train_step, recipe.first_batch(run), steps),
     }
     epochs = {name: Epoch(run, recipe.copied(state)) for name, run in engines.items()}

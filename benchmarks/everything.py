@@ -20,6 +20,8 @@ def commands(options: argparse.Namespace, accelerated: bool) -> Iterator[tuple[s
     """Yields each benchmark's name and arguments after `python -m benchmarks.`."""
     twin = ["torch_twin", "--torch-python", options.torch_python]
     twin += ["--steps", "100" if accelerated else "3", "--repeats", "3"]
+    photographs = ["step", "--config", "configs/imagenet_lt.py", "--side", "224", "--batch", "128"]
+    photographs += ["--classes", "1000", "--largest", "2", "--imbalance", "2"]
     if options.data_dir:
         cifar = ["run", "--config", "configs/cifar100_lt.py"]
         flags = ["--", f"--config.data.dir={options.data_dir}"]
@@ -32,8 +34,10 @@ def commands(options: argparse.Namespace, accelerated: bool) -> Iterator[tuple[s
         yield f"torch_twin_{dtype}", [*twin, "--dtype", dtype]
     if accelerated:
         yield "step_wide", ["step", "--dtype", "bfloat16", "--backbone", "resnet32x4"]
+        for backbone in ("resnet50", "resnext50"):
+            yield f"step_{backbone}", [*photographs, "--backbone", backbone]
     yield "run_digits", ["run"]
-    for name in ("epoch", "augment", "kmeans", "scaling", "pipeline", "flops"):
+    for name in ("epoch", "augment", "kmeans", "scaling", "decode", "pipeline", "flops"):
         yield name, [name]
 
 

@@ -1,94 +1,68 @@
 """What the host can feed: python -m benchmarks.pipeline.
 
-The grain pipeline over images in memory, by reader threads; and, as a yardstick for photographs,
-one thread that decodes JPEG files of 256 to 500 pixels by Pillow and cuts a random box out of each,
-resized to a square. "draft" lets the decoder leave out detail that the box does not need: it
-decodes at a half, a quarter or an eighth of the size where the box stays as large as the square.
+Batches of the grain pipeline, as training takes them: images in memory by reader threads, and
+photographs, decoded and cut into their crops, by reader processes. What one core does with one
+photograph is told by `benchmarks.decode`.
 """
 
-import functools
-import io
-import random
+import os
+import pathlib
 import statistics
 import time
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from bccl_jax.data.pipeline import create_iterator
-from bccl_jax.data.split import Split
-from benchmarks.common import in_turn, parser, report
-from benchmarks.pillow_views import resized_crop_box
-
-
-def photographs(count: int, smallest: int, largest: int, seed: int = 0) -> list[bytes]:
-    """JPEG files of smoothed noise, of which every octave has the same contrast.
-
-    Args:
-      count: how many.
-      smallest: side in pixels, drawn for width and height each.
-      largest: bound of the side, included.
-      seed: of the draws.
-
-    Returns:
-      Files of quality 90.
-    """
-    rng = np.random.default_rng(seed)
-    files = []
-    for _ in range(count):
-        width, height = (int(side) for side in rng.integers(smallest, largest + 1, 2))
-        levels = np.zeros((height, width, 3), np.float32)
-        cell = max(width, height)
-        while cell > 2:
-            coarse = rng.normal(128, 20, (height // cell + 2, width // cell + 2, 3))
-            octave = Image.fromarray(coarse.clip(0, 255).astype(np.uint8))
-            levels += np.asarray(octave.resize((width, height), Image.Resampling.BICUBIC)) - 128.0
-            cell //= 2
-        encoded = io.BytesIO()
-        picture = Image.fromarray((levels + 128).clip(0, 255).astype(np.uint8))
-        picture.save(encoded, "JPEG", quality=90)
-        files.append(encoded.getvalue())
-    return files
+from bccl_jax.data.crops import Crop
+from bccl_jax.data.encoded import EncodedImages
+from bccl_jax.data.pipeline import read_batches
+from bccl_jax.data.stream import TrainingStream
+from benchmarks.common import parser, report
+from benchmarks.decode import files_below, photographs
 
 
-def decoded_crop(file: bytes, rng: random.Random, size: int, draft: bool) -> np.ndarray:
-    """A random box of a JPEG file, resized to a square.
+class InMemory(EncodedImages):
+    """Encoded images whose bytes are held in memory: no disk is measured."""
+
+    def __init__(self, files: Sequence[bytes]):
+        self._files = list(files)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __getitem__(self, index: int) -> bytes:
+        return self._files[index]
+
+    def name(self, index: int) -> str:
+        """See `EncodedImages.name`."""
+        return f"photograph {index}"
+
+    def take(self, indices: np.ndarray) -> "InMemory":
+        """See `EncodedImages.take`."""
+        return InMemory([self._files[i] for i in indices])
+
+
+def fed_seconds(
+    stream: TrainingStream, batch: int, batches: int, workers: int, threads: int
+) -> float:
+    """Seconds for so many batches of the grain pipeline, once it runs steadily.
 
     Args:
-      file: its bytes.
-      rng: of the box.
-      size: side of the square in pixels.
-      draft: decode at a reduced size where the box allows it.
+      stream: of the images.
+      batch: images a batch.
+      batches: how many are timed.
+      workers: reader processes.
+      threads: reader threads, where there are no such processes.
 
     Returns:
-      uint8 [size, size, 3].
+      Seconds.
     """
-    image = Image.open(io.BytesIO(file))
-    width, height = image.size
-    box = resized_crop_box(rng, width, height)
-    if draft:
-        share = size / min(box[2] - box[0], box[3] - box[1])
-        image.draft("RGB", (int(width * share), int(height * share)))
-    across, down = image.size[0] / width, image.size[1] / height
-    scaled = box[0] * across, box[1] * down, box[2] * across, box[3] * down
-    square = image.convert("RGB").resize((size, size), Image.Resampling.BILINEAR, box=scaled)
-    return np.asarray(square)
-
-
-def decoded(files: Sequence[bytes], size: int, draft: bool) -> list[np.ndarray]:
-    """One random crop of every file, with the same boxes in every call."""
-    rng = random.Random(0)
-    return [decoded_crop(file, rng, size, draft) for file in files]
-
-
-def fed_seconds(split: Split, batch: int, threads: int, batches: int) -> float:
-    """Seconds for so many batches of the grain pipeline, once it runs steadily."""
-    iterator = create_iterator(split, batch, seed=0, epochs=1000, threads=threads)
+    iterator = read_batches(stream, batch, workers, threads)
+    # What the readers fetch ahead while the first batch is waited for is not counted.
+    ahead = 1 + (4 * workers or 2 * threads)
     try:
-        # What the readers fetch ahead while the first batch is waited for is not counted.
-        for _ in range(1 + 2 * threads):
+        for _ in range(ahead):
             next(iterator)
         started = time.perf_counter()
         for _ in range(batches):
@@ -99,57 +73,85 @@ def fed_seconds(split: Split, batch: int, threads: int, batches: int) -> float:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Prints one row a pipeline."""
+    """Prints one row a pipeline and number of readers."""
     flags = parser(__doc__, "pipeline")
     flags.add_argument("--batch", type=int, default=128, help="images (default: %(default)s)")
-    flags.add_argument("--batches", type=int, default=200, help="in one timing (%(default)s)")
+    flags.add_argument("--batches", type=int, default=200, help="of arrays in one timing")
     flags.add_argument("--images", type=int, default=10847, help="arrays (default: %(default)s)")
     flags.add_argument("--side", type=int, default=32, help="of the arrays, in pixels")
     flags.add_argument("--threads", type=int, nargs="+", default=[1, 2, 4, 8, 16], help="of grain")
-    flags.add_argument("--photographs", type=int, default=64, help="JPEG files (%(default)s)")
-    flags.add_argument("--smallest", type=int, default=256, help="side of a photograph")
-    flags.add_argument("--largest", type=int, default=500, help="side of a photograph")
-    flags.add_argument("--sizes", type=int, nargs="+", default=[224, 112], help="of the crop")
+    cores = len(os.sched_getaffinity(0))
+    flags.add_argument(
+        "--workers", type=int, nargs="+", default=sorted({1, cores}), help="reader processes"
+    )
+    flags.add_argument("--dir", type=pathlib.Path, help="of photographs (default: generated)")
+    flags.add_argument("--photographs", type=int, default=256, help="files (%(default)s)")
+    flags.add_argument("--photograph-batches", type=int, default=20, help="in one timing")
+    flags.add_argument("--smallest", type=int, default=375, help="side of a generated photograph")
+    flags.add_argument("--largest", type=int, default=500, help="side of a generated photograph")
+    flags.add_argument("--size", type=int, default=224, help="of a crop (default: %(default)s)")
+    flags.add_argument("--crops", type=int, default=3, help="of a photograph (%(default)s)")
     options = flags.parse_args(argv)
 
+    def stream(images: np.ndarray | EncodedImages, crops: Sequence[Crop] = ()) -> TrainingStream:
+        rows, labels = range(options.batch), np.zeros(max(len(images), options.batch), np.int32)
+        return TrainingStream(
+            images, labels[: len(images)], options.batch, 0, 10**6, rows, 0, crops, options.size
+        )
+
     rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (options.images, options.side, options.side, 3), np.uint8)
-    split = Split(images, np.zeros(options.images, np.int32), ("any",))
-    fed = {threads: [] for threads in options.threads}
+    arrays = rng.integers(0, 256, (options.images, options.side, options.side, 3), np.uint8)
+    if options.dir:
+        files = files_below(options.dir, options.photographs)
+    else:
+        files = photographs(options.photographs, options.smallest, options.largest)
+    # An epoch has to have a batch.
+    files *= -(-options.batch // len(files))
+    of_arrays, of_files = stream(arrays), stream(InMemory(files), [Crop()] * options.crops)
+
+    ways = {
+        (f"uint8 arrays of {options.side} px", "threads", threads): (
+            of_arrays,
+            options.batches,
+            0,
+            threads,
+        )
+        for threads in options.threads
+    } | {
+        (f"photographs, {options.crops} crops of {options.size} px", "processes", workers): (
+            of_files,
+            options.photograph_batches,
+            workers,
+            1,
+        )
+        for workers in options.workers
+    }
     # The readers of one iterator must be gone before the next is timed, so that `in_turn`, which
     # would count their start, cannot be used.
+    spent = {way: [] for way in ways}
     for _ in range(options.repeats):
-        for threads, times in fed.items():
-            times.append(fed_seconds(split, options.batch, threads, options.batches))
-    rows = []
-    for threads, times in fed.items():
-        rate = options.batches / statistics.median(times)
-        what = f"grain, uint8 arrays of {options.side} px"
-        rows.append(_row(what, threads, rate * options.batch, rate))
-
-    files = photographs(options.photographs, options.smallest, options.largest)
-    ways = {
-        (size, draft): functools.partial(decoded, files, size, draft)
-        for size in options.sizes
-        for draft in (False, True)
-    }
-    for (size, draft), spent in in_turn(ways, options.repeats).items():
-        decoding = "draft" if draft else "full"
-        rate = len(files) / spent
-        rows.append(
-            _row(f"JPEG, {decoding} decode, crop to {size} px", 1, rate, rate / options.batch)
-        )
+        for way, (images, batches, workers, threads) in ways.items():
+            seconds = fed_seconds(images, options.batch, batches, workers, threads)
+            spent[way].append(seconds / batches)
+    rows = [_row(*way, options.batch, statistics.median(seconds)) for way, seconds in spent.items()]
     settings = {
         "batch": options.batch,
         "images": options.images,
-        "photographs": f"{len(files)} of {options.smallest} to {options.largest} px",
+        "photographs": len(files),
         "mean_bytes": sum(map(len, files)) // len(files),
     }
     report(rows, settings, options.json)
 
 
-def _row(what: str, threads: int, images: float, batches: float) -> dict[str, Any]:
-    return {"what": what, "threads": threads, "images/s": images, "batches/s": batches}
+def _row(what: str, kind: str, readers: int, batch: int, seconds: float) -> dict[str, Any]:
+    cores = min(readers, len(os.sched_getaffinity(0)))
+    return {
+        "what": what,
+        "readers": f"{readers} {kind}",
+        "images/s": batch / seconds,
+        "images/s a core": batch / seconds / cores,
+        "batches/s": 1 / seconds,
+    }
 
 
 if __name__ == "__main__":

@@ -163,9 +163,15 @@ def unit_vectors(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
 
 
 def first_batch(run: Assembly) -> dict[str, jax.Array]:
-    """Returns the first batch of epoch 0, on the device."""
+    """Returns the first batch of epoch 0, on the device.
+
+    Where a recipe is for photographs, which are cropped as they are decoded, each view has a crop.
+    """
     indices, train = run.order(0)[0], run.dataset.train
-    return jax.device_put({"image": train.images[indices], "label": train.labels[indices]})
+    images = train.images[indices]
+    if run.config.augment.size:
+        images = np.stack([images] * len(run.method.views), axis=1)
+    return jax.device_put({"image": images, "label": train.labels[indices]})
 
 
 def network_passes(

@@ -5,11 +5,40 @@ from bccl_jax import methods
 from bccl_jax.errors import ConfigError
 from tests.training.tiny import shipped_config
 
+PHOTOGRAPHS = ["imagenet_lt", "inaturalist2018", "places_lt", "tiny_imagenet_lt", "folder"]
 
-@pytest.mark.parametrize("name", ["digits_lt", "cifar10_lt", "cifar100_lt"])
+
+@pytest.mark.parametrize("name", ["digits_lt", "cifar10_lt", "cifar100_lt", *PHOTOGRAPHS])
 @pytest.mark.parametrize("method", methods.names())
 def test_every_shipped_config_is_valid_for_every_method(name, method):
     default.validate(shipped_config(name, method))
+
+
+@pytest.mark.parametrize("name", PHOTOGRAPHS)
+def test_photographs_have_variants_by_the_configs_argument(name):
+    config = shipped_config(name)
+    assert (config.method.name, config.model.backbone) == ("bccl", "resnet50")
+    assert config.data.name == name
+    config = shipped_config(name, "resnext50,cross_entropy")
+    assert (config.method.name, config.model.backbone) == ("cross_entropy", "resnext50")
+    with pytest.raises(ConfigError, match="'resnet51' is neither a method nor a backbone"):
+        shipped_config(name, "resnet51")
+
+
+def test_imagenet_and_inaturalist_have_the_papers_recipe():
+    for name, weight_decay in (("imagenet_lt", 5e-4), ("inaturalist2018", 1e-4)):
+        config = shipped_config(name)
+        assert (config.epochs, config.batch_size, config.augment.size) == (100, 128, 224)
+        optimizer = config.optimizer
+        assert (optimizer.learning_rate, optimizer.schedule) == (0.1, "cosine")
+        assert (optimizer.warmup_epochs, optimizer.weight_decay) == (0, weight_decay)
+        method = config.method
+        assert (method.temperature, method.warmup_epochs, method.num_centroids) == (0.07, 10, 5)
+        assert (method.projector_hidden, method.projector_dim) == (1024, 2048)
+        assert (method.classifier, method.classifier_scale) == ("cosine", 30.0)
+        strong = config.augment.strong
+        assert (strong.crop, strong.scale, strong.cutout) == ("resized", (0.08, 1.0), 0)
+        assert (strong.policy, strong.num_ops, strong.magnitude) == ("randaugment", 2, 10.0)
 
 
 def test_the_default_is_the_papers_cifar_recipe():
@@ -35,7 +64,7 @@ def test_the_default_is_the_papers_cifar_recipe():
     ("key", "value"),
     [
         ("dtype", "float16"),
-        ("epochs", 0),
+        ("epochs", -1),
         ("batch_size", -3),
         ("data.name", "cifar1000"),
         ("data.source", "web"),
@@ -50,6 +79,18 @@ def test_the_default_is_the_papers_cifar_recipe():
         ("augment.sim.scale", (0.5, 1.5)),
         ("augment.sim.scale", (0.9, 0.1)),
         ("augment.sim.jitter", (0.4, 0.4)),
+        ("augment.strong.crop", "random"),
+        ("augment.strong.scale", (0.5, 1.5)),
+        ("augment.strong.fill", (128, 128)),
+        ("augment.size", -1),
+        ("accumulation", 3),
+        ("accumulation", 128),
+        ("devices", -1),
+        ("data.workers", -2),
+        ("data.max_broken", 1.5),
+        ("data.test_fraction", 1.0),
+        ("model.batch_norm", "local"),
+        ("checkpoint.every_steps", -1),
         ("augment.sim.jitter_prob", 1.2),
         ("augment.std", (0.0, 0.1, 0.1)),
         ("model.backbone", "resnet31"),

@@ -12,6 +12,7 @@ import pytest
 
 from bccl_jax.training.assemble import assemble
 from bccl_jax.training.checkpoint import Checkpoints
+from tests.training.test_photographs import write_pictures
 from tests.training.tiny import ROOT, differing, tiny_config
 
 TINY = [
@@ -47,9 +48,8 @@ def whole(tmp_path_factory):
 
 def restored(workdir):
     with Checkpoints(workdir / "checkpoints", read_only=True) as checkpoints:
-        state, _ = checkpoints.restore(
-            checkpoints.resolve("last"), assemble(tiny_config()).init_state()
-        )
+        last = checkpoints.resolve("last")
+        state, _ = checkpoints.restore(last, assemble(tiny_config()).abstract_state)
     return state
 
 
@@ -95,11 +95,15 @@ def test_a_run_that_sigkill_ends_goes_on_to_the_same_bits(whole, tmp_path):
     [
         (["--config=configs/digits_lt.py", "--config.epoch=3"], "epoch"),
         (["--config=configs/digits_lt.py", "--config.epochs=many"], "epochs"),
-        (["--config=configs/digits_lt.py", "--config.epochs=0"], "config.epochs is 0"),
+        (["--config=configs/digits_lt.py", "--config.epochs=-1"], "config.epochs is -1"),
         (["--config=configs/digit_lt.py"], "configs/digit_lt.py"),
         (["--config=configs/digits_lt.py:bcll"], "bcll"),
         (["--config=configs/digits_lt.py", "--mod=eval"], "mod"),
         ([], "--config=configs/digits_lt.py"),
+        (["--config=configs/digits_lt.py", "--verify"], "--verify goes with --mode=inspect"),
+        (["--config=configs/digits_lt.py", "--mode=pack"], "--mode=pack and --output=DIR go"),
+        (["--config=configs/folder.py", "--config.data.dir=/nowhere"], "/nowhere"),
+        (["--config=configs/imagenet_lt.py:resnet51"], "resnet51"),
         (["--config=configs/digits_lt.py", "config.epochs=3"], "'config.epochs=3' is no flag"),
         (["--config=configs/cifar100_lt.py", "--config.data.dir=/nowhere"], "/nowhere"),
     ],
@@ -136,4 +140,25 @@ def test_a_gpu_that_is_there_but_unused_is_said(tmp_path):
 
 def test_results_are_plain_json(whole):
     results = json.loads((whole[0] / "results.json").read_text())
-    assert set(results) == {"last", "best", "best_epoch"}
+    assert set(results) == {"last", "best", "best_epoch", "chosen_on"}
+
+
+def test_pictures_are_inspected_packed_and_read_back(tmp_path):
+    photos, packed = tmp_path / "photos", tmp_path / "packed"
+    write_pictures(photos, (4, 3, 2))
+    (photos / "red" / "00.jpg").write_text("not a picture")
+    folder = ["--config=configs/folder.py", f"--config.data.dir={photos}"]
+    output = f"--workdir={tmp_path / 'inspected'}"
+    done = run(*folder, "--mode=inspect", output)
+    assert done.returncode == 0, done.stderr
+    assert "red" in done.stdout
+    assert (tmp_path / "inspected" / "class_counts.png").exists()
+    done = run(*folder, "--mode=inspect", "--verify", output)
+    assert done.returncode == 1
+    assert f"{photos}/red/00.jpg" in done.stdout + done.stderr
+    done = run(*folder, "--mode=pack", f"--output={packed}")
+    assert done.returncode == 0, done.stderr
+    again = ["--config=configs/folder.py", "--config.data.source=packed"]
+    done = run(*again, f"--config.data.dir={packed}", "--mode=inspect", output)
+    assert done.returncode == 0, done.stderr
+    assert sorted(p.name for p in photos.iterdir()) == ["blue", "green", "red"]

@@ -4,7 +4,8 @@ import flax.struct
 import jax
 import numpy as np
 
-from bccl_jax.data.sources import Split
+from bccl_jax.data.split import Split
+from bccl_jax.devices import put
 
 
 @flax.struct.dataclass
@@ -24,7 +25,14 @@ class ResidentSplit:
         return {"image": self.images[indices], "label": self.labels[indices]}
 
 
-def put_on_device(split: Split) -> ResidentSplit:
-    """Copies a split to the default device, once."""
-    images = np.asarray(split.images[:])
-    return ResidentSplit(jax.device_put(images), jax.device_put(split.labels))
+def put_on_device(split: Split, sharding: jax.sharding.Sharding | None = None) -> ResidentSplit:
+    """Copies a split in memory to the devices, once.
+
+    Args:
+      split: of images in memory.
+      sharding: which devices get it, in whole; None for the default one.
+
+    Returns:
+      The split on the devices.
+    """
+    return put(ResidentSplit(np.asarray(split.images), np.asarray(split.labels)), sharding)

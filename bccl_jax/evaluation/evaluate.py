@@ -1,12 +1,18 @@
 """Evaluates a state on a split, exactly: every image once, whatever the batch size."""
 
+import contextlib
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
+import jax
 import ml_collections
 import numpy as np
+from jax.sharding import Mesh
 
-from bccl_jax.data.sources import Split
+from bccl_jax.data.pipeline import read_batches
+from bccl_jax.data.split import Split
+from bccl_jax.data.stream import EvaluationStream
+from bccl_jax.devices import gather_rows, local_rows, put, split_over
 from bccl_jax.evaluation import metrics
 from bccl_jax.losses.classification import log_class_prior
 from bccl_jax.training.state import TrainState
@@ -21,17 +27,21 @@ class Evaluation:
       calibration_error: expected calibration error, percent.
       per_class: accuracy of each class in percent, NaN for one without images.
       confusion: int64 [K, K], rows the true classes.
+      undecoded: how many images could not be decoded; they are left out of all figures.
     """
 
     shots: dict[str, float | None]
     calibration_error: float
     per_class: np.ndarray
     confusion: np.ndarray
+    undecoded: int = 0
 
     def record(self) -> dict:
         """The figures as JSON values; class by class they are null where there is no image."""
+        undecoded = {"undecoded": self.undecoded} if self.undecoded else {}
         return {
             **self.shots,
+            **undecoded,
             "calibration_error": self.calibration_error,
             "per_class": [None if np.isnan(a) else float(a) for a in self.per_class],
         }
@@ -42,7 +52,8 @@ def evaluate(
     state: TrainState,
     split: Split,
     class_counts: np.ndarray,
-    settings: ml_collections.ConfigDict,
+    config: ml_collections.ConfigDict,
+    mesh: Mesh,
 ) -> Evaluation:
     """Predicts every image of a split and counts.
 
@@ -51,36 +62,70 @@ def evaluate(
       state: what to evaluate.
       split: N images and labels.
       class_counts: int [K], training images of each class.
-      settings: `config.eval`.
+      config: of the run.
+      mesh: whose devices share each batch.
 
     Returns:
-      The figures.
+      The figures, the same in every process.
     """
+    settings = config.eval
     offset = settings.logit_adjustment * log_class_prior(class_counts)
-    predictions, confidences = [], []
-    for start in range(0, len(split), settings.batch_size):
-        images = np.asarray(split.images[start : start + settings.batch_size])
-        # The last batch is filled up to the one shape that is compiled; the rest is cut off below.
-        missing = settings.batch_size - len(images)
-        padded = np.pad(images, ((0, missing), (0, 0), (0, 0), (0, 0)))
-        prediction, confidence = predict(state, padded, offset)
-        predictions.append(prediction)
-        confidences.append(confidence)
-    predictions = np.concatenate(predictions)[: len(split)]
-    confidences = np.concatenate(confidences)[: len(split)]
+    # One shape is compiled; the devices share it evenly, and the rest is cut off below.
+    batch_size = -(-min(settings.batch_size, len(split)) // mesh.size) * mesh.size
+    rows = local_rows(batch_size)
+    found = []
+    with contextlib.closing(_batches(split, batch_size, rows, config)) as batches:
+        for batch in batches:
+            images = put(batch["image"], split_over(mesh))
+            found.append((*predict(state, images, offset), gather_rows(batch["decoded"])))
+    predictions, confidences, decoded = (
+        np.concatenate(column)[: len(split)] for column in zip(*jax.device_get(found), strict=True)
+    )
+    labels = split.labels[decoded]
+    predictions, confidences = predictions[decoded], confidences[decoded]
 
-    confusion = metrics.confusion_matrix(predictions, split.labels, len(class_counts))
+    confusion = metrics.confusion_matrix(predictions, labels, len(class_counts))
     return Evaluation(
         shots=metrics.shot_accuracy(
             predictions,
-            split.labels,
+            labels,
             class_counts,
             many_above=settings.many_above,
             few_below=settings.few_below,
         ),
         calibration_error=metrics.expected_calibration_error(
-            confidences, predictions == split.labels, num_bins=settings.calibration_bins
+            confidences, predictions == labels, num_bins=settings.calibration_bins
         ),
         per_class=metrics.per_class_accuracy(confusion),
         confusion=confusion,
+        undecoded=int((~decoded).sum()),
     )
+
+
+def _batches(
+    split: Split, batch_size: int, rows: range, config: ml_collections.ConfigDict
+) -> Iterator[dict[str, np.ndarray]]:
+    """This process's rows of each batch, the last one filled up: images, and which are decoded."""
+    if split.encoded:
+        size, resize = config.augment.size, config.augment.eval_resize
+        stream = EvaluationStream(split.images, batch_size, rows, resize, size)
+        data = config.data
+        return _closing(read_batches(stream, len(rows), data.workers, data.threads))
+    return _slices(split.images, batch_size, rows)
+
+
+def _closing(iterator) -> Iterator[dict[str, np.ndarray]]:
+    try:
+        yield from iterator
+    finally:
+        iterator.close()
+
+
+def _slices(images: np.ndarray, batch_size: int, rows: range) -> Iterator[dict[str, np.ndarray]]:
+    for start in range(0, len(images), batch_size):
+        own = images[start + rows.start : start + rows.stop]
+        missing = len(rows) - len(own)
+        yield {
+            "image": np.pad(own, ((0, missing), (0, 0), (0, 0), (0, 0))),
+            "decoded": np.arange(len(rows)) < len(own),
+        }

@@ -32,11 +32,13 @@ class Context:
       class_counts: int [K], training images of each class.
       epochs: length of the run.
       dtype: of the network's computation.
+      norm_groups: parts of a batch that each have batch statistics of their own.
     """
 
     class_counts: np.ndarray
     epochs: int
     dtype: Any
+    norm_groups: int = 1
 
     @property
     def num_classes(self) -> int:
@@ -112,6 +114,18 @@ class Method:
         del key, context
         return {}
 
+    def split_over_classes(self, state: Any) -> Any:
+        """Which arrays of the method's own state the devices share, class by class.
+
+        Args:
+          state: the method's own state, or its shapes.
+
+        Returns:
+          A pytree of bools like it; where True the first axis is the classes', its length a
+          multiple of the number of devices.
+        """
+        return jax.tree.map(lambda _: False, state)
+
     def init_forward(self, network: Network, images: jax.Array) -> None:
         """Calls every module once, so that Flax can create its parameters."""
         features = network.backbone(images, train=True)
@@ -160,6 +174,14 @@ class Method:
         """Predicts float32 logits [B, K] of normalised images [B, H, W, 3]."""
         del state
         return apply(params, plain_logits, images)[0]
+
+
+def interleave(views: tuple[jax.Array, ...]) -> jax.Array:
+    """Joins V views [B, H, W, 3] image by image to [B * V, H, W, 3].
+
+    A device that has a part of the batch then has all views of it, and nothing needs to be moved.
+    """
+    return jnp.stack(views, axis=1).reshape(-1, *views[0].shape[1:])
 
 
 def classify(network: Network, images: jax.Array) -> jax.Array:

@@ -47,11 +47,16 @@ class BCCLState:
     class_counts: jax.Array
 
 
-def _forward(network, images, batch_size):
+def _forward(network, images):
     """One pass over the three views, so that they share one set of batch statistics."""
-    features = network.backbone(images, train=True)
-    logits = network.heads["classifier"](features[:batch_size])
-    return logits, network.heads["projector"](features[batch_size:], train=True)
+    features = network.backbone(images, train=True)  # [B * 3, d], image by image
+    features = features.reshape(-1, 3, features.shape[-1])
+    logits = network.heads["classifier"](features[:, 0])
+    contrastive = features[:, 1:].reshape(-1, features.shape[-1])
+    embeddings = network.heads["projector"](contrastive, train=True)
+    # View by view from here on.
+    embeddings = embeddings.reshape(-1, 2, embeddings.shape[-1]).swapaxes(0, 1)
+    return logits, embeddings.reshape(-1, embeddings.shape[-1])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,7 +162,9 @@ class BCCL(base.Method):
 
     def heads(self, context):
         """Returns the classifier and the projector."""
-        projector = Projector(self.projector_hidden, self.projector_dim, context.dtype)
+        projector = Projector(
+            self.projector_hidden, self.projector_dim, context.dtype, context.norm_groups
+        )
         return {**super().heads(context), "projector": projector}
 
     def init(self, key, context):
@@ -178,8 +185,8 @@ class BCCL(base.Method):
         centroid loss 0: one compiled step serves both phases.
         """
         del key, progress
-        images = jnp.concatenate(batch.views)
-        (logits, embeddings), batch_stats = apply(params, _forward, images, len(batch.views[0]))
+        images = base.interleave(batch.views)
+        (logits, embeddings), batch_stats = apply(params, _forward, images)
         labels = jnp.concatenate([batch.labels, batch.labels])
 
         complement = {}

@@ -34,14 +34,16 @@ class Progress:
     Args:
       total: steps of the run.
       done: steps done before.
+      shown: False says nothing at all.
     """
 
-    def __init__(self, total: int, done: int):
+    def __init__(self, total: int, done: int, shown: bool = True):
+        self._shown = shown
         self._bar = tqdm(
             total=total,
             initial=done,
             unit="step",
-            disable=None,
+            disable=None if shown else True,
             file=sys.stderr,
             dynamic_ncols=True,
             smoothing=0.05,
@@ -55,6 +57,8 @@ class Progress:
 
     def evaluated(self, record: dict, epochs: int) -> None:
         """Prints what an evaluation found."""
+        if not self._shown:
+            return
         found = "  ".join(f"{shot} {_cell(record['eval'][shot])}" for shot in SHOTS)
         tqdm.write(
             f"epoch {record['epoch']:>3}/{epochs}  loss {record['train']['loss']:.3f}  {found}",

@@ -36,19 +36,22 @@ class Records:
       path: the file.
       step: records of later steps, which a resumed run makes anew, are dropped.
       epochs: that are complete at that step.
+      writes: False leaves the file to another process.
 
     Raises:
       WorkdirError: the file does not hold one record for each complete epoch.
     """
 
-    def __init__(self, path: pathlib.Path, step: int, epochs: int):
-        self._path = path
+    def __init__(self, path: pathlib.Path, step: int, epochs: int, writes: bool = True):
+        self._path, self._writes = path, writes
         self.rows = [record for record in read(path) if record["step"] <= step]
         if len(self.rows) != epochs:
             raise WorkdirError(
                 f"{path} has {len(self.rows)} records of the {epochs} epochs that are complete; "
                 "restore the file or name another --workdir"
             )
+        if not writes:
+            return
         unfinished = path.with_suffix(".tmp")
         unfinished.write_text("".join(json.dumps(row) + "\n" for row in self.rows))
         unfinished.replace(path)
@@ -56,5 +59,7 @@ class Records:
     def append(self, record: dict) -> None:
         """Adds a record and writes it through to the file."""
         self.rows.append(record)
+        if not self._writes:
+            return
         with self._path.open("a") as file:
             file.write(json.dumps(record) + "\n")

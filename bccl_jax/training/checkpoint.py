@@ -1,9 +1,11 @@
-"""Checkpoints through Orbax: state, iterator and unfinished epoch in one atomic step."""
+"""Checkpoints through Orbax: state and unfinished epoch in one atomic step.
+
+The state's step says where in the data a run stands: the stream of images starts anew from there.
+"""
 
 import pathlib
 from typing import Any
 
-import grain
 import jax
 import jax.numpy as jnp
 import orbax.checkpoint as ocp
@@ -89,7 +91,6 @@ class Checkpoints:
         self,
         state: TrainState,
         unfinished: dict[str, list[float]],
-        iterator: Any = None,
         metrics: dict[str, float] | None = None,
     ) -> None:
         """Writes a checkpoint in the background, named by the state's step.
@@ -97,7 +98,6 @@ class Checkpoints:
         Args:
           state: of the run.
           unfinished: metrics of the steps of an epoch that is not complete, by name.
-          iterator: the grain iterator that feeds the run, None on the resident path.
           metrics: {"accuracy", "epoch"} if the state was evaluated.
         """
         step = int(state.step)
@@ -109,19 +109,14 @@ class Checkpoints:
             "state": ocp.args.StandardSave(jax.tree.map(jnp.copy, state)),
             "unfinished": ocp.args.JsonSave(unfinished),
         }
-        if iterator is not None:
-            items["data"] = grain.checkpoint.CheckpointSave(iterator)
         self._manager.save(step, args=ocp.args.Composite(**items), metrics=metrics)
 
-    def restore(
-        self, step: int, like: TrainState, iterator: Any = None
-    ) -> tuple[TrainState, dict[str, list[float]]]:
+    def restore(self, step: int, abstract: TrainState) -> tuple[TrainState, dict[str, list[float]]]:
         """Reads a checkpoint back.
 
         Args:
           step: one of `steps()`.
-          like: a state of the same structure, shapes and dtypes.
-          iterator: the grain iterator to set to where it stood.
+          abstract: shapes, dtypes and shardings of the state.
 
         Returns:
           The state, and the metrics of the unfinished epoch.
@@ -129,13 +124,10 @@ class Checkpoints:
         Raises:
           WorkdirError: the checkpoint is damaged.
         """
-        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
         items = {
             "state": ocp.args.StandardRestore(abstract),
             "unfinished": ocp.args.JsonRestore(),
         }
-        if iterator is not None:
-            items["data"] = grain.checkpoint.CheckpointRestore(iterator)
         try:
             restored = self._manager.restore(step, args=ocp.args.Composite(**items))
         except Exception as error:  # damaged files raise whatever their reader trips over

@@ -8,21 +8,45 @@ from collections.abc import Callable, Iterator
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from bccl_jax.data.resident import ResidentSplit
+from bccl_jax.devices import local_rows, put, replicated, split_over
 from bccl_jax.training.state import TrainState
 
 # run_epoch(state, epoch, skip) -> an iterator of (state, metrics); `skip` steps are done already.
 RunEpoch = Callable[[TrainState, int, int], Iterator[tuple[TrainState, dict]]]
 
 
-def scanned(train_step: Callable, data: ResidentSplit, order: Callable) -> RunEpoch:
+def compile_step(train_step: Callable, mesh: Mesh, state_shardings) -> Callable:
+    """Jits (state, ...) -> (state, metrics): the state is donated and stays where it lies.
+
+    Args:
+      train_step: the function.
+      mesh: of the run.
+      state_shardings: of the state, a pytree or one for all of it.
+
+    Returns:
+      The jitted function.
+    """
+    return jax.jit(
+        train_step,
+        donate_argnames="state",
+        out_shardings=(state_shardings, replicated(mesh)),
+    )
+
+
+def scanned(
+    train_step: Callable, data: ResidentSplit, order: Callable, mesh: Mesh, state_shardings
+) -> RunEpoch:
     """Whole epochs as one compiled scan over index arrays: the host does nothing per step.
 
     Args:
       train_step: from `make_train_step`.
-      data: the training split on the device.
+      data: the training split on the devices.
       order: epoch -> int32 [T, B], the indices of its batches.
+      mesh: whose devices share each batch.
+      state_shardings: as `compile_step` takes them.
 
     Returns:
       The function that runs an epoch; it donates the state that it is given.
@@ -31,44 +55,63 @@ def scanned(train_step: Callable, data: ResidentSplit, order: Callable) -> RunEp
     def steps(state, data, indices):
         return jax.lax.scan(lambda s, row: train_step(s, data.batch(row)), state, indices)
 
-    compiled = jax.jit(steps, donate_argnames="state")
+    compiled = compile_step(steps, mesh, state_shardings)
 
     def run_epoch(state, epoch, skip):
-        yield compiled(state, data, jax.device_put(order(epoch)[skip:]))
+        yield compiled(state, data, put_rows(order(epoch)[skip:], mesh, axis=1))
 
     return run_epoch
 
 
-def looped(train_step: Callable, data: ResidentSplit, order: Callable) -> RunEpoch:
+def looped(
+    train_step: Callable, data: ResidentSplit, order: Callable, mesh: Mesh, state_shardings
+) -> RunEpoch:
     """The same, a step at a time: where a step takes long, progress shows and a stop is prompt."""
-    compiled = jax.jit(train_step, donate_argnames="state")
+    compiled = compile_step(train_step, mesh, state_shardings)
     gather = jax.jit(ResidentSplit.batch)
 
     def run_epoch(state, epoch, skip):
         for row in order(epoch)[skip:]:
-            state, metrics = compiled(state, gather(data, jax.device_put(row)))
+            state, metrics = compiled(state, gather(data, put_rows(row, mesh)))
             yield state, metrics
 
     return run_epoch
 
 
-def fed(train_step: Callable, batches: Iterator[dict[str, np.ndarray]], steps: int) -> RunEpoch:
+def put_rows(order: np.ndarray, mesh: Mesh, axis: int = 0) -> jax.Array:
+    """Sends indices [..., B, ...], which every process has in whole, split over the batch axis."""
+    rows = local_rows(order.shape[axis])
+    own = order[(slice(None),) * axis + (slice(rows.start, rows.stop),)]
+    return put(own, split_over(mesh, axis))
+
+
+def fed(
+    train_step: Callable,
+    batches: Iterator[dict[str, np.ndarray]],
+    steps: int,
+    mesh: Mesh,
+    state_shardings,
+) -> RunEpoch:
     """A step for each batch of a pipeline.
 
     Args:
       train_step: from `make_train_step`.
-      batches: an iterator over the whole run, standing at the state's step.
+      batches: an iterator over the whole run, standing at the state's step, of this process's
+        rows.
       steps: steps of an epoch.
+      mesh: whose devices share each batch.
+      state_shardings: as `compile_step` takes them.
 
     Returns:
       The function that runs an epoch; it donates the state that it is given.
     """
-    compiled = jax.jit(train_step, donate_argnames="state")
+    compiled = compile_step(train_step, mesh, state_shardings)
+    sharding = split_over(mesh)
 
     def run_epoch(state, epoch, skip):
         del epoch
         for _ in range(skip, steps):
-            state, metrics = compiled(state, jax.device_put(next(batches)))
+            state, metrics = compiled(state, put(next(batches), sharding))
             yield state, metrics
 
     return run_epoch

@@ -2,6 +2,9 @@
 
 import signal
 
+import jax
+from jax.experimental import multihost_utils
+
 
 class Interrupted(Exception):
     """A signal stopped the run after a checkpoint was written.
@@ -21,21 +24,35 @@ class Interrupted(Exception):
 class StopSignal:
     """Remembers the first SIGTERM or SIGINT; the second one acts as usual.
 
+    Where several processes make one run, a SIGTERM to any of them, which JAX passes on, stops all
+    of them after the same step.
+
     Attributes:
       received: the signal's number, None so far.
     """
 
     def __init__(self):
         self.received: int | None = None
+        self._shared = jax.process_count() > 1
         self._previous = {}
 
+    def reached(self, step: int) -> int | None:
+        """Whether to stop now: the signal's number or None.
+
+        Args:
+          step: done so far; every process must ask after the same ones.
+        """
+        if self._shared and multihost_utils.reached_preemption_sync_point(step):
+            self.received = signal.SIGTERM
+        return self.received
+
     def __enter__(self):
+        if self._shared:
+            return self
         for signum in (signal.SIGTERM, signal.SIGINT):
             try:
                 self._previous[signum] = signal.signal(signum, self._remember)
-            except (
-                ValueError
-            ):  # not the main thread, as in some notebooks: signals stay as they are
+            except ValueError:  # not the main thread, as in some notebooks: signals stay as are
                 break
         return self
 

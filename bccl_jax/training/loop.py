@@ -1,11 +1,12 @@
 """The training loop, and the evaluation of what it saved."""
 
+import contextlib
 import dataclasses
 import json
 import math
 import pathlib
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import ml_collections
@@ -13,8 +14,11 @@ import numpy as np
 
 from bccl_jax.config import validate
 from bccl_jax.data.long_tail import shot_groups
-from bccl_jax.data.pipeline import create_iterator
+from bccl_jax.data.pipeline import read_batches
 from bccl_jax.data.resident import put_on_device
+from bccl_jax.data.split import Split
+from bccl_jax.data.stream import TrainingStream
+from bccl_jax.devices import is_lead, local_rows, replicated
 from bccl_jax.errors import NonFiniteLossError, WorkdirError
 from bccl_jax.evaluation.evaluate import Evaluation, evaluate
 from bccl_jax.evaluation.metrics import sparse_counts
@@ -26,6 +30,7 @@ from bccl_jax.training import engine
 from bccl_jax.training.assemble import Assembly, assemble
 from bccl_jax.training.checkpoint import Checkpoints
 from bccl_jax.training.interruption import Interrupted, StopSignal
+from bccl_jax.training.skipped import SkippedImages
 from bccl_jax.training.state import TrainState
 from bccl_jax.training.workdir import Workdir
 
@@ -39,9 +44,10 @@ class Result:
 
     Attributes:
       state: after the last step.
-      last: the last epoch's evaluation, as in metrics.jsonl.
-      best: the best epoch's evaluation; chosen on the evaluation split, so not a fair figure.
+      last: the last epoch's evaluation, on the test split.
+      best: the best epoch's evaluation; not a fair figure where it was chosen on the test set.
       best_epoch: that epoch.
+      chosen_on: the split that the best epoch was chosen on, "test" or "validation".
       records: one for each epoch.
       workdir: where everything lies.
     """
@@ -50,8 +56,23 @@ class Result:
     last: dict[str, Any]
     best: dict[str, Any]
     best_epoch: int
+    chosen_on: str
     records: list[dict[str, Any]]
     workdir: pathlib.Path
+
+
+class SavedEvaluation(NamedTuple):
+    """The figures of a checkpoint.
+
+    Attributes:
+      epoch: complete epochs.
+      evaluation: on the test split.
+      chosen_on: the split that the best epoch was chosen on, "test" or "validation".
+    """
+
+    epoch: int
+    evaluation: Evaluation
+    chosen_on: str
 
 
 def train_and_evaluate(config: ml_collections.ConfigDict, workdir: str | pathlib.Path) -> Result:
@@ -72,31 +93,44 @@ def train_and_evaluate(config: ml_collections.ConfigDict, workdir: str | pathlib
     directory = Workdir(workdir)
     directory.check(config)
     run = assemble(config)
-    with (
-        directory.claimed(config),
-        Checkpoints(directory.checkpoints) as checkpoints,
-        StopSignal() as stop,
-    ):
-        return _train(run, directory, checkpoints, stop)
+    directory.check_classes(run.dataset)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(jax.set_mesh(run.mesh))
+        # Before the directory is made: the weights to start from may be missing.
+        start = None if directory.has_checkpoint() else run.init_state()
+        stack.enter_context(directory.claimed(config, run.dataset))
+        checkpoints = stack.enter_context(Checkpoints(directory.checkpoints))
+        stop = stack.enter_context(StopSignal())
+        if (saved := checkpoints.latest()) is not None:
+            state, unfinished = checkpoints.restore(saved, run.abstract_state)
+        else:
+            state, unfinished = start or run.init_state(), {}
+        return _train(run, directory, checkpoints, stop, state, unfinished)
 
 
-def _train(run: Assembly, directory: Workdir, checkpoints: Checkpoints, stop: StopSignal) -> Result:
+def _train(
+    run: Assembly,
+    directory: Workdir,
+    checkpoints: Checkpoints,
+    stop: StopSignal,
+    state: TrainState,
+    unfinished: dict[str, list[float]],
+) -> Result:
     config, steps = run.config, run.steps_per_epoch
-    iterator = None if config.data.resident else _create_iterator(run)
-    run_epoch = _create_engine(run, iterator)
-
-    state, unfinished = run.init_state(), {}
-    if (saved := checkpoints.latest()) is not None:
-        state, unfinished = checkpoints.restore(saved, state, iterator)
     done = int(state.step)
     first_epoch, skip = divmod(done, steps)
-    records = Records(directory.records, done, first_epoch)
-    board = TensorBoard(directory.tensorboard, first_epoch)
-    progress = console.Progress(config.epochs * steps, done)
+    records = Records(directory.records, done, first_epoch, writes=is_lead())
+    board = TensorBoard(directory.tensorboard, first_epoch) if is_lead() else None
+    progress = console.Progress(config.epochs * steps, done, shown=is_lead())
+    every = config.checkpoint.every_steps
 
     # The order of an epoch's end is part of what makes a resumed run exact: refresh, evaluate,
     # log, and only then save, so that a checkpoint of a complete epoch leaves nothing to redo.
-    try:
+    with contextlib.ExitStack() as stack:
+        stack.callback(progress.close)
+        if board is not None:
+            stack.callback(board.close)
+        run_epoch = _create_engine(run, directory, done, stack)
         for epoch in range(first_epoch, config.epochs):
             started = time.perf_counter()
             ledger = _Ledger(epoch, epoch * steps, unfinished)
@@ -104,9 +138,11 @@ def _train(run: Assembly, directory: Workdir, checkpoints: Checkpoints, stop: St
                 state = renewed  # the old one's memory was donated
                 ledger.add(metrics)
                 progress.advance(ledger.newly_read, epoch + 1, ledger.last_loss)
-                if stop.received and ledger.steps < steps:
-                    checkpoints.save(state, ledger.read_all(), iterator)
-                    raise Interrupted(stop.received, int(state.step))
+                stopped = stop.reached(epoch * steps + ledger.steps)
+                if ledger.steps < steps and (stopped or (every and ledger.steps % every == 0)):
+                    checkpoints.save(state, ledger.read_all())
+                    if stopped:
+                        raise Interrupted(stopped, int(state.step))
             means = ledger.means()
             progress.advance(ledger.newly_read, epoch + 1, ledger.last_loss)
             unfinished, skip = {}, 0
@@ -121,45 +157,62 @@ def _train(run: Assembly, directory: Workdir, checkpoints: Checkpoints, stop: St
             last = complete == config.epochs
             evaluated = last or complete % config.eval.every_epochs == 0
             if evaluated:
-                evaluation = _evaluate(run, state)
+                evaluation = _evaluate(run, state, run.dataset.monitored)
                 record["eval"] = evaluation.record()
                 if last:
                     record["confusion"] = sparse_counts(evaluation.confusion)
                 progress.evaluated(record, config.epochs)
             records.append(record)
-            board.write(record)
+            if board is not None:
+                board.write(record)
             if evaluated or stop.received or complete % config.checkpoint.every_epochs == 0:
                 metrics = None
                 if evaluated:
                     metrics = {"accuracy": record["eval"]["all"], "epoch": complete}
-                checkpoints.save(state, {}, iterator, metrics)
+                checkpoints.save(state, {}, metrics)
             if stop.received and not last:
                 raise Interrupted(stop.received, int(state.step))
-    finally:
-        progress.close()
-        board.close()
-        if iterator is not None:
-            iterator.close()
     return _finish(run, directory, checkpoints, state, records.rows)
 
 
-def _create_iterator(run: Assembly):
-    config = run.config
-    return create_iterator(
-        run.dataset.train, config.batch_size, config.seed, config.epochs, config.data.threads
+def _create_engine(
+    run: Assembly, directory: Workdir, done: int, stack: contextlib.ExitStack
+) -> engine.RunEpoch:
+    config, train = run.config, run.dataset.train
+    where = (run.mesh, run.state_shardings)
+    if config.data.resident and not train.encoded:
+        resident = put_on_device(train, replicated(run.mesh))
+        kind = engine.looped if jax.default_backend() == "cpu" else engine.scanned
+        return kind(run.train_step, resident, run.order, *where)
+    rows = local_rows(config.batch_size)
+    stream = TrainingStream(
+        train.images,
+        train.labels,
+        config.batch_size,
+        config.seed,
+        config.epochs,
+        rows,
+        first_step=done,
+        crops=run.crops,
+        size=config.augment.size,
     )
+    workers = config.data.workers if train.encoded else 0
+    batches = read_batches(stream, len(rows), workers, config.data.threads)
+    stack.callback(batches.close)
+    if train.encoded:
+        skipped = SkippedImages(directory.skipped, train.images, config.data.max_broken)
+        batches = _without_broken(batches, skipped)
+    return engine.fed(run.train_step, batches, run.steps_per_epoch, *where)
 
 
-def _create_engine(run: Assembly, iterator) -> engine.RunEpoch:
-    if iterator is not None:
-        return engine.fed(run.train_step, iterator, run.steps_per_epoch)
-    resident = put_on_device(run.dataset.train)
-    kind = engine.looped if jax.default_backend() == "cpu" else engine.scanned
-    return kind(run.train_step, resident, run.order)
+def _without_broken(batches, skipped: SkippedImages):
+    for batch in batches:
+        skipped.add(batch.pop("broken"))
+        yield batch
 
 
-def _evaluate(run: Assembly, state: TrainState) -> Evaluation:
-    return evaluate(run.predict, state, run.dataset.test, run.class_counts, run.config.eval)
+def _evaluate(run: Assembly, state: TrainState, split: Split) -> Evaluation:
+    return evaluate(run.predict, state, split, run.class_counts, run.config, run.mesh)
 
 
 def _finish(
@@ -172,27 +225,37 @@ def _finish(
     settings = run.config.eval
     best_step = checkpoints.best()
     best = next(record for record in records if record["step"] == best_step)
+    figures = {"last": records[-1]["eval"], "best": best["eval"]}
+    if run.dataset.validation is not None:
+        # The choice was made on the validation split; the test split is looked at once, now.
+        chosen = state
+        if best_step != records[-1]["step"]:
+            chosen, _ = checkpoints.restore(best_step, run.abstract_state)
+        figures = {
+            which: _evaluate(run, saved, run.dataset.test).record()
+            for which, saved in (("last", state), ("best", chosen))
+        }
     result = Result(
         state=state,
-        last=records[-1]["eval"],
-        best=best["eval"],
+        **figures,
         best_epoch=best["epoch"],
+        chosen_on=run.dataset.chosen_on,
         records=records,
         workdir=directory.path,
     )
-    groups = shot_groups(run.class_counts, settings.many_above, settings.few_below)
-    title = f"{run.config.method.name} on {run.config.data.name}, seed {run.config.seed}"
-    save_report(directory.report, records, run.class_counts, groups, title)
-    directory.results.write_text(
-        json.dumps({"last": result.last, "best": result.best, "best_epoch": best["epoch"]}) + "\n"
-    )
+    if is_lead():
+        groups = shot_groups(run.class_counts, settings.many_above, settings.few_below)
+        title = f"{run.config.method.name} on {run.config.data.name}, seed {run.config.seed}"
+        save_report(directory.report, records, run.class_counts, groups, title)
+        results = {**figures, "best_epoch": result.best_epoch, "chosen_on": result.chosen_on}
+        directory.results.write_text(json.dumps(results) + "\n")
     return result
 
 
 def evaluate_checkpoints(
     config: ml_collections.ConfigDict, workdir: str | pathlib.Path, which: str | None = None
-) -> dict[str, tuple[int, Evaluation]]:
-    """Evaluates what a run saved; nothing is written.
+) -> dict[str, SavedEvaluation]:
+    """Evaluates what a run saved, on the test split; nothing is written.
 
     Args:
       config: of the run; `config.eval` and where the data lies may differ from it.
@@ -200,7 +263,7 @@ def evaluate_checkpoints(
       which: "last", "best" or a step; None takes the last, and the best if one was evaluated.
 
     Returns:
-      The epoch of each checkpoint and its figures, by `which`.
+      The figures of each checkpoint, by `which`.
 
     Raises:
       BcclError: bad config, data or directory, or no such checkpoint.
@@ -212,15 +275,21 @@ def evaluate_checkpoints(
             f"--workdir={directory.path} holds no run to evaluate; train there first"
         )
     run = assemble(config)
-    with Checkpoints(directory.checkpoints, read_only=True) as checkpoints:
+    directory.check_classes(run.dataset)
+    with (
+        jax.set_mesh(run.mesh),
+        Checkpoints(directory.checkpoints, read_only=True) as checkpoints,
+    ):
         names = [which]
         if which is None:
             names = ["last"] if checkpoints.best() is None else ["last", "best"]
         steps = {name: checkpoints.resolve(name) for name in names}
-        like, found = run.init_state(), {}
+        found = {}
         for name, step in steps.items():
-            state, _ = checkpoints.restore(step, like)
-            found[name] = step // run.steps_per_epoch, _evaluate(run, state)
+            state, _ = checkpoints.restore(step, run.abstract_state)
+            evaluation = _evaluate(run, state, run.dataset.test)
+            epoch = step // run.steps_per_epoch
+            found[name] = SavedEvaluation(epoch, evaluation, run.dataset.chosen_on)
     return found
 
 

@@ -1,11 +1,14 @@
 """The compiled functions of a run: one training step and one prediction, whatever the method."""
 
+import functools
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import Mesh
 
+from bccl_jax.devices import replicated
 from bccl_jax.methods.base import Batch, Method, Progress
 from bccl_jax.models.network import Network
 from bccl_jax.training.state import TrainState
@@ -18,6 +21,7 @@ def make_train_step(
     schedule: optax.Schedule,
     augment: Callable,
     steps_per_epoch: int,
+    accumulation: int = 1,
 ) -> Callable:
     """Closes a training step over everything static.
 
@@ -26,21 +30,23 @@ def make_train_step(
       method: owns the loss.
       optimizer: renews the parameters.
       schedule: the optimizer's learning rate, to be logged.
-      augment: (images uint8 [B, H, W, 3], key) -> the method's views, a tuple of floats.
+      augment: (images uint8 [B, H, W, 3] or crops [B, V, S, S, 3], key) -> the method's views, a
+        tuple of floats.
       steps_per_epoch: steps of an epoch.
+      accumulation: A, parts of a batch that go through the network one after the other; the
+        gradients are averaged, statistics and the method's state pass from part to part.
 
     Returns:
-      train_step(state, {"image": uint8 [B, H, W, 3], "label": int32 [B]}) -> (state, metrics), the
-      metrics float32 scalars by name. It is not compiled yet: the engine compiles it, alone or in
-      a scan.
+      train_step(state, {"image": uint8, "label": int32 [B]}) -> (state, metrics), the metrics
+      float32 scalars by name. It is not compiled yet: the engine compiles it, alone or in a scan.
     """
 
-    def train_step(state: TrainState, batch: dict) -> tuple[TrainState, dict]:
-        view_key, method_key = jax.random.split(jax.random.fold_in(state.key, state.step))
+    def differentiate(params, batch_stats, method_state, batch, key, step):
+        view_key, method_key = jax.random.split(key)
         views = augment(batch["image"], view_key)
-        progress = Progress(state.step, state.step // steps_per_epoch)
+        progress = Progress(step, step // steps_per_epoch)
 
-        def apply(params, forward, *inputs, batch_stats=state.batch_stats):
+        def apply(params, forward, *inputs, batch_stats=batch_stats):
             variables = {"params": params, "batch_stats": batch_stats}
             outputs, renewed = network.apply(
                 variables, *inputs, method=forward, mutable=["batch_stats"]
@@ -49,15 +55,52 @@ def make_train_step(
 
         def loss_of(params):
             return method.loss(
-                apply, params, Batch(views, batch["label"]), state.method, method_key, progress
+                apply, params, Batch(views, batch["label"]), method_state, method_key, progress
             )
 
         (loss, (metrics, method_state, batch_stats)), gradient = jax.value_and_grad(
             loss_of, has_aux=True
-        )(state.params)
+        )(params)
+        return gradient, {"loss": loss, **metrics}, batch_stats, method_state
+
+    def accumulate(state, batch, key):
+        """The same over parts of a batch, one after the other; gradients and metrics averaged."""
+
+        def add(carry, part):
+            gradient_sum, batch_stats, method_state = carry
+            index, batch = part
+            gradient, metrics, batch_stats, method_state = differentiate(
+                state.params,
+                batch_stats,
+                method_state,
+                batch,
+                jax.random.fold_in(key, index),
+                state.step,
+            )
+            gradient_sum = jax.tree.map(jnp.add, gradient_sum, gradient)
+            return (gradient_sum, batch_stats, method_state), metrics
+
+        # Every A-th row makes a part, so that devices that share a batch share each of its parts.
+        parts = jax.tree.map(
+            lambda x: x.reshape(-1, accumulation, *x.shape[1:]).swapaxes(0, 1), batch
+        )
+        zeros = jax.tree.map(jnp.zeros_like, state.params)
+        (gradient, batch_stats, method_state), metrics = jax.lax.scan(
+            add, (zeros, state.batch_stats, state.method), (jnp.arange(accumulation), parts)
+        )
+        gradient = jax.tree.map(lambda x: x / accumulation, gradient)
+        return gradient, jax.tree.map(jnp.mean, metrics), batch_stats, method_state
+
+    def train_step(state: TrainState, batch: dict) -> tuple[TrainState, dict]:
+        key = jax.random.fold_in(state.key, state.step)
+        if accumulation == 1:
+            gradient, metrics, batch_stats, method_state = differentiate(
+                state.params, state.batch_stats, state.method, batch, key, state.step
+            )
+        else:
+            gradient, metrics, batch_stats, method_state = accumulate(state, batch, key)
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
         metrics = {
-            "loss": loss,
             **metrics,
             "gradient_norm": optax.global_norm(gradient),
             "learning_rate": schedule(state.step),
@@ -74,20 +117,21 @@ def make_train_step(
     return train_step
 
 
-def make_predict(network: Network, method: Method, normalize: Callable) -> Callable:
+def make_predict(network: Network, method: Method, normalize: Callable, mesh: Mesh) -> Callable:
     """Closes the prediction over everything static.
 
     Args:
       network: backbone and heads.
       method: owns the logits.
       normalize: images uint8 [B, H, W, 3] -> floats.
+      mesh: whose devices share the images.
 
     Returns:
       A jitted predict(state, images uint8 [B, H, W, 3], offset float32 [K]) -> (predictions int32
-      [B], confidences float32 [B]), of the logits minus `offset`.
+      [B], confidences float32 [B]), of the logits minus `offset`; every process gets all of them.
     """
 
-    @jax.jit
+    @functools.partial(jax.jit, out_shardings=replicated(mesh))
     def predict(state: TrainState, images: jax.Array, offset: jax.Array):
         def apply(params, forward, *inputs):
             variables = {"params": params, "batch_stats": state.batch_stats}

@@ -2,18 +2,33 @@
 
 import contextlib
 import fcntl
+import itertools
 import json
 import pathlib
 
 import ml_collections
+import numpy as np
 
 from bccl_jax.config import flatten
+from bccl_jax.data.split import Dataset
+from bccl_jax.devices import is_lead, wait_for_all
 from bccl_jax.errors import WorkdirError
 
-# What does not shape a run: where its data lies and how many threads read it.
-FREE_KEYS = ("data.dir", "data.threads")
+# What does not shape a run: where its data lies, who reads it, how it is shared and kept.
+FREE_KEYS = (
+    "data.dir",
+    "data.lists",
+    "data.threads",
+    "data.workers",
+    "data.max_broken",
+    "devices",
+    "checkpoint.",
+)
 # What may differ too when a checkpoint is only evaluated.
 EVALUATION_KEYS = ("eval.", "data.resident")
+
+# What a run that failed before its first step may have left.
+_REMAINS = (".lock", "classes.json")
 
 
 class Workdir:
@@ -31,6 +46,8 @@ class Workdir:
         self.tensorboard = self.path / "tensorboard"
         self.report = self.path / "report.png"
         self.results = self.path / "results.json"
+        self.classes = self.path / "classes.json"
+        self.skipped = self.path / "broken.txt"
 
     def check(self, config: ml_collections.ConfigDict, evaluating: bool = False) -> bool:
         """Checks that the directory is free or belongs to this very config.
@@ -49,7 +66,7 @@ class Workdir:
         if not self.config.exists():
             if self.path.exists() and not self.path.is_dir():
                 raise WorkdirError(f"--workdir={self.path} is a file; name a directory")
-            if self.path.is_dir() and any(p.name != ".lock" for p in self.path.iterdir()):
+            if self.path.is_dir() and any(p.name not in _REMAINS for p in self.path.iterdir()):
                 raise WorkdirError(
                     f"--workdir={self.path} holds files but no run (no config.json); "
                     "name an empty or a new directory"
@@ -75,25 +92,44 @@ class Workdir:
             )
         return True
 
+    def has_checkpoint(self) -> bool:
+        """Whether a run would go on, and not begin."""
+        there = self.checkpoints.iterdir() if self.checkpoints.is_dir() else ()
+        return any(path.name.isdigit() for path in there)
+
+    def check_classes(self, dataset: Dataset) -> None:
+        """Checks that the run that the directory holds, if any, was of the same training images.
+
+        Raises:
+          WorkdirError: it had other classes, or other numbers of images of them.
+        """
+        if not self.classes.exists():
+            return
+        saved = _read_json(self.classes, list)
+        here = _class_table(dataset)
+        for then, now in itertools.zip_longest(saved, here):
+            if then != now:
+                raise WorkdirError(
+                    f"the training images are not those that --workdir={self.path} was started "
+                    f"with: {now} instead of {then}; restore them or name another directory"
+                )
+
     def _saved_config(self) -> dict:
-        try:
-            saved = json.loads(self.config.read_text())
-        except ValueError:
-            saved = None
-        if not isinstance(saved, dict):
-            raise WorkdirError(
-                f"{self.config} is not the JSON object that a run writes; restore it or name "
-                "another --workdir"
-            )
-        return saved
+        return _read_json(self.config, dict)
 
     @contextlib.contextmanager
-    def claimed(self, config: ml_collections.ConfigDict):
-        """Holds the directory for one training process, and writes the config into a new one.
+    def claimed(self, config: ml_collections.ConfigDict, dataset: Dataset):
+        """Holds the directory for one training, and says in a new one what it is of.
+
+        Where several processes make one run, the leading one holds it.
 
         Raises:
           WorkdirError: another process is training there, or the directory cannot be written.
         """
+        if not is_lead():
+            wait_for_all("directory claimed")
+            yield self
+            return
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             lock = (self.path / ".lock").open("w")
@@ -111,7 +147,35 @@ class Workdir:
                     "wait for it or name another directory"
                 ) from error
             if not self.config.exists():
-                unfinished = self.config.with_suffix(".tmp")
-                unfinished.write_text(json.dumps(flatten(config), indent=1) + "\n")
-                unfinished.replace(self.config)
+                # The config comes last: it is what makes a directory that of a run.
+                _write_json(self.classes, _class_table(dataset))
+                _write_json(self.config, flatten(config))
+            wait_for_all("directory claimed")
             yield self
+
+
+def _class_table(dataset: Dataset) -> list[dict]:
+    counts = np.bincount(dataset.train.labels, minlength=dataset.num_classes)
+    return [
+        {"label": label, "name": name, "images": int(count)}
+        for label, (name, count) in enumerate(zip(dataset.train.class_names, counts, strict=True))
+    ]
+
+
+def _write_json(path: pathlib.Path, content: dict | list) -> None:
+    unfinished = path.with_suffix(".tmp")
+    unfinished.write_text(json.dumps(content, indent=1) + "\n")
+    unfinished.replace(path)
+
+
+def _read_json(path: pathlib.Path, kind: type) -> dict | list:
+    try:
+        content = json.loads(path.read_text())
+    except ValueError:
+        content = None
+    if not isinstance(content, kind):
+        raise WorkdirError(
+            f"{path} is not the JSON {'object' if kind is dict else 'list'} that a run writes; "
+            "restore it or name another --workdir"
+        )
+    return content

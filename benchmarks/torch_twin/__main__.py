@@ -23,7 +23,6 @@ import numpy as np
 
 from bccl_jax.data.long_tail import class_counts
 from bccl_jax.data.sources import load_dataset
-from bccl_jax.models import BACKBONES
 from benchmarks import common
 from benchmarks.torch_twin.turns import Side
 
@@ -34,13 +33,15 @@ PARTS = [
 ]
 CIFAR = {10: "cifar10", 100: "cifar100"}
 IMBALANCE = 100.0
+# Those that the twin has, whose modules need PyTorch.
+BACKBONES = ("resnet8", "resnet32", "resnet32x4")
 
 
 def arguments() -> argparse.Namespace:
     """Reads the command line."""
     parser = common.parser(__doc__, "torch_twin")
     cores = len(os.sched_getaffinity(0))
-    parser.add_argument("--backbone", choices=sorted(BACKBONES), default="resnet32")
+    parser.add_argument("--backbone", choices=BACKBONES, default="resnet32")
     parser.add_argument("--batch", type=int, default=128, help="images a step, of three views each")
     parser.add_argument("--classes", type=int, default=100)
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")

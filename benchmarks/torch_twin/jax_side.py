@@ -9,6 +9,7 @@ import numpy as np
 from bccl_jax.config import get_config
 from bccl_jax.data.resident import put_on_device
 from bccl_jax.data.sources import DATASETS, Split
+from bccl_jax.devices import replicated
 from bccl_jax.models.heads import l2_normalize
 from bccl_jax.training import engine
 from bccl_jax.training.assemble import assemble
@@ -76,8 +77,10 @@ def build(settings: dict):
     on_cpu = jax.default_backend() == "cpu"
     run_epoch = (engine.looped if on_cpu else engine.scanned)(
         run.train_step,
-        put_on_device(split),
+        put_on_device(split, replicated(run.mesh)),
         lambda epoch: np.resize(run.order(epoch), (steps, batch)),
+        run.mesh,
+        run.state_shardings,
     )
 
     def run_end_to_end(state):

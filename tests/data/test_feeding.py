@@ -1,13 +1,44 @@
+import contextlib
+import io
+
 import jax
 import numpy as np
 import pytest
+from absl import flags
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
+from bccl_jax.data.crops import Crop
+from bccl_jax.data.encoded import EncodedImages
 from bccl_jax.data.order import epoch_order
-from bccl_jax.data.pipeline import create_iterator
+from bccl_jax.data.pipeline import read_batches
 from bccl_jax.data.resident import put_on_device
-from bccl_jax.data.sources import Split
+from bccl_jax.data.split import Split
+from bccl_jax.data.stream import EvaluationStream, TrainingStream
+from bccl_jax.errors import DataError
+
+CROPS = (Crop(), Crop(), Crop((0.2, 1.0)))
+SIZE = 8
+
+
+class Memory(EncodedImages):
+    """Encoded images in memory."""
+
+    def __init__(self, files):
+        self.files = list(files)
+
+    def __len__(self):
+        return len(self.files)
+
+    def __getitem__(self, index):
+        return self.files[index]
+
+    def name(self, index):
+        return f"picture {index}"
+
+    def take(self, indices):
+        return Memory(self.files[i] for i in indices)
 
 
 @pytest.fixture(scope="module")
@@ -16,6 +47,33 @@ def split():
     images = rng.integers(0, 256, (23, 4, 4, 3), dtype=np.uint8)
     labels = rng.integers(0, 3, 23).astype(np.int32)
     return Split(images=images, labels=labels, class_names=("a", "b", "c"))
+
+
+@pytest.fixture(scope="module")
+def photographs():
+    """Flat pictures, the grey level of which is their index times ten; number 3 is broken."""
+    files = []
+    for index in range(13):
+        encoded = io.BytesIO()
+        Image.new("RGB", (20 + index, 30), (10 * index,) * 3).save(encoded, "PNG")
+        files.append(encoded.getvalue())
+    files[3] = files[3][:-30]
+    return Split(Memory(files), np.arange(13, dtype=np.int32), tuple("abcdefghijklm"))
+
+
+def stream_of(split, first_step=0, rows=range(5), seed=1, epochs=3, crops=CROPS):
+    return TrainingStream(
+        split.images, split.labels, 5, seed, epochs, rows, first_step, crops, SIZE
+    )
+
+
+def read(stream, rows=5, workers=0, threads=2):
+    with contextlib.closing(read_batches(stream, rows, workers, threads)) as batches:
+        return list(batches)
+
+
+def joined(batches):
+    return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
 
 
 @settings(max_examples=50, deadline=None)
@@ -38,9 +96,7 @@ def test_order_depends_on_seed_and_epoch_and_nothing_else():
 
 def test_the_grain_pipeline_gives_the_batches_of_the_resident_path(split):
     resident = put_on_device(split)
-    iterator = create_iterator(split, batch_size=5, seed=1, epochs=3, threads=2)
-    fed = list(iterator)
-    iterator.close()
+    fed = read(stream_of(split))
     rows = [row for epoch in range(3) for row in epoch_order(23, 5, 1, epoch)]
     assert len(fed) == len(rows) == 12
     for batch, row in zip(fed, rows, strict=True):
@@ -51,15 +107,66 @@ def test_the_grain_pipeline_gives_the_batches_of_the_resident_path(split):
         assert batch["label"].dtype == np.int32
 
 
-def test_a_restored_iterator_gives_the_very_next_batch(split):
-    iterator = create_iterator(split, batch_size=5, seed=1, epochs=3, threads=2)
-    for _ in range(6):
-        next(iterator)
-    saved = iterator.get_state()
-    expected = [batch["image"] for batch in iterator]
-    iterator.close()
-    again = create_iterator(split, batch_size=5, seed=1, epochs=3, threads=2)
-    again.set_state(saved)
-    found = [batch["image"] for batch in again]
-    again.close()
-    np.testing.assert_array_equal(found, expected)
+def test_a_stream_from_a_step_on_gives_the_very_next_batch(split, photographs):
+    for each in (split, photographs):
+        whole, rest = joined(read(stream_of(each))), joined(read(stream_of(each, first_step=4)))
+        for name, values in rest.items():
+            np.testing.assert_array_equal(values, whole[name][20:])
+
+
+def test_processes_read_contiguous_parts_of_the_same_batches(photographs):
+    whole = read(stream_of(photographs))
+    parts = [read(stream_of(photographs, rows=rows), len(rows)) for rows in (range(2), range(2, 5))]
+    for batch, *own in zip(whole, *parts, strict=True):
+        for name, values in joined(own).items():
+            np.testing.assert_array_equal(values, batch[name])
+
+
+def test_any_number_of_readers_gives_the_same_batches(photographs):
+    if not flags.FLAGS.is_parsed():
+        flags.FLAGS.mark_as_parsed()
+    alone = joined(read(stream_of(photographs, epochs=2), threads=1))
+    for options in ({"threads": 4}, {"workers": 2}):
+        for name, values in joined(read(stream_of(photographs, epochs=2), **options)).items():
+            np.testing.assert_array_equal(values, alone[name])
+
+
+def test_each_view_has_a_crop_of_its_own_and_each_epoch_new_ones():
+    rng = np.random.default_rng(0)
+    encoded = io.BytesIO()
+    Image.fromarray(rng.integers(0, 256, (40, 60, 3), np.uint8)).save(encoded, "PNG")
+    split = Split(Memory([encoded.getvalue()] * 5), np.zeros(5, np.int32), ("a",))
+    crops = joined(read(stream_of(split)))["image"]
+    assert crops.shape == (15, 3, SIZE, SIZE, 3)
+    assert len({crop.tobytes() for crop in crops.reshape(45, -1)}) == 45
+
+
+def test_a_broken_picture_is_replaced_by_a_sound_one_of_its_own_label(photographs):
+    found = joined(read(stream_of(photographs, epochs=20)))
+    replaced = found["broken"] >= 0
+    assert set(found["broken"][replaced]) == {3}
+    # 2 of 13 pictures are left out of an epoch.
+    assert 10 <= replaced.sum() <= 20
+    assert 3 not in found["label"]
+    np.testing.assert_array_equal(found["image"][:, 0, 0, 0, 0], 10 * found["label"])
+
+
+def test_nothing_but_broken_pictures_is_one_sentence():
+    split = Split(Memory([b"not a picture"] * 9), np.zeros(9, np.int32), ("a",))
+    with pytest.raises(DataError, match=r"picture \d the last; --mode=inspect --verify"):
+        stream_of(split)[0]
+
+
+def test_evaluation_reads_every_picture_once_and_marks_the_broken(photographs):
+    for workers in (0, 2):
+        parts = []
+        for rows in (range(2), range(2, 4)):
+            stream = EvaluationStream(photographs.images, 4, rows, resize=10, size=SIZE)
+            parts.append(read(stream, 2, workers))
+        found = joined([joined(own) for own in zip(*parts, strict=True)])
+        assert found["image"].shape == (16, SIZE, SIZE, 3)
+        decoded = np.arange(16) < 13
+        decoded[3] = False
+        np.testing.assert_array_equal(found["decoded"], decoded)
+        levels = np.where(decoded, 10 * np.arange(16), 0)
+        np.testing.assert_array_equal(found["image"][:, 0, 0, 0], levels)

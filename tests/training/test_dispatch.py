@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from bccl_jax.data.resident import put_on_device
+from bccl_jax.devices import replicated
 from bccl_jax.training import engine
 from bccl_jax.training.assemble import assemble
 from bccl_jax.training.loop import train_and_evaluate
@@ -39,10 +40,10 @@ def test_epochs_send_their_indices_and_nothing_else_and_compile_once(
     run = assemble(tiny_config())
     sent = []
     put = jax.device_put
-    monkeypatch.setattr(engine.jax, "device_put", lambda x: sent.append(x.nbytes) or put(x))
-    run_epoch = kind(run.train_step, put_on_device(run.dataset.train), run.order)
-    sent.clear()
+    data = put_on_device(run.dataset.train, replicated(run.mesh))
+    run_epoch = kind(run.train_step, data, run.order, run.mesh, run.state_shardings)
     state = run.init_state()
+    monkeypatch.setattr(jax, "device_put", lambda x, *to: sent.append(x.nbytes) or put(x, *to))
     with jax.transfer_guard("disallow"):
         chunks = list(run_epoch(state, 0, 0))
         state = chunks[-1][0]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from bccl_jax.data.resident import put_on_device
+from bccl_jax.devices import replicated
 from bccl_jax.errors import ConfigError, NonFiniteLossError, WorkdirError
 from bccl_jax.reporting import console
 from bccl_jax.training import engine
@@ -135,14 +136,14 @@ def test_a_complete_run_started_again_changes_nothing(whole):
 
 def test_a_restored_checkpoint_evaluates_to_what_training_reported(whole):
     found = evaluate_checkpoints(tiny_config(), whole.workdir)
-    epoch, last = found["last"]
-    assert (epoch, last.record()) == (4, whole.last)
-    epoch, best = found["best"]
+    epoch, last, chosen_on = found["last"]
+    assert (epoch, last.record(), chosen_on) == (4, whole.last, "test")
+    epoch, best, _ = found["best"]
     assert (epoch, best.record()) == (whole.best_epoch, whole.best)
 
     config = tiny_config()
     config.eval.logit_adjustment = 1.0
-    [(_, adjusted)] = evaluate_checkpoints(config, whole.workdir, "last").values()
+    [(_, adjusted, _)] = evaluate_checkpoints(config, whole.workdir, "last").values()
     # The prior is subtracted: predictions move from the head to the tail.
     head = last.confusion[:, :3].sum()
     assert adjusted.confusion[:, :3].sum() < head
@@ -228,10 +229,10 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(tmp_
 
 def test_scanned_and_looped_epochs_agree(tmp_path):
     run = assemble(tiny_config("logit_adjustment"))
-    data = put_on_device(run.dataset.train)
+    data = put_on_device(run.dataset.train, replicated(run.mesh))
     ends = []
     for kind in (engine.looped, engine.scanned):
-        run_epoch = kind(run.train_step, data, run.order)
+        run_epoch = kind(run.train_step, data, run.order, run.mesh, run.state_shardings)
         chunks = list(run_epoch(run.init_state(), 0, 2))
         losses = [np.atleast_1d(metrics["loss"]) for _, metrics in chunks]
         ends.append((np.concatenate(losses), chunks[-1][0]))

@@ -1,0 +1,147 @@
+"""The devices of a run: one mesh over the batch, on one host or many."""
+
+import os
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from bccl_jax.errors import ConfigError
+
+# The one axis, over which batches are split, and classes where a method asks for it.
+AXIS = "data"
+
+
+def initialize_processes() -> bool:
+    """Joins the processes of a run if the environment says that there are several.
+
+    Read are SLURM's and Open MPI's variables, those of JAX (JAX_COORDINATOR_ADDRESS,
+    JAX_NUM_PROCESSES, JAX_PROCESS_ID) and those of torchrun (MASTER_ADDR, MASTER_PORT, WORLD_SIZE,
+    RANK). Must come before anything else of JAX.
+
+    Returns:
+      Whether this is one process of several.
+
+    Raises:
+      ConfigError: the variables are incomplete, or the other processes cannot be reached.
+    """
+    environment = os.environ
+    given = {}
+    if "JAX_COORDINATOR_ADDRESS" in environment:
+        given = _numbered("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
+    elif _count("WORLD_SIZE") > 1:
+        given = _numbered("MASTER_ADDR", "WORLD_SIZE", "RANK")
+        given["coordinator_address"] += f":{environment.get('MASTER_PORT', '29500')}"
+    elif _count("SLURM_STEP_NUM_TASKS") <= 1 and _count("OMPI_COMM_WORLD_SIZE") <= 1:
+        return False
+    try:
+        # SLURM and Open MPI are known to JAX itself.
+        jax.distributed.initialize(**given)
+    except Exception as error:  # whatever the network and the scheduler trip over
+        first_line = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ConfigError(
+            f"the processes of this run cannot be joined ({first_line}); see docs/scaling.md for "
+            "the variables that each needs"
+        ) from error
+    return jax.process_count() > 1
+
+
+def _count(name):
+    value = os.environ.get(name, "0")
+    return int(value) if value.isdigit() else 0
+
+
+def _numbered(address, processes, process):
+    for name in (address, processes, process):
+        if not os.environ.get(name) or (name != address and not os.environ[name].isdigit()):
+            raise ConfigError(
+                f"{address} and its like say that this is one process of several, but {name} is "
+                f"{os.environ.get(name)!r}; set {address}, {processes} and {process}, or none"
+            )
+    return {
+        "coordinator_address": os.environ[address],
+        "num_processes": int(os.environ[processes]),
+        "process_id": int(os.environ[process]),
+    }
+
+
+def create_mesh(config) -> Mesh:
+    """The mesh of the devices that share a batch.
+
+    Args:
+      config: `devices`, `batch_size` and `accumulation` are read.
+
+    Returns:
+      A mesh of the one axis `AXIS`.
+
+    Raises:
+      ConfigError: there are fewer devices, or they do not divide the batch.
+    """
+    there = jax.devices()
+    number = config.devices or len(there)
+    if number > len(there):
+        raise ConfigError(f"config.devices is {number} but there are {len(there)}; lower it")
+    if number < len(there) and jax.process_count() > 1:
+        raise ConfigError(
+            f"config.devices is {number}, fewer than the {len(there)} of all processes; "
+            "leave it 0 and start fewer processes"
+        )
+    part = config.batch_size // config.accumulation
+    if part % number:
+        raise ConfigError(
+            f"config.batch_size is {config.batch_size} in {config.accumulation} parts, which "
+            f"{number} devices cannot share evenly; make it a multiple of "
+            f"{number * config.accumulation}, or lower config.devices"
+        )
+    # Auto: with axes of the Explicit type, the default, z @ z.T of a contrastive loss is an error.
+    return Mesh(np.array(there[:number]), (AXIS,), axis_types=(AxisType.Auto,))
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """The same array on each device."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def split_over(mesh: Mesh, axis: int = 0) -> NamedSharding:
+    """An array whose `axis` the devices share, in contiguous parts."""
+    return NamedSharding(mesh, PartitionSpec(*[None] * axis, AXIS))
+
+
+def local_rows(batch_size: int) -> range:
+    """Which rows of a batch are this process's to read: contiguous, as the mesh splits them."""
+    share = batch_size // jax.process_count()
+    return range(share * jax.process_index(), share * (jax.process_index() + 1))
+
+
+def put(arrays, sharding: NamedSharding | None):
+    """Sends this process's part of a pytree of arrays to its devices.
+
+    Args:
+      arrays: for an array split over the batch this process's `local_rows`, else the whole.
+      sharding: of the arrays over all processes; None for this process's default device.
+
+    Returns:
+      The global arrays.
+    """
+    if sharding is None or jax.process_count() == 1:
+        return jax.device_put(arrays, sharding)
+    return jax.make_array_from_process_local_data(sharding, arrays)
+
+
+def gather_rows(own: np.ndarray) -> np.ndarray:
+    """Joins every process's `local_rows` of an array on the host to the whole batch's."""
+    if jax.process_count() == 1:
+        return own
+    return np.asarray(multihost_utils.process_allgather(own, tiled=True))
+
+
+def is_lead() -> bool:
+    """Whether this process is the one that writes."""
+    return jax.process_index() == 0
+
+
+def wait_for_all(what: str) -> None:
+    """Returns once every process has come here."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(what)

@@ -1,0 +1,67 @@
+"""Recipes that several configs share."""
+
+import ml_collections
+
+from bccl_jax import config as default
+from bccl_jax import methods
+from bccl_jax.errors import ConfigError
+
+PHOTOGRAPH_BACKBONES = ("resnet50", "resnext50")
+
+
+def photographs(variant: str = "") -> ml_collections.ConfigDict:
+    """The ImageNet-LT recipe of Kim & Ko 2025, section 4.1, which the other photographs vary.
+
+    What the paper leaves open is BCL's (Zhu et al. 2022): the colours of the strong view, the
+    cosine classifier of scale 30.
+
+    Args:
+      variant: a method, a backbone of `PHOTOGRAPH_BACKBONES`, or both, separated by a comma;
+        "" for BCCL with ResNet-50.
+
+    Returns:
+      The config, of `data.name` "imagenet_lt".
+
+    Raises:
+      ConfigError: a part of the variant is neither.
+    """
+    method, backbone = "bccl", "resnet50"
+    for part in filter(None, variant.split(",")):
+        if part in methods.names():
+            method = part
+        elif part in PHOTOGRAPH_BACKBONES:
+            backbone = part
+        else:
+            known = ", ".join([*methods.names(), *PHOTOGRAPH_BACKBONES])
+            raise ConfigError(f"{part!r} is neither a method nor a backbone; there are {known}")
+
+    config = default.get_config(method)
+    config.epochs = 100
+    config.dtype = "bfloat16"
+    config.data.name = "imagenet_lt"
+    config.data.imbalance = 0.0
+    config.model.backbone = backbone
+
+    config.augment.mean = (0.485, 0.456, 0.406)
+    config.augment.std = (0.229, 0.224, 0.225)
+    config.augment.size = 224
+    config.augment.strong.crop = "resized"
+    config.augment.strong.jitter = (0.4, 0.4, 0.4, 0.0)
+    config.augment.strong.policy = "randaugment"
+    config.augment.strong.fill = (124, 116, 104)
+    config.augment.strong.cutout = 0
+
+    config.optimizer.learning_rate = 0.1
+    config.optimizer.warmup_epochs = 0
+    config.eval.batch_size = 256
+    config.checkpoint.every_epochs = 1
+    if method == "bccl":
+        config.method = methods.settings(
+            "bccl",
+            temperature=0.07,
+            warmup_epochs=10,
+            projector_hidden=1024,
+            projector_dim=2048,
+            classifier="cosine",
+        )
+    return config

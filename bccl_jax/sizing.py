@@ -1,0 +1,47 @@
+"""The numbers of a recipe that follow the size of the data, for data sets of one's own."""
+
+import math
+
+import ml_collections
+
+
+def sized(config: ml_collections.ConfigDict, num_train: int) -> ml_collections.ConfigDict:
+    """Fills in what a config leaves to the size of the training split.
+
+    - `batch_size` 0: about 20 steps an epoch, a power of two from 8 to 128.
+    - `epochs` 0: about two million images in all, from 100 to 200 epochs; the paper's recipes have
+      2.2 million on CIFAR-100-LT and 100 epochs on ImageNet-LT.
+    - `optimizer.learning_rate` 0: 0.1 at a batch of 128, in proportion to the batch.
+    - `optimizer.warmup_epochs` and `method.warmup_epochs` below 0: 5 and a tenth of the epochs, as
+      long as the run lasts longer.
+
+    Args:
+      config: any config.
+      num_train: images of the training split.
+
+    Returns:
+      A copy without such gaps; the config itself where there are none.
+    """
+    warms_up = "warmup_epochs" in config.method
+    gaps = (
+        config.batch_size == 0
+        or config.epochs == 0
+        or config.optimizer.learning_rate == 0
+        or config.optimizer.warmup_epochs < 0
+        or (warms_up and config.method.warmup_epochs < 0)
+    )
+    if not gaps:
+        return config
+    config = config.copy_and_resolve_references()
+    if config.batch_size == 0:
+        power = int(math.log2(max(num_train / 20, 1)))
+        config.batch_size = min(max(2**power, 8), 128)
+    if config.epochs == 0:
+        config.epochs = min(max(2_000_000 // num_train, 100), 200)
+    if config.optimizer.learning_rate == 0:
+        config.optimizer.learning_rate = 0.1 * config.batch_size / 128
+    if config.optimizer.warmup_epochs < 0:
+        config.optimizer.warmup_epochs = min(5, config.epochs // 4)
+    if warms_up and config.method.warmup_epochs < 0:
+        config.method.warmup_epochs = min(max(config.epochs // 10, 1), config.epochs - 1)
+    return config

@@ -1,0 +1,119 @@
+"""One run on 1, 2 and 8 devices: a process of its own sees eight of them."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from bccl_jax.devices import create_mesh, initialize_processes
+from bccl_jax.errors import ConfigError
+from tests.training.tiny import ROOT, tiny_config
+
+SCRIPT = """
+import json, sys
+import jax, numpy as np
+from bccl_jax.data.resident import put_on_device
+from bccl_jax.devices import replicated
+from bccl_jax.training import engine
+from bccl_jax.training.assemble import assemble
+from tests.training.tiny import tiny_config
+
+assert jax.device_count() == 8
+found = {}
+for name, devices, changes in (
+    ("1", 1, {}),
+    ("2", 2, {}),
+    ("8", 8, {}),
+    ("1 of 4 parts", 1, {"accumulation": 4}),
+    ("8 of 4 parts", 8, {"accumulation": 4}),
+    ("device norm", 4, {"model.batch_norm": "device"}),
+):
+    config = tiny_config().unlock()
+    # So small that rounding, which differs, is not amplified.
+    config.optimizer.learning_rate = 0.0002
+    config.update_from_flattened_dict({"devices": devices, **changes})
+    run = assemble(config)
+    with jax.set_mesh(run.mesh):
+        data = put_on_device(run.dataset.train, replicated(run.mesh))
+        run_epoch = engine.looped(
+            run.train_step, data, run.order, run.mesh, run.state_shardings
+        )
+        state, losses = run.init_state(), []
+        for epoch in range(2):
+            for state, metrics in run_epoch(state, epoch, 0):
+                losses.append(float(metrics["loss"]))
+            state = state.replace(method=run.method.refresh(state.method, state.key)[0])
+        queue = state.method.queue
+        found[name] = {
+            "losses": losses,
+            "features": np.asarray(queue.features).tolist(),
+            "count": np.asarray(queue.count).tolist(),
+            "cursor": np.asarray(queue.cursor).tolist(),
+            "devices": len(queue.features.sharding.device_set),
+        }
+json.dump(found, sys.stdout)
+"""
+
+
+@pytest.fixture(scope="module")
+def found():
+    environment = {
+        **os.environ,
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("1", "2"), ("1", "8"), ("1 of 4 parts", "8 of 4 parts")]
+)
+def test_the_number_of_devices_changes_nothing(found, one, other):
+    one, other = found[one], found[other]
+    assert other["devices"] > one["devices"] == 1
+    np.testing.assert_allclose(other["losses"], one["losses"], rtol=1e-5)
+    np.testing.assert_allclose(other["features"], one["features"], atol=1e-4)
+    assert other["count"] == one["count"]
+    assert other["cursor"] == one["cursor"]
+
+
+def test_statistics_of_each_device_are_another_run(found):
+    difference = np.subtract(found["device norm"]["losses"], found["1"]["losses"])
+    assert np.abs(difference).max() > 1e-3
+    assert np.isfinite(found["device norm"]["losses"]).all()
+
+
+def test_devices_that_cannot_share_a_batch_are_refused():
+    config = tiny_config().unlock()
+    config.devices = 10_000
+    with pytest.raises(ConfigError, match=r"config\.devices is 10000 but there are 1"):
+        create_mesh(config)
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"JAX_COORDINATOR_ADDRESS": "localhost:1"}, "JAX_NUM_PROCESSES is None"),
+        ({"MASTER_ADDR": "", "WORLD_SIZE": "2", "RANK": "0"}, "MASTER_ADDR is ''"),
+        ({"MASTER_ADDR": "host", "WORLD_SIZE": "2", "RANK": "first"}, "RANK is 'first'"),
+    ],
+)
+def test_incomplete_variables_of_several_processes_are_named(monkeypatch, variables, message):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=message) as error:
+        initialize_processes()
+    assert "\n" not in str(error.value)
+
+
+def test_a_process_of_its_own_joins_nothing(monkeypatch):
+    for name in ("JAX_COORDINATOR_ADDRESS", "WORLD_SIZE", "SLURM_STEP_NUM_TASKS"):
+        monkeypatch.delenv(name, raising=False)
+    assert initialize_processes() is False

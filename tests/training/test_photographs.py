@@ -1,0 +1,215 @@
+"""Pictures of any size from a folder, through decoding, training, a kill and evaluation."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bccl_jax.data import packed
+from bccl_jax.errors import ConfigError, DataError, WorkdirError
+from bccl_jax.training import assemble
+from bccl_jax.training.assemble import load_data
+from bccl_jax.training.loop import evaluate_checkpoints, train_and_evaluate
+from tests.training.test_loop import Killed, act_at, kill, without_times
+from tests.training.tiny import differing, shipped_config
+
+COLORS = {"red": (200, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 200)}
+
+
+def write_pictures(folder, counts, seed=0):
+    rng = np.random.default_rng(seed)
+    for (name, color), count in zip(COLORS.items(), counts, strict=True):
+        (folder / name).mkdir(parents=True)
+        for index in range(count):
+            height, width = rng.integers(10, 30, 2)
+            noise = rng.integers(-30, 30, (height, width, 3))
+            pixels = (np.array(color)[None, None] + noise).clip(0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{index:02}.jpg", quality=95)
+
+
+def tiny_folder_config(photos, method="bccl"):
+    config = shipped_config("folder", method)
+    config.data.dir = str(photos)
+    config.data.workers = 0
+    config.dtype = "float32"
+    config.model.backbone = "resnet8"
+    config.augment.size = 8
+    config.augment.eval_resize = 10
+    # Operations that move colours would teach that red may be blue.
+    config.augment.strong.policy = "none"
+    config.augment.sim.jitter = (0.1, 0.1, 0.1, 0.0)
+    config.augment.sim.grayscale_prob = 0.0
+    config.batch_size = 8
+    config.epochs = 4
+    config.optimizer.learning_rate = 0.05
+    config.eval.every_epochs = 2
+    config.eval.batch_size = 16
+    if method == "bccl":
+        config.method.warmup_epochs = 1
+        config.method.refresh_epochs = 2
+        config.method.num_centroids = 2
+        config.method.queue_size = 8
+        config.method.projector_hidden = 16
+        config.method.projector_dim = 8
+    return config
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "photos"
+    write_pictures(folder, (20, 12, 8))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(photos, tmp_path_factory):
+    """A run that nothing disturbed."""
+    workdir = tmp_path_factory.mktemp("whole") / "run"
+    return train_and_evaluate(tiny_folder_config(photos), workdir)
+
+
+def test_a_folder_of_pictures_trains_and_evaluates(whole, photos):
+    # A fifth of each class is set aside: 4 + 2 + 1 of 40.
+    classes = json.loads((whole.workdir / "classes.json").read_text())
+    assert {row["name"]: row["images"] for row in classes} == {"red": 16, "green": 10, "blue": 7}
+    assert whole.records[-1]["step"] == 4 * (33 // 8)
+    assert np.isfinite(whole.records[-1]["train"]["loss"])
+    found = evaluate_checkpoints(tiny_folder_config(photos), whole.workdir)
+    assert found["last"].evaluation.record() == whole.last
+    assert not (whole.workdir / "broken.txt").exists()
+
+
+def test_a_run_killed_in_mid_epoch_ends_bit_for_bit_where_the_whole_one_ends(
+    whole, photos, tmp_path, monkeypatch
+):
+    config = tiny_folder_config(photos)
+    config.checkpoint.every_steps = 1
+    for call in (3, 8):
+        with monkeypatch.context() as patch:
+            act_at(patch, call, kill)
+            with pytest.raises(Killed):
+                train_and_evaluate(config, tmp_path / "run")
+    resumed = train_and_evaluate(config, tmp_path / "run")
+    assert differing(whole.state, resumed.state) == []
+    mine, theirs = (w / "metrics.jsonl" for w in (tmp_path / "run", whole.workdir))
+    assert without_times(mine) == without_times(theirs)
+
+
+def test_packed_pictures_give_the_very_same_run(whole, photos, tmp_path):
+    config = tiny_folder_config(photos)
+    packed.pack_dataset(load_data(config), tmp_path / "packed")
+    config.data.source = "packed"
+    config.data.dir = str(tmp_path / "packed")
+    config.data.imbalance = 0.0
+    result = train_and_evaluate(config, tmp_path / "run")
+    assert differing(whole.state, result.state) == []
+    assert result.last == whole.last
+
+
+def test_broken_pictures_are_skipped_named_once_and_counted(photos, tmp_path, capsys):
+    folder = tmp_path / "photos"
+    shutil.copytree(photos, folder)
+    config = tiny_folder_config(folder, "cross_entropy")
+    train = load_data(config).train
+    names = [train.images.name(i) for i in range(len(train))]
+    broken = next(name for name in names if "green" in name)
+    with open(broken, "r+b") as file:
+        file.truncate(200)
+
+    config.data.max_broken = 0.5
+    result = train_and_evaluate(config, tmp_path / "run")
+    assert result.records[-1]["epoch"] == 4
+    assert (tmp_path / "run" / "broken.txt").read_text() == f"{broken}\n"
+    told = capsys.readouterr().err
+    assert told.count("skipped") == 1
+    assert f"skipped {broken}, which cannot be decoded: 1 of 33 training pictures" in told
+
+    config.data.max_broken = 0.02
+    with pytest.raises(DataError, match=r"1 of 33 training pictures .*config\.data\.max_broken"):
+        train_and_evaluate(config, tmp_path / "stopped")
+
+
+def test_pictures_that_cannot_be_decoded_are_left_out_of_the_figures(whole, photos, tmp_path):
+    folder = tmp_path / "photos"
+    shutil.copytree(photos, folder)
+    config = tiny_folder_config(folder)
+    test = load_data(config).test
+    [blue] = np.flatnonzero(test.labels == test.class_names.index("blue"))
+    with open(test.images.name(blue), "wb") as file:
+        file.write(b"not a picture")
+    evaluation = evaluate_checkpoints(config, whole.workdir, "last")["last"].evaluation
+    assert evaluation.undecoded == evaluation.record()["undecoded"] == 1
+    assert evaluation.confusion.sum() == len(test) - 1
+    assert np.isnan(evaluation.per_class[test.class_names.index("blue")])
+
+
+def test_the_best_epoch_is_chosen_on_the_validation_split_and_both_are_tested(photos, tmp_path):
+    folder = tmp_path / "photos"
+    for seed, part in enumerate(("train", "val", "test")):
+        write_pictures(folder / part, (10, 8, 6), seed)
+    config = tiny_folder_config(folder, "logit_adjustment")
+    config.eval.every_epochs = 1
+    result = train_and_evaluate(config, tmp_path / "run")
+    assert result.chosen_on == "validation"
+    monitored = [row["eval"]["all"] for row in result.records]
+    assert result.best_epoch == 1 + int(np.argmax(monitored))
+    found = evaluate_checkpoints(config, tmp_path / "run")
+    assert found["last"].evaluation.record() == result.last
+    assert (found["best"].epoch, found["best"].evaluation.record()) == (
+        result.best_epoch,
+        result.best,
+    )
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert (results["chosen_on"], results["last"]) == ("validation", result.last)
+
+
+def test_the_recipe_is_sized_to_the_data(photos, monkeypatch):
+    config = shipped_config("folder")
+    config.data.dir = str(photos)
+    monkeypatch.setattr(assemble, "create_mesh", stop)
+    with pytest.raises(Reached) as reached:
+        assemble.assemble(config)
+    [sized] = reached.value.args
+    assert (sized.batch_size, sized.epochs) == (8, 200)
+    assert (sized.optimizer.warmup_epochs, sized.method.warmup_epochs) == (5, 20)
+    assert sized.optimizer.learning_rate == 0.1 * 8 / 128
+
+
+class Reached(Exception):
+    pass
+
+
+def stop(config):
+    raise Reached(config)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("augment.size", 0, r"config\.augment\.size is 0"),
+        ("augment.strong.crop", "padded", r"config\.augment\.strong\.crop is 'padded'"),
+        ("augment.eval_resize", 7, r"config\.augment\.eval_resize is 7"),
+        ("batch_size", 64, r"config\.batch_size is 64 but folder has only 33"),
+        ("model.pretrained", "nowhere.pth", r"config\.model\.pretrained"),
+    ],
+)
+def test_settings_for_other_images_are_refused_before_training(
+    photos, tmp_path, key, value, message
+):
+    config = tiny_folder_config(photos)
+    config.update_from_flattened_dict({key: value})
+    with pytest.raises((ConfigError, DataError), match=message) as error:
+        train_and_evaluate(config, tmp_path / "run")
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_other_pictures_than_those_of_the_run_are_refused(whole, photos, tmp_path):
+    folder = tmp_path / "photos"
+    shutil.copytree(photos, folder)
+    for name in ("50.jpg", "51.jpg", "52.jpg"):
+        shutil.copy(folder / "blue" / "00.jpg", folder / "blue" / name)
+    with pytest.raises(WorkdirError, match="the training images are not those"):
+        train_and_evaluate(tiny_folder_config(folder), whole.workdir)

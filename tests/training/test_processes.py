@@ -1,0 +1,123 @@
+"""Two processes on this machine make one run, as two hosts would."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from bccl_jax.training.checkpoint import Checkpoints
+from tests.training.tiny import ROOT
+
+SHRUNK = {
+    "epochs": 5,
+    "optimizer.warmup_epochs": 1,
+    "eval.every_epochs": 3,
+    "checkpoint.every_epochs": 1,
+    "method.warmup_epochs": 1,
+    "method.refresh_epochs": 2,
+    "method.num_centroids": 2,
+    "method.queue_size": 8,
+    "method.projector_hidden": 16,
+    "method.projector_dim": 8,
+}
+LOSSES = ("loss", "contrastive_loss", "classification_loss", "centroid_loss")
+
+
+def start(workdir, devices=1, **variables):
+    command = [sys.executable, "-m", "bccl_jax.main", "--config=configs/digits_lt.py"]
+    command += [f"--config.{key}={value}" for key, value in SHRUNK.items()]
+    environment = {
+        **os.environ,
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        **variables,
+    }
+    return subprocess.Popen(
+        [*command, f"--workdir={workdir}"],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def start_two(workdir):
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    shared = {"JAX_COORDINATOR_ADDRESS": f"localhost:{port}", "JAX_NUM_PROCESSES": "2"}
+    return [start(workdir, JAX_PROCESS_ID=str(process), **shared) for process in range(2)]
+
+
+def records(workdir):
+    path = workdir / "metrics.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def finish(processes):
+    told = [process.communicate(timeout=240) for process in processes]
+    codes = [process.returncode for process in processes]
+    assert codes == [0] * len(codes), told
+    return told
+
+
+def wait_until(happened, processes):
+    end = time.monotonic() + 240
+    while not happened():
+        assert time.monotonic() < end
+        assert all(process.poll() is None for process in processes), [
+            process.communicate() for process in processes if process.poll() is not None
+        ]
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """The same run of one process, its batches shared by two devices."""
+    workdir = tmp_path_factory.mktemp("alone") / "run"
+    finish([start(workdir, devices=2)])
+    return records(workdir)
+
+
+def test_two_processes_train_lose_one_and_both_resume(alone, tmp_path):
+    workdir = tmp_path / "run"
+    processes = start_two(workdir)
+    wait_until(lambda: len(records(workdir)) >= 2, processes)
+    processes[1].send_signal(signal.SIGKILL)
+    for process in processes:
+        process.communicate(timeout=240)
+    assert processes[0].returncode != 0
+    assert 2 <= len(records(workdir)) < len(alone)
+
+    (told, _), (silent, _) = finish(start_two(workdir))
+    assert "last (epoch 5)" in told
+    assert "last (epoch" not in silent
+    found = records(workdir)
+    assert [row["epoch"] for row in found] == [row["epoch"] for row in alone]
+    for mine, theirs in zip(found, alone, strict=True):
+        for name in LOSSES:
+            np.testing.assert_allclose(mine["train"][name], theirs["train"][name], rtol=1e-3)
+        assert mine.get("refresh") == theirs.get("refresh")
+
+
+def test_sigterm_to_one_process_saves_and_ends_both(tmp_path):
+    workdir = tmp_path / "run"
+    processes = start_two(workdir)
+    wait_until(lambda: len(records(workdir)) >= 1, processes)
+    processes[1].send_signal(signal.SIGTERM)
+    steps = set()
+    for process in processes:
+        _, told = process.communicate(timeout=240)
+        assert process.returncode == 128 + signal.SIGTERM, told
+        steps.update(re.findall(r"stopped by SIGTERM after step (\d+), which is saved", told))
+    [step] = steps
+    with Checkpoints(workdir / "checkpoints", read_only=True) as checkpoints:
+        assert checkpoints.latest() == int(step)
