@@ -29,6 +29,7 @@ def kmeans(
     *,
     num_restarts: int = 4,
     chunk_size: int = 128,
+    first_class: int | jax.Array = 0,
 ) -> tuple[jax.Array, jax.Array]:
     """Cluster every class's points into at most `num_clusters` clusters (Eq. 4).
 
@@ -47,7 +48,8 @@ def kmeans(
         objective; doing it only at the end optimises another one. A zero vector has no direction
         and is left out.
       num_restarts: starts per class, of which the one with the smallest inertia is kept.
-      chunk_size: classes clustered at a time; bounds the memory.
+      chunk_size: classes clustered at a time; bounds the memory beside the points themselves.
+      first_class: index of the first of these classes where they are a part of all.
 
     Returns:
       Centroids, float32 [K, C, D], zero where invalid, and their mask, bool [K, C].
@@ -66,14 +68,30 @@ def kmeans(
             f"chunk_size={chunk_size}; each must be at least 1."
         )
 
-    def cluster_class(item):
-        class_points, class_mask, class_index = item
+    def cluster_class(class_points, class_mask, class_index):
         class_points = jnp.where(class_mask[:, None], class_points, 0).astype(jnp.float32)
         keys = jax.random.split(jax.random.fold_in(key, class_index), num_restarts)
         return _cluster(class_points, class_mask, keys, num_clusters, num_iters, spherical)
 
-    items = (points, mask.astype(bool), jnp.arange(points.shape[0]))
-    return jax.lax.map(cluster_class, items, batch_size=chunk_size)
+    num_classes = points.shape[0]
+    items = (points, mask.astype(bool), first_class + jnp.arange(num_classes))
+    if chunk_size >= num_classes:
+        return jax.vmap(cluster_class)(*items)
+
+    def cluster_chunk(chunk, results):
+        # Not `lax.map` over batches: for a smaller last one it copies all points. Here the last
+        # chunk reaches back to be whole, and clusters a few classes twice.
+        begin = jnp.minimum(chunk * chunk_size, num_classes - chunk_size)
+        part = [jax.lax.dynamic_slice_in_dim(item, begin, chunk_size) for item in items]
+        return [
+            jax.lax.dynamic_update_slice_in_dim(result, new, begin, 0)
+            for result, new in zip(results, jax.vmap(cluster_class)(*part), strict=True)
+        ]
+
+    shape = (num_classes, num_clusters)
+    results = [jnp.zeros((*shape, points.shape[2]), jnp.float32), jnp.zeros(shape, bool)]
+    chunks = math.ceil(num_classes / chunk_size)
+    return tuple(jax.lax.fori_loop(0, chunks, cluster_chunk, results))
 
 
 def _cluster(points, mask, keys, num_clusters, num_iters, spherical):

@@ -1,14 +1,23 @@
 """Supervised contrastive losses over a batch and, beside it, several centroids a class.
 
-Both losses are one quantity with different positives, computed by `_contrastive_loss`: every
-embedding of the batch is an anchor, every other embedding and every valid centroid a candidate.
-Similarities and log-sum-exp are a float32 island whatever dtype the embeddings come in, and they
-ask for full float32 products, because an accelerator's default (TF32) is not enough at a small
-temperature.
+The losses are one quantity with different positives: every embedding of the batch is an anchor,
+every other embedding and every valid centroid a candidate. Similarities and log-sum-exp are a
+float32 island whatever dtype the embeddings come in, and they ask for full float32 products,
+because an accelerator's default (TF32) is not enough at a small temperature.
+
+With many classes the logits of the centroids, [N, K, C], are what takes the memory. `chunk_size`
+bounds it, at the price of computing them again in the backward pass; `mesh` splits the classes, and
+with them the centroids and their logits, over devices.
 """
+
+from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import AbstractMesh, Mesh, PartitionSpec
+
+from bccl_jax.clustering.sharded import class_mesh
 
 
 def supervised_contrastive_loss(
@@ -19,6 +28,8 @@ def supervised_contrastive_loss(
     centroids: jax.Array | None = None,
     centroid_mask: jax.Array | None = None,
     class_average: bool = False,
+    chunk_size: int | None = None,
+    mesh: Mesh | AbstractMesh | None = None,
 ) -> jax.Array:
     """Supervised contrastive loss (Eq. 2), with centroids the class complement (Eq. 6).
 
@@ -37,30 +48,23 @@ def supervised_contrastive_loss(
       class_average: average the exponentials of the denominator within each class over that
         class's candidates (the anchor itself is not one), then sum over the classes present, as
         in "Balanced Contrastive Learning for Long-Tailed Visual Recognition" (2022).
+      chunk_size: classes whose centroid logits are in memory at a time, on each device; None for
+        all. The backward pass computes them once more.
+      mesh: of one axis, over whose devices the classes of the centroids are split; K must be a
+        multiple of their number. None where each device has all of them.
 
     Returns:
       The loss, a float32 scalar; 0 with zero gradients where no anchor has a positive.
 
     Raises:
-      ValueError: shapes that do not fit together, or a mask without centroids.
+      ValueError: shapes that do not fit together, a mask without centroids, a chunk below 1, or a
+        mesh that does not divide the classes.
     """
-    _check_batch(embeddings, labels)
-    positives = _other_than_self(labels[:, None] == labels[None, :])
-    if centroids is None:
-        if centroid_mask is not None:
-            raise ValueError("centroid_mask was given without centroids; pass both or neither.")
-        return _contrastive_loss(embeddings, labels, positives, temperature, class_average)
-    centroids, mask = _constant_centroids(embeddings, centroids, centroid_mask)
-    return _contrastive_loss(
-        embeddings,
-        labels,
-        positives,
-        temperature,
-        class_average,
-        centroids=centroids,
-        mask=mask,
-        target_sum=jnp.sum(centroids, axis=1)[labels],
-        target_count=jnp.sum(mask, axis=1)[labels],
+    if centroids is None and centroid_mask is not None:
+        raise ValueError("centroid_mask was given without centroids; pass both or neither.")
+    bank = None if centroids is None else (centroids, centroid_mask)
+    return _class_loss(
+        _candidates(embeddings, labels, temperature, bank, class_average, chunk_size, mesh)
     )
 
 
@@ -72,6 +76,8 @@ def centroid_loss(
     *,
     temperature: float,
     class_average: bool = False,
+    chunk_size: int | None = None,
+    mesh: Mesh | AbstractMesh | None = None,
 ) -> jax.Array:
     """Centroid loss (Eq. 5): each anchor is drawn to its subclass.
 
@@ -87,32 +93,60 @@ def centroid_loss(
       temperature: what the similarities are divided by, positive.
       class_average: as in `supervised_contrastive_loss`; the average is taken within classes, not
         within subclasses.
+      chunk_size: as in `supervised_contrastive_loss`.
+      mesh: as in `supervised_contrastive_loss`.
 
     Returns:
       The loss, a float32 scalar; 0 with zero gradients where no class of the batch has a valid
       centroid.
 
     Raises:
-      ValueError: shapes that do not fit together.
+      ValueError: shapes that do not fit together, a chunk below 1, or a mesh that does not divide
+        the classes.
     """
-    _check_batch(embeddings, labels)
-    centroids, mask = _constant_centroids(embeddings, centroids, centroid_mask)
-    subclasses = assign_subclasses(embeddings, labels, centroids, mask)
-    assigned = subclasses >= 0
-    same_label = labels[:, None] == labels[None, :]
-    same_subclass = same_label & (subclasses[:, None] == subclasses[None, :]) & assigned[:, None]
-    target = jnp.where(assigned[:, None], centroids[labels, jnp.maximum(subclasses, 0)], 0.0)
-    return _contrastive_loss(
-        embeddings,
-        labels,
-        _other_than_self(same_subclass),
-        temperature,
-        class_average,
-        centroids=centroids,
-        mask=mask,
-        target_sum=target,
-        target_count=assigned,
+    bank = centroids, centroid_mask
+    return _subclass_loss(
+        _candidates(embeddings, labels, temperature, bank, class_average, chunk_size, mesh)
     )
+
+
+def complement_and_centroid_loss(
+    embeddings: jax.Array,
+    labels: jax.Array,
+    centroids: jax.Array,
+    centroid_mask: jax.Array,
+    *,
+    temperature: float,
+    class_average: bool = False,
+    chunk_size: int | None = None,
+    mesh: Mesh | AbstractMesh | None = None,
+) -> tuple[jax.Array, jax.Array]:
+    """The class complement (Eq. 6) and the centroid loss (Eq. 5) of the same candidates.
+
+    Their denominators are the same, and so is most of the work. Of the two functions apart XLA
+    shares the forward pass alone: they take three products with all centroids where this takes
+    two, and in chunks five instead of three.
+
+    Args:
+      embeddings: as in `centroid_loss`, like all that follows.
+      labels: [N] integer classes in [0, K).
+      centroids: [K, C, D] of unit norm.
+      centroid_mask: [K, C] bool.
+      temperature: of both losses.
+      class_average: of both losses.
+      chunk_size: classes whose centroid logits are in memory at a time.
+      mesh: over which the classes are split.
+
+    Returns:
+      What `supervised_contrastive_loss` with these centroids and `centroid_loss` return.
+
+    Raises:
+      ValueError: shapes that do not fit together, a chunk below 1, or a mesh that does not divide
+        the classes.
+    """
+    bank = centroids, centroid_mask
+    candidates = _candidates(embeddings, labels, temperature, bank, class_average, chunk_size, mesh)
+    return _class_loss(candidates), _subclass_loss(candidates)
 
 
 def assign_subclasses(
@@ -134,85 +168,205 @@ def assign_subclasses(
     """
     _check_batch(embeddings, labels)
     centroids, mask = _constant_centroids(embeddings, centroids, centroid_mask)
-    own, valid = centroids[labels], mask[labels]  # [N, C, D], [N, C]
-    similarity = jnp.einsum(
-        "nd,ncd->nc",
-        jax.lax.stop_gradient(embeddings).astype(jnp.float32),
-        own,
-        precision=jax.lax.Precision.HIGHEST,
-    )
-    norm = jnp.linalg.norm(own, axis=-1)
-    cosine = similarity / jnp.maximum(norm, jnp.finfo(jnp.float32).tiny)
-    nearest = jnp.argmax(jnp.where(valid, cosine, -jnp.inf), axis=1).astype(jnp.int32)
-    return jnp.where(jnp.any(valid, axis=1), nearest, -1)
+    own, own_mask = _own(labels.astype(jnp.int32), centroids, mask)
+    features = jax.lax.stop_gradient(embeddings).astype(jnp.float32)
+    return _nearest(features, own, own_mask) - 1
 
 
-def _contrastive_loss(
-    embeddings,  # [N, D]
-    labels,  # [N]
-    positives,  # [N, N] bool, False on the diagonal
-    temperature,
-    class_average,
-    *,
-    centroids=None,  # [K, C, D] float32, zero where invalid
-    mask=None,  # [K, C] bool
-    target_sum=None,  # [N, D] sum of each anchor's positive centroids
-    target_count=None,  # [N] how many these are
-):
-    """Mean over anchors of log-sum-exp over candidates less the mean logit of the positives."""
-    features = embeddings.astype(jnp.float32)
+class _OwnTerms(NamedTuple):
+    """What the anchors have of the valid centroids of their classes; zeros where there is none."""
+
+    count: jax.Array  # [N] how many these are
+    logit_sum: jax.Array  # [N]
+    subclass: jax.Array  # int32 [N], the nearest one, counted from 1
+    subclass_logit: jax.Array  # [N]
+
+
+class _Candidates(NamedTuple):
+    """All that the losses need of a batch; they differ in the positives."""
+
+    logits: jax.Array  # [N, N]
+    same_label: jax.Array  # [N, N] bool
+    log_denominator: jax.Array  # [N], -inf for an anchor without any candidate
+    own: _OwnTerms | None  # None without centroids
+
+
+def _candidates(embeddings, labels, temperature, bank, class_average, chunk_size, mesh):
+    """Compare the batch with itself and with the bank, (centroids, mask) or None."""
+    _check_batch(embeddings, labels)
+    if chunk_size is not None and chunk_size < 1:
+        raise ValueError(f"chunk_size is {chunk_size}; it must be at least 1, or None.")
+    features, labels = embeddings.astype(jnp.float32), labels.astype(jnp.int32)
     anchors = features / temperature
     logits = _dot("nd,md->nm", anchors, features)
-    positive_sum = jnp.sum(jnp.where(positives, logits, 0.0), axis=1)
-    positive_count = jnp.sum(positives, axis=1)
-
-    sample_shift, centroid_shift = 0.0, 0.0
+    same_label = labels[:, None] == labels[None, :]
+    own, bank_block = None, []
+    if bank is not None:
+        own, block = _centroid_candidates(
+            jax.lax.stop_gradient(features),
+            anchors,
+            labels,
+            *_constant_centroids(embeddings, *bank),
+            class_average=class_average,
+            chunk_size=chunk_size,
+            mesh=mesh,
+        )
+        bank_block = [block]
+    shift = 0.0
     if class_average:
-        sample_shift, centroid_shift = _log_candidate_counts(labels, mask)
+        of_label = jnp.sum(same_label, axis=1)
+        if own is not None:
+            of_label += own.count
+        shift = jnp.where(
+            same_label, _log_count(of_label - 1)[:, None], _log_count(of_label)[None, :]
+        )
     itself = jnp.eye(labels.shape[0], dtype=bool)
-    blocks = [jnp.where(itself, -jnp.inf, logits - sample_shift)]
-    if centroids is not None:
-        # The positives' logits need only their sum: no gather from the [N, K, C] block.
-        positive_sum += _dot("nd,nd->n", anchors, target_sum)
-        positive_count += target_count
-        centroid_logits = _dot("nd,kcd->nkc", anchors, centroids) - centroid_shift
-        blocks.append(jnp.where(mask[None, :, :], centroid_logits, -jnp.inf))
+    batch_block = jnp.where(itself, -jnp.inf, logits - shift)
+    return _Candidates(logits, same_label, _log_sum_exp([batch_block, *bank_block]), own)
 
-    loss = _log_sum_exp(blocks) - positive_sum / jnp.maximum(positive_count, 1)
+
+def _class_loss(candidates):
+    """Eq. 2 and 6: the positives are of the anchor's class."""
+    own = candidates.own
+    if own is None:
+        return _mean_over_anchors(candidates, candidates.same_label, None, 0)
+    return _mean_over_anchors(candidates, candidates.same_label, own.logit_sum, own.count)
+
+
+def _subclass_loss(candidates):
+    """Eq. 5: the positives are of the anchor's subclass."""
+    subclass, assigned = candidates.own.subclass, candidates.own.subclass > 0
+    same_subclass = candidates.same_label & (subclass[:, None] == subclass[None, :])
+    return _mean_over_anchors(
+        candidates, same_subclass & assigned[:, None], candidates.own.subclass_logit, assigned
+    )
+
+
+def _mean_over_anchors(candidates, positives, centroid_logit_sum, centroid_count):
+    """Mean over anchors of the log-denominator less the mean logit of the positives."""
+    positives = positives & ~jnp.eye(positives.shape[0], dtype=bool)
+    positive_sum = jnp.sum(jnp.where(positives, candidates.logits, 0.0), axis=1)
+    positive_count = jnp.sum(positives, axis=1) + centroid_count
+    if centroid_logit_sum is not None:
+        positive_sum += centroid_logit_sum
+    loss = candidates.log_denominator - positive_sum / jnp.maximum(positive_count, 1)
+    # An anchor without candidates, whose log-denominator is -inf, has no positive either.
     counted = positive_count > 0
     return jnp.sum(jnp.where(counted, loss, 0.0)) / jnp.maximum(jnp.sum(counted), 1)
 
 
-def _log_candidate_counts(labels, mask):
-    """Log of the candidates of a candidate's class as its anchor sees them: [N, N], [N, K, 1].
+def _centroid_candidates(
+    features, anchors, labels, centroids, mask, *, class_average, chunk_size, mesh
+):
+    """Compare with the centroids: `_OwnTerms`, and logits [N, ...] or their log-sum-exps."""
+    options = {"class_average": class_average, "chunk_size": chunk_size}
+    if mesh is None:
+        return _compare(features, anchors, labels, centroids, mask, **options, axis=None)
+    mesh, axis = class_mesh(mask.shape[0], mesh)
+    whole, split = PartitionSpec(), PartitionSpec(axis)
+    # Left to itself, XLA's partitioner sends all centroids to every device where it thinks that
+    # cheap, and reduces between devices within the loop over chunks.
+    return jax.shard_map(
+        partial(_compare, **options, axis=axis),
+        mesh=mesh,
+        in_specs=(whole, whole, whole, split, split),
+        out_specs=(whole, PartitionSpec(None, axis)),
+    )(features, anchors, labels, centroids, mask)
 
-    Subtracted from the logits, this turns each class's sum of exponentials into their mean. The
-    anchor's own class counts one less, since the anchor is no candidate. A count of 0 belongs to no
-    candidate at all and is clamped so that no infinity arises.
+
+def _compare(features, anchors, labels, centroids, mask, *, class_average, chunk_size, axis):
+    """`_centroid_candidates` of the classes of one device, of all where `axis` is None."""
+    num_classes, first_class = mask.shape[0], 0
+    if axis is not None:
+        first_class = jax.lax.axis_index(axis) * num_classes
+        # Here and not where they are used, so that their gradient is summed over devices once.
+        anchors = jax.lax.pcast(anchors, axis, to="varying")
+    own, own_mask = _own(labels - first_class, centroids, mask)
+    nearest = _nearest(features, own, own_mask)
+    index = jnp.maximum(nearest - 1, 0)[:, None, None]
+    terms = _OwnTerms(
+        count=jnp.sum(own_mask, axis=1),
+        logit_sum=_dot("nd,nd->n", anchors, jnp.sum(own, axis=1)),
+        subclass=nearest,
+        subclass_logit=_dot("nd,nd->n", anchors, jnp.take_along_axis(own, index, axis=1)[:, 0]),
+    )
+    if axis is not None:
+        # Every class is on one device, and the terms are zero on the others.
+        terms = jax.lax.psum(terms, axis)
+    own_shift = None
+    if class_average:
+        of_label = jnp.sum(labels[:, None] == labels[None, :], axis=1)
+        own_shift = _log_count(of_label + terms.count - 1)
+    arguments = anchors, labels, own_shift, centroids, mask, first_class
+    if chunk_size is not None and chunk_size < num_classes:
+        return terms, _chunked_log_sum_exp(*arguments, chunk_size)
+    block = _centroid_logits(*arguments)
+    return terms, block if axis is None else _log_sum_exp([block])[:, None]
+
+
+def _own(labels, centroids, mask):
+    """The centroids of each label, zero where invalid or no class here, and their mask."""
+    here = (labels >= 0) & (labels < mask.shape[0])
+    labels = jnp.where(here, labels, 0)
+    own_mask = mask[labels] & here[:, None]
+    return _valid(centroids[labels], own_mask), own_mask  # [N, C, D], [N, C]
+
+
+def _nearest(features, own, own_mask):
+    """The valid own centroid of the largest cosine, counted from 1; 0 without any: int32 [N]."""
+    similarity = _dot("nd,ncd->nc", features, own)
+    norm = jnp.linalg.norm(own, axis=-1)
+    cosine = similarity / jnp.maximum(norm, jnp.finfo(jnp.float32).tiny)
+    nearest = jnp.argmax(jnp.where(own_mask, cosine, -jnp.inf), axis=1).astype(jnp.int32)
+    return jnp.where(jnp.any(own_mask, axis=1), nearest + 1, 0)
+
+
+def _centroid_logits(anchors, labels, own_shift, centroids, mask, first_class):
+    """Logits of the centroids of the classes from `first_class` on: [N, K, C], -inf where invalid.
+
+    For a class average the log of each class's number of candidates is subtracted, which turns its
+    sum of exponentials into their mean. The anchor's own class has one candidate less, the anchor
+    itself: `own_shift` [N], None for no average.
     """
-    same = labels[:, None] == labels[None, :]
-    of_label = jnp.sum(same, axis=1)
-    if mask is not None:
-        of_label += jnp.sum(mask, axis=1)[labels]
-    own = _log_count(of_label - 1)[:, None]
-    sample_shift = jnp.where(same, own, _log_count(of_label)[None, :])
-    if mask is None:
-        return sample_shift, None
-    classes = jnp.arange(mask.shape[0])
-    of_class = jnp.sum(mask, axis=1).at[labels].add(1)
-    own_class = labels[:, None] == classes[None, :]
-    centroid_shift = jnp.where(own_class, own, _log_count(of_class)[None, :])
-    return sample_shift, centroid_shift[:, :, None]
+    logits = _dot("nd,kcd->nkc", anchors, _valid(centroids, mask))
+    if own_shift is not None:
+        classes = first_class + jnp.arange(mask.shape[0])
+        own_class = labels[:, None] == classes[None, :]
+        of_class = jnp.sum(mask, axis=1) + jnp.sum(own_class, axis=0)
+        shift = jnp.where(own_class, own_shift[:, None], _log_count(of_class)[None, :])
+        logits -= shift[:, :, None]
+    return jnp.where(mask[None, :, :], logits, -jnp.inf)
+
+
+def _chunked_log_sum_exp(anchors, labels, own_shift, centroids, mask, first_class, chunk_size):
+    """Log-sum-exp over the centroids of one chunk of classes after another: [N, chunks]."""
+    num_classes = mask.shape[0]
+
+    def of_chunk(start):
+        # No padding, which would copy all centroids: the last chunk reaches back to be whole, and
+        # leaves out what the one before has counted.
+        begin = jnp.minimum(start, num_classes - chunk_size)
+        chunk = jax.lax.dynamic_slice_in_dim(centroids, begin, chunk_size)
+        chunk_mask = jax.lax.dynamic_slice_in_dim(mask, begin, chunk_size)
+        chunk_mask &= (begin + jnp.arange(chunk_size) >= start)[:, None]
+        return _log_sum_exp(
+            [_centroid_logits(anchors, labels, own_shift, chunk, chunk_mask, first_class + begin)]
+        )
+
+    starts = jnp.arange(0, num_classes, chunk_size)
+    # Within a loop nothing can be shared with the forward pass, so `prevent_cse` only costs.
+    return jax.lax.map(jax.checkpoint(of_chunk, prevent_cse=False), starts).T
 
 
 def _log_count(count):
+    """Log of a number of candidates; 0 belongs to none and is clamped, lest infinities arise."""
     return jnp.log(jnp.maximum(count, 1).astype(jnp.float32))
 
 
 def _log_sum_exp(blocks):
     """Log-sum-exp of each row over several blocks [N, ...], without joining them.
 
-    A row that is -inf throughout gives 0 with zero gradients; its anchor has no positive either.
+    A row that is -inf throughout gives -inf with zero gradients.
     """
     maxima = [jnp.max(block, axis=_trailing(block), initial=-jnp.inf) for block in blocks]
     peak = maxima[0] if len(maxima) == 1 else jnp.maximum(*maxima)
@@ -222,7 +376,8 @@ def _log_sum_exp(blocks):
         jnp.sum(jnp.exp(block - jnp.expand_dims(peak, _trailing(block))), axis=_trailing(block))
         for block in blocks
     )
-    return jnp.log(jnp.where(total == 0.0, 1.0, total)) + peak
+    empty = total == 0.0
+    return jnp.where(empty, -jnp.inf, jnp.log(jnp.where(empty, 1.0, total)) + peak)
 
 
 def _trailing(block):
@@ -233,12 +388,13 @@ def _dot(subscripts, left, right):
     return jnp.einsum(subscripts, left, right, precision=jax.lax.Precision.HIGHEST)
 
 
-def _other_than_self(pairs):
-    return pairs & ~jnp.eye(pairs.shape[0], dtype=bool)
+def _valid(centroids, mask):
+    """In float32, zero where invalid: these may hold NaN."""
+    return jnp.where(mask[..., None], centroids, 0).astype(jnp.float32)
 
 
 def _constant_centroids(embeddings, centroids, mask):
-    """Check the centroids, cut their gradient, and zero the invalid ones (they may hold NaN)."""
+    """Check the centroids and cut their gradient."""
     if centroids.ndim != 3 or centroids.shape[2] != embeddings.shape[1]:
         raise ValueError(
             f"centroids have shape {centroids.shape} and embeddings {embeddings.shape}; "
@@ -251,9 +407,7 @@ def _constant_centroids(embeddings, centroids, mask):
             f"centroid_mask has shape {mask.shape} and centroids {centroids.shape}; "
             "pass a mask [K, C] for centroids [K, C, D]."
         )
-    mask = mask.astype(bool)
-    centroids = jnp.where(mask[:, :, None], centroids, 0).astype(jnp.float32)
-    return jax.lax.stop_gradient(centroids), mask
+    return jax.lax.stop_gradient(jnp.asarray(centroids)), jnp.asarray(mask, bool)
 
 
 def _check_batch(embeddings, labels):

@@ -80,6 +80,23 @@ def test_a_class_does_not_depend_on_the_chunk_size_and_only_the_key_changes_it(d
     assert not np.allclose(other, whole)
 
 
+def test_a_part_of_the_classes_gives_its_part_of_the_result(digits):
+    points, mask = digits
+    whole, valid = kmeans(points, mask, 5, KEY)
+    part, part_valid = kmeans(points[3:6], mask[3:6], 5, KEY, first_class=3)
+    np.testing.assert_allclose(part, whole[3:6], atol=1e-5)
+    np.testing.assert_array_equal(part_valid, valid[3:6])
+
+
+def test_the_memory_is_that_of_a_chunk_and_holds_no_copy_of_all_points():
+    points = jax.ShapeDtypeStruct((130, 16, 64), jnp.float32)
+    mask = jax.ShapeDtypeStruct((130, 16), bool)
+    with jax.default_device(jax.devices("cpu")[0]):
+        compiled = kmeans.lower(points, mask, 3, KEY, chunk_size=4).compile()  # 32.5 chunks
+    chunk = 4 * 16 * 64 * 4
+    assert compiled.memory_analysis().temp_size_in_bytes < 6 * chunk < 130 * 16 * 64
+
+
 def test_what_masked_points_hold_is_never_read(digits):
     points, mask = digits
     garbage = np.where(mask[:, :, None], points, np.nan)

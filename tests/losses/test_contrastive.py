@@ -9,6 +9,7 @@ from jax.test_util import check_grads
 from bccl_jax.losses.contrastive import (
     assign_subclasses,
     centroid_loss,
+    complement_and_centroid_loss,
     supervised_contrastive_loss,
 )
 
@@ -17,8 +18,10 @@ NUM_CLASSES, NUM_CENTROIDS, DIM = 5, 3, 6
 LABELS = np.array([0, 0, 0, 0, 1, 1, 1, 2, 2, 3])
 MASK = np.array([[1, 1, 1], [0, 1, 1], [0, 0, 0], [1, 0, 0], [0, 1, 0]], bool)
 
-scl = jax.jit(supervised_contrastive_loss, static_argnames="class_average")
-cl = jax.jit(centroid_loss, static_argnames="class_average")
+STATIC = ("class_average", "chunk_size")
+scl = jax.jit(supervised_contrastive_loss, static_argnames=STATIC)
+cl = jax.jit(centroid_loss, static_argnames=STATIC)
+joint = jax.jit(complement_and_centroid_loss, static_argnames=STATIC)
 
 
 def unit(vectors):
@@ -301,6 +304,99 @@ def test_unsigned_byte_labels_do_not_wrap_around():
         np.testing.assert_allclose(loss, expected, rtol=2e-5)
 
 
+def losses_and_gradients(embeddings, centroids, mask, **options):
+    """Values (2,) of Eq. 6 and Eq. 5 and gradients (2, N, D) of the joint function."""
+
+    def both(z):
+        return jnp.stack(joint(z, LABELS, centroids, mask, temperature=0.1, **options))
+
+    return both(embeddings), jax.jacrev(both)(embeddings)
+
+
+@pytest.mark.parametrize("class_average", [False, True])
+def test_chunks_that_do_not_divide_the_classes_change_no_loss_and_no_gradient(
+    embeddings, centroids, class_average
+):
+    garbage = np.where(MASK[:, :, None], centroids, np.nan)
+    options = {"class_average": class_average}
+    whole = losses_and_gradients(embeddings, garbage, MASK, **options)
+    assert np.all(np.isfinite(whole[1]))
+    chunked = losses_and_gradients(embeddings, garbage, MASK, chunk_size=2, **options)
+    np.testing.assert_allclose(chunked[0], whole[0], rtol=1e-6)
+    np.testing.assert_allclose(chunked[1], whole[1], atol=1e-6)
+    at_once = losses_and_gradients(embeddings, garbage, MASK, chunk_size=5, **options)
+    jax.tree.map(np.testing.assert_array_equal, at_once, whole)
+
+
+@pytest.mark.parametrize("class_average", [False, True])
+def test_the_joint_function_and_chunks_match_a_loop_over_pairs(
+    embeddings, centroids, class_average
+):
+    options = {"temperature": 0.1, "class_average": class_average}
+    expected = [
+        loop_loss(embeddings, LABELS, centroids=centroids, mask=MASK, by_subclass=by, **options)
+        for by in (False, True)
+    ]
+    complement = {"centroids": centroids, "centroid_mask": MASK}
+    for chunk_size in (None, 2):
+        chunks = {"chunk_size": chunk_size, **options}
+        pair = joint(embeddings, LABELS, centroids, MASK, **chunks)
+        np.testing.assert_allclose(pair, expected, rtol=2e-5)
+        assert scl(embeddings, LABELS, **complement, **chunks) == pair[0]
+        assert cl(embeddings, LABELS, centroids, MASK, **chunks) == pair[1]
+
+
+@pytest.mark.parametrize("class_average", [False, True])
+def test_chunks_without_valid_centroids_give_the_plain_loss(embeddings, class_average):
+    options = {"temperature": 0.1, "class_average": class_average}
+    plain = jax.value_and_grad(scl)(embeddings, LABELS, **options)
+    unset = np.full((*MASK.shape, DIM), np.nan, np.float32)
+    values, gradients = losses_and_gradients(
+        embeddings, unset, np.zeros_like(MASK), class_average=class_average, chunk_size=2
+    )
+    assert values[0] == plain[0]
+    assert values[1] == 0
+    np.testing.assert_allclose(gradients[0], plain[1], atol=1e-6)
+    assert not np.any(gradients[1])
+
+
+def compiled_gradient(loss, samples=64, classes=4096, slots=5, dim=16):
+    """The gradient compiled for shapes alone, on the CPU, whose memory and work the tests know."""
+    arguments = (
+        jax.ShapeDtypeStruct((samples, dim), jnp.float32),
+        jax.ShapeDtypeStruct((samples,), jnp.int32),
+        jax.ShapeDtypeStruct((classes, slots, dim), jnp.float32),
+        jax.ShapeDtypeStruct((classes, slots), bool),
+    )
+    with jax.default_device(jax.devices("cpu")[0]):
+        return jax.jit(jax.grad(loss)).lower(*arguments).compile()
+
+
+def test_chunks_bound_the_memory_of_the_gradient():
+    def temporary(chunk_size):
+        def loss(*arguments):
+            return sum(joint(*arguments, temperature=0.1, chunk_size=chunk_size))
+
+        return compiled_gradient(loss).memory_analysis().temp_size_in_bytes
+
+    logits = 64 * 4096 * 5 * 4
+    assert temporary(None) > logits
+    assert temporary(128) < logits / 4
+
+
+def test_the_joint_function_saves_a_product_with_all_centroids():
+    def apart(z, labels, bank, mask):
+        complement = scl(z, labels, temperature=0.1, centroids=bank, centroid_mask=mask)
+        return complement + cl(z, labels, bank, mask, temperature=0.1)
+
+    def together(*arguments):
+        return sum(joint(*arguments, temperature=0.1))
+
+    product = 2 * 64 * 4096 * 5 * 16
+    flops = [compiled_gradient(loss).cost_analysis()["flops"] for loss in (apart, together)]
+    assert flops[0] - flops[1] > 0.9 * product
+
+
 def test_shapes_that_do_not_fit_are_named(embeddings, centroids):
     with pytest.raises(ValueError, match=r"\(10, 6\).*\(9,\)"):
         scl(embeddings, LABELS[:-1], temperature=0.1)
@@ -310,3 +406,5 @@ def test_shapes_that_do_not_fit_are_named(embeddings, centroids):
         assign_subclasses(embeddings, LABELS, centroids, MASK[:, 1:])
     with pytest.raises(ValueError, match="without centroids"):
         scl(embeddings, LABELS, temperature=0.1, centroid_mask=MASK)
+    with pytest.raises(ValueError, match="chunk_size is 0"):
+        cl(embeddings, LABELS, centroids, MASK, temperature=0.1, chunk_size=0)
