@@ -47,12 +47,17 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add("--queue-size", type=int, help="M of BCCL (default: the config's)")
 
 
-def config_of(options: argparse.Namespace) -> ml_collections.ConfigDict:
-    """Returns the config that the flags of `add_flags` describe."""
-    spec = importlib.util.spec_from_file_location("benchmarked_config", options.config)
+def load_config(path: pathlib.Path, *arguments: str) -> ml_collections.ConfigDict:
+    """Returns what the `get_config` of a config file gives for the arguments."""
+    spec = importlib.util.spec_from_file_location("benchmarked_config", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    config = module.get_config(options.method)
+    return module.get_config(*arguments)
+
+
+def config_of(options: argparse.Namespace) -> ml_collections.ConfigDict:
+    """Returns the config that the flags of `add_flags` describe."""
+    config = load_config(options.config, options.method)
     changes = {
         "model.backbone": options.backbone,
         "batch_size": options.batch,
@@ -89,10 +94,30 @@ def assemble(
     labels = np.repeat(np.arange(classes, dtype=np.int32), counts)
     images = rng.integers(0, 256, (len(labels), side, side, 3), np.uint8)
     split = Split(images, labels, tuple(map(str, range(classes))))
+    return assemble_over(config, split, split, width)
+
+
+def assemble_over(
+    config: ml_collections.ConfigDict, train: Split, test: Split, width: int = 0
+) -> Assembly:
+    """Builds a run over splits in the place of the config's data set.
+
+    Args:
+      config: of the run.
+      train: the training split.
+      test: the test split.
+      width: channels of the backbone's first stage; 0 leaves the backbone's own.
+
+    Returns:
+      The assembly.
+
+    Raises:
+      ConfigError: a value that cannot work.
+    """
     config = config.copy_and_resolve_references()
-    config.data.name, config.data.source = _NAME, "original"
+    config.data.name, config.data.source, config.data.imbalance = _NAME, "original", 0.0
     with contextlib.ExitStack() as names:
-        origin = {"original": lambda data_dir: (split, split)}
+        origin = {"original": lambda data_dir: (train, test)}
         names.enter_context(_registered(DATASETS, origin))
         if width:
             backbone = functools.partial(BACKBONES[config.model.backbone], width=width)

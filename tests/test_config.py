@@ -108,6 +108,7 @@ def test_the_default_is_the_papers_cifar_recipe():
         ("method.queue_size", 0),
         ("method.clustering", "dbscan"),
         ("method.queue_dtype", "float8"),
+        ("method.class_chunk", -1),
     ],
 )
 def test_an_impossible_value_is_refused_by_its_key(key, value):

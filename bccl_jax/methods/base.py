@@ -33,12 +33,14 @@ class Context:
       epochs: length of the run.
       dtype: of the network's computation.
       norm_groups: parts of a batch that each have batch statistics of their own.
+      num_devices: that share a batch, and classes where a method splits them.
     """
 
     class_counts: np.ndarray
     epochs: int
     dtype: Any
     norm_groups: int = 1
+    num_devices: int = 1
 
     @property
     def num_classes(self) -> int:

@@ -14,12 +14,16 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
-from bccl_jax.clustering import host
+from bccl_jax.clustering import host, sharded
 from bccl_jax.clustering.kmeans import kmeans
 from bccl_jax.clustering.queue import QueueState, filled_mask, init_queue, push
 from bccl_jax.errors import ConfigError
 from bccl_jax.losses.classification import cross_entropy_loss, logit_compensation_loss
-from bccl_jax.losses.contrastive import centroid_loss, supervised_contrastive_loss
+from bccl_jax.losses.contrastive import (
+    centroid_loss,
+    complement_and_centroid_loss,
+    supervised_contrastive_loss,
+)
 from bccl_jax.methods import base
 from bccl_jax.models.heads import Projector
 
@@ -38,7 +42,7 @@ class BCCLState:
       queue: the embeddings seen last, class by class.
       centroids: float32 [K, C, D], unit vectors where valid.
       centroid_mask: bool [K, C]; all False until the first refresh.
-      class_counts: int32 [K].
+      class_counts: int32, one for each class; K is larger where the classes are padded.
     """
 
     queue: QueueState
@@ -80,6 +84,10 @@ class BCCL(base.Method):
       queue_size: M, embeddings kept per class.
       queue_dtype: of the stored embeddings.
       kmeans_iterations: Lloyd iterations of a refresh.
+      class_chunk: classes whose centroids the losses compare with at a time; 0 for all. Bounds the
+        memory where there are thousands of classes.
+      split_classes: each device keeps the queues and centroids of its part of the classes, instead
+        of all.
       projector_hidden: width of the projector's hidden layer.
       projector_dim: D, dimension of the embeddings.
     """
@@ -102,6 +110,8 @@ class BCCL(base.Method):
     queue_size: int = 64
     queue_dtype: str = "float32"
     kmeans_iterations: int = 20
+    class_chunk: int = 0
+    split_classes: bool = False
     projector_hidden: int = 512
     projector_dim: int = 128
 
@@ -154,6 +164,16 @@ class BCCL(base.Method):
                 f"{self.queue_size} embeddings of a queue; lower it or raise "
                 "config.method.queue_size"
             )
+        if self.class_chunk < 0:
+            raise ConfigError(
+                f"config.method.class_chunk is {self.class_chunk}; it must be at least 1, or 0 "
+                "for all classes at once"
+            )
+        if self.split_classes and self.clustering != "kmeans":
+            raise ConfigError(
+                f"config.method.clustering is {self.clustering!r}, which needs all queues in one "
+                'place; take "kmeans" or set config.method.split_classes to False'
+            )
         if not 0 <= self.warmup_epochs < epochs:
             raise ConfigError(
                 f"config.method.warmup_epochs is {self.warmup_epochs} in a run of {epochs} "
@@ -171,12 +191,19 @@ class BCCL(base.Method):
         """Returns an empty `BCCLState`."""
         del key
         classes, centroids, dim = context.num_classes, self.num_centroids, self.projector_dim
+        if self.split_classes:
+            classes = sharded.padded_classes(classes, context.num_devices)
         return BCCLState(
             queue=init_queue(classes, self.queue_size, dim, jnp.dtype(self.queue_dtype)),
             centroids=jnp.zeros((classes, centroids, dim), jnp.float32),
             centroid_mask=jnp.zeros((classes, centroids), bool),
             class_counts=jnp.asarray(context.class_counts, jnp.int32),
         )
+
+    def split_over_classes(self, state):
+        """See `base.Method.split_over_classes`."""
+        shared = jax.tree.map(lambda _: self.split_classes, state)
+        return shared.replace(class_counts=False)
 
     def loss(self, apply, params, batch, state, key, progress):
         """Eq. 9; see `base.Method.loss`.
@@ -189,22 +216,28 @@ class BCCL(base.Method):
         (logits, embeddings), batch_stats = apply(params, _forward, images)
         labels = jnp.concatenate([batch.labels, batch.labels])
 
-        complement = {}
-        if self.class_complement:
-            complement = {"centroids": state.centroids, "centroid_mask": state.centroid_mask}
-        contrastive = supervised_contrastive_loss(
-            embeddings,
-            labels,
-            temperature=self.temperature,
-            class_average=self.class_average,
-            **complement,
-        )
+        bank = {"centroids": state.centroids, "centroid_mask": state.centroid_mask}
+        options = {
+            "temperature": self.temperature,
+            "class_average": self.class_average,
+            "chunk_size": self.class_chunk or None,
+            "mesh": jax.sharding.get_abstract_mesh() if self.split_classes else None,
+        }
+        weight_contrastive, weight_centroid, weight_classification = self.weights
+        if self.class_complement and weight_centroid:
+            contrastive, centroid = complement_and_centroid_loss(
+                embeddings, labels, **bank, **options
+            )
+        else:
+            complement = bank if self.class_complement else {}
+            contrastive = supervised_contrastive_loss(embeddings, labels, **complement, **options)
+            if weight_centroid:
+                centroid = centroid_loss(embeddings, labels, **bank, **options)
         if self.logit_compensation:
             classification = logit_compensation_loss(logits, batch.labels, state.class_counts)
         else:
             classification = cross_entropy_loss(logits, batch.labels)
 
-        weight_contrastive, weight_centroid, weight_classification = self.weights
         loss = weight_contrastive * contrastive + weight_classification * classification
         metrics = {
             "accuracy": base.accuracy(logits, batch.labels),
@@ -212,18 +245,11 @@ class BCCL(base.Method):
             "classification_loss": classification,
         }
         if weight_centroid:
-            centroid = centroid_loss(
-                embeddings,
-                labels,
-                state.centroids,
-                state.centroid_mask,
-                temperature=self.temperature,
-                class_average=self.class_average,
-            )
             loss += weight_centroid * centroid
             metrics["centroid_loss"] = centroid
 
-        state = state.replace(queue=push(state.queue, embeddings, labels))
+        enqueue = sharded.push if self.split_classes else push
+        state = state.replace(queue=enqueue(state.queue, embeddings, labels))
         return loss, (metrics, state, batch_stats)
 
     def refresh_due(self, epoch):
@@ -235,15 +261,18 @@ class BCCL(base.Method):
         """Clusters every class's queue (Eq. 4); see `base.Method.refresh`."""
         points, mask = state.queue.features, filled_mask(state.queue)
         if self.clustering == "kmeans":
-            centroids, centroid_mask = kmeans(
+            cluster = sharded.kmeans if self.split_classes else kmeans
+            centroids, centroid_mask = cluster(
                 points, mask, self.num_centroids, key, num_iters=self.kmeans_iterations
             )
         else:
             cluster = getattr(host, self.clustering)
             centroids, centroid_mask = cluster(points, mask, self.num_centroids)
+        clustered = jnp.sum(jnp.any(centroid_mask, axis=1))
         report = {
             "centroids": float(jnp.sum(centroid_mask)),
-            "classes_without_centroid": float(jnp.sum(~jnp.any(centroid_mask, axis=1))),
+            # Of the data's classes, and not of those that pad them.
+            "classes_without_centroid": float(len(state.class_counts) - clustered),
         }
         return state.replace(centroids=centroids, centroid_mask=centroid_mask), report
 

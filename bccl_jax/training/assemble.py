@@ -93,7 +93,7 @@ def assemble(config: ml_collections.ConfigDict) -> Assembly:
     method = methods.create(config.method)
     dtype = jnp.dtype(config.dtype)
     norm_groups = mesh.size if config.model.batch_norm == "device" else 1
-    context = Context(class_counts, config.epochs, dtype, norm_groups)
+    context = Context(class_counts, config.epochs, dtype, norm_groups, mesh.size)
     backbone = create_backbone(
         config.model.backbone,
         dtype=dtype,

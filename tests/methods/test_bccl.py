@@ -37,9 +37,8 @@ def clustered(rng):
 
 
 def loss_of(method, outputs, state):
-    def apply(params, forward, images, batch_size):
+    def apply(params, forward, images):
         assert images.shape == (12, 2, 2, 3)
-        assert batch_size == 4
         return outputs, "renewed statistics"
 
     views = tuple(jnp.zeros((4, 2, 2, 3)) for _ in range(3))
@@ -159,3 +158,27 @@ def test_the_three_views_share_one_set_of_batch_statistics(rng):
     expected = 0.1 * np.asarray(first, np.float64).mean(axis=(0, 1, 2))
     found = statistics["backbone"]["BatchNorm_0"]["mean"]
     np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_logits_are_of_the_strong_view_and_embeddings_view_by_view(rng):
+    method = BCCL(**SMALL)
+    network = Network(create_backbone("resnet8", width=4), method.heads(CONTEXT))
+    views = tuple(jnp.asarray(rng.normal(size=(4, 8, 8, 3)), jnp.float32) for _ in range(3))
+    variables = network.init(jax.random.key(0), views[0], method=method.init_forward)
+    passes = []
+
+    def apply(params, forward, *inputs):
+        out, renewed = network.apply(variables, *inputs, method=forward, mutable=["batch_stats"])
+        passes.append(out)
+        return out, renewed["batch_stats"]
+
+    def view_by_view(network, images):
+        features = network.backbone(images, train=True)
+        logits = network.heads["classifier"](features[:4])
+        return logits, network.heads["projector"](features[4:], train=True)
+
+    state = method.init(jax.random.key(0), CONTEXT)
+    method.loss(apply, None, Batch(views, LABELS), state, jax.random.key(0), None)
+    apply(None, view_by_view, jnp.concatenate(views))
+    for found, expected in zip(*passes, strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-5)

@@ -29,6 +29,7 @@ for name, devices, changes in (
     ("8", 8, {}),
     ("1 of 4 parts", 1, {"accumulation": 4}),
     ("8 of 4 parts", 8, {"accumulation": 4}),
+    ("8 split by class", 8, {"method.split_classes": True, "method.class_chunk": 3}),
     ("device norm", 4, {"model.batch_norm": "device"}),
 ):
     config = tiny_config().unlock()
@@ -49,10 +50,11 @@ for name, devices, changes in (
         queue = state.method.queue
         found[name] = {
             "losses": losses,
-            "features": np.asarray(queue.features).tolist(),
-            "count": np.asarray(queue.count).tolist(),
-            "cursor": np.asarray(queue.cursor).tolist(),
+            "features": np.asarray(queue.features)[:10].tolist(),
+            "count": np.asarray(queue.count)[:10].tolist(),
+            "cursor": np.asarray(queue.cursor)[:10].tolist(),
             "devices": len(queue.features.sharding.device_set),
+            "classes of a device": queue.features.addressable_shards[0].data.shape[0],
         }
 json.dump(found, sys.stdout)
 """
@@ -73,7 +75,8 @@ def found():
 
 
 @pytest.mark.parametrize(
-    ("one", "other"), [("1", "2"), ("1", "8"), ("1 of 4 parts", "8 of 4 parts")]
+    ("one", "other"),
+    [("1", "2"), ("1", "8"), ("1", "8 split by class"), ("1 of 4 parts", "8 of 4 parts")],
 )
 def test_the_number_of_devices_changes_nothing(found, one, other):
     one, other = found[one], found[other]
@@ -84,9 +87,15 @@ def test_the_number_of_devices_changes_nothing(found, one, other):
     assert other["cursor"] == one["cursor"]
 
 
+def test_split_classes_lie_on_one_device_each(found):
+    # 10 classes, padded to 128.
+    assert found["8 split by class"]["classes of a device"] == 16
+    assert found["8"]["classes of a device"] == 10
+
+
 def test_statistics_of_each_device_are_another_run(found):
     difference = np.subtract(found["device norm"]["losses"], found["1"]["losses"])
-    assert np.abs(difference).max() > 1e-3
+    assert np.abs(difference).max() > 1e-4
     assert np.isfinite(found["device norm"]["losses"]).all()
 
 
