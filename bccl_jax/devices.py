@@ -18,7 +18,8 @@ def initialize_processes() -> bool:
 
     Read are SLURM's and Open MPI's variables, those of JAX (JAX_COORDINATOR_ADDRESS,
     JAX_NUM_PROCESSES, JAX_PROCESS_ID) and those of torchrun (MASTER_ADDR, MASTER_PORT, WORLD_SIZE,
-    RANK). Must come before anything else of JAX.
+    RANK); and BCCL_JAX_HEARTBEAT_SECONDS, after which a silent process counts as lost. Must come
+    before anything else of JAX.
 
     Returns:
       Whether this is one process of several.
@@ -37,7 +38,9 @@ def initialize_processes() -> bool:
         return False
     try:
         # SLURM and Open MPI are known to JAX itself.
-        jax.distributed.initialize(**given)
+        jax.distributed.initialize(
+            **given, heartbeat_timeout_seconds=_count("BCCL_JAX_HEARTBEAT_SECONDS") or 100
+        )
     except Exception as error:  # whatever the network and the scheduler trip over
         first_line = (str(error).splitlines() or [type(error).__name__])[0]
         raise ConfigError(

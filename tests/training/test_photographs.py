@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -213,3 +214,27 @@ def test_other_pictures_than_those_of_the_run_are_refused(whole, photos, tmp_pat
         shutil.copy(folder / "blue" / "00.jpg", folder / "blue" / name)
     with pytest.raises(WorkdirError, match="the training images are not those"):
         train_and_evaluate(tiny_folder_config(folder), whole.workdir)
+
+
+def test_a_run_starts_from_the_weights_that_are_named(photos, tmp_path, monkeypatch):
+    config = tiny_folder_config(photos, "cross_entropy")
+    config.model.pretrained = "weights.safetensors"
+    plain = assemble.assemble(tiny_folder_config(photos, "cross_entropy")).init_state()
+
+    def weights(path, backbone):
+        assert (path, backbone) == ("weights.safetensors", "resnet8")
+        kept = {"params": plain.params, "batch_stats": plain.batch_stats}
+        return {which: jax.tree.map(np.ones_like, kept[which]["backbone"]) for which in kept}
+
+    monkeypatch.setattr(assemble, "load_pretrained", weights)
+    state = assemble.assemble(config).init_state()
+    for which in ("params", "batch_stats"):
+        for leaf in jax.tree.leaves(getattr(state, which)["backbone"]):
+            np.testing.assert_array_equal(leaf, 1)
+    heads = [key for key in plain.params if key != "backbone"]
+    assert heads
+    for key in heads:
+        for mine, theirs in zip(
+            *map(jax.tree.leaves, (state.params[key], plain.params[key])), strict=True
+        ):
+            np.testing.assert_array_equal(mine, theirs)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from bccl_jax.training.checkpoint import Checkpoints
-from tests.training.tiny import ROOT
+from tests.training.tiny import ROOT, UNOPTIMIZED
 
 SHRUNK = {
     "epochs": 5,
@@ -36,7 +36,8 @@ def start(workdir, devices=1, **variables):
     environment = {
         **os.environ,
         "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        "BCCL_JAX_HEARTBEAT_SECONDS": "10",
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices} {UNOPTIMIZED}",
         **variables,
     }
     return subprocess.Popen(
