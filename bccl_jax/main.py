@@ -170,10 +170,10 @@ def _inspect(config) -> int:
 
 
 def _pack(config) -> int:
-    from bccl_jax.data import packed
+    from bccl_jax.data import packing
     from bccl_jax.training.assemble import load_data
 
-    return packed.pack_dataset(load_data(config), pathlib.Path(_OUTPUT.value), _VERIFY.value)
+    return packing.pack_dataset(load_data(config), pathlib.Path(_OUTPUT.value), _VERIFY.value)
 
 
 def _label(config, which: str, epoch: int, chosen_on: str) -> str:

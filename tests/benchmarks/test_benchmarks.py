@@ -18,6 +18,7 @@ from benchmarks import (
     epoch,
     flops,
     kmeans,
+    memory,
     pillow_views,
     pipeline,
     recipe,
@@ -224,6 +225,21 @@ def test_pipeline(written):
     for row in rows:
         assert positive(row["images/s"])
         assert row["images/s"] == row["images/s a core"] == pytest.approx(4 * row["batches/s"])
+
+
+def test_memory_counts_the_state_and_asks_the_compiler(written):
+    config = pathlib.Path(__file__).parent / "tiny_photographs.py"
+    arguments = "--config", str(config), "--classes=50", "--dtypes", "float32", "--remat", "0"
+    ((row,), content) = written(memory, *arguments)
+    assert content["settings"]["classes"] == 50
+    queue, centroids, counts = 50 * (64 * 8 * 4 + 2 * 4), 50 * 5 * (8 * 4 + 1), 50 * 4
+    assert row["method's state GiB"] * memory.GIB == queue + centroids + counts
+    assert row["batch GiB"] * memory.GIB == 4 * 3 * 8 * 8 * 3
+    assert row["state GiB"] > row["method's state GiB"]
+    assert positive(row["temporaries GiB"])
+    assert row["all GiB"] == pytest.approx(
+        row["state GiB"] + row["temporaries GiB"] + row["batch GiB"]
+    )
 
 
 def test_exponent_is_recovered_from_the_upper_half():

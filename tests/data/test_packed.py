@@ -12,7 +12,7 @@ import pytest
 from array_record.python.array_record_module import ArrayRecordWriter
 from PIL import Image
 
-from bccl_jax.data import packed, records
+from bccl_jax.data import packed, packing, records
 from bccl_jax.data.encoded import EncodedImages, FileImages
 from bccl_jax.data.split import Dataset, Split, Splits
 from bccl_jax.errors import ConfigError, DataError
@@ -67,7 +67,7 @@ def made(train=11, test=4, **train_arguments):
 
 
 def pack(splits, folder, **arguments):
-    packed.pack("fruit", splits, folder, **{"shard_images": 3, **arguments})
+    packing.pack("fruit", splits, folder, **{"shard_images": 3, **arguments})
 
 
 def tree(folder):
@@ -161,7 +161,7 @@ def test_what_was_stopped_goes_on_after_the_last_whole_shard(tmp_path, error):
 
 KILLED = """
 import os, pathlib, sys
-from bccl_jax.data import packed
+from bccl_jax.data import packing
 from bccl_jax.data.encoded import FileImages
 from bccl_jax.data.split import Split, Splits
 import numpy as np
@@ -180,7 +180,7 @@ images = Dying(sys.argv[1], paths)
 labels = np.zeros(11, np.int32)
 names = ("one",)
 splits = Splits(Split(images, labels, names), Split(FileImages(sys.argv[1], paths), labels, names))
-packed.pack("fruit", splits, sys.argv[2], shard_images=3)
+packing.pack("fruit", splits, sys.argv[2], shard_images=3)
 """
 
 
@@ -237,7 +237,7 @@ def test_two_sources_are_never_mixed(tmp_path, finished):
         with pytest.raises(ConfigError, match="holds fruit of other images, labels or names"):
             pack(other, tmp_path)
     with pytest.raises(ConfigError, match="name a new folder by --output"):
-        packed.pack("vegetables", splits, tmp_path)
+        packing.pack("vegetables", splits, tmp_path)
     assert tree(tmp_path) == before
 
 
@@ -263,7 +263,7 @@ def test_a_full_disk_ends_in_one_sentence_and_leaves_no_torso(tmp_path, monkeypa
     def write_to_a_full_disk(path, options):
         return ArrayRecordWriter("/dev/full" if "train-00002" in path else path, options)
 
-    monkeypatch.setattr(packed, "ArrayRecordWriter", write_to_a_full_disk)
+    monkeypatch.setattr(packing, "ArrayRecordWriter", write_to_a_full_disk)
     with pytest.raises(DataError, match="cannot be written.*No space left on device") as error:
         pack(made(), tmp_path)
     assert "\n" not in str(error.value)
@@ -305,20 +305,20 @@ def test_images_are_decoded_while_packing_if_asked_to(tmp_path):
 def test_the_command_line_packs_photographs_whole(tmp_path, capsys):
     splits = made()
     dataset = Dataset("fruit", splits.train, splits.test, notes=("drawn",))
-    assert packed.pack_dataset(dataset, tmp_path / "packed") == 0
+    assert packing.pack_dataset(dataset, tmp_path / "packed") == 0
     assert f"--config.data.dir={tmp_path / 'packed'}" in capsys.readouterr().out
     assert packed.load(tmp_path / "packed").notes == ("drawn",)
 
     stopped = Dataset("fruit", made(fails_at=2, error=KeyboardInterrupt).train, splits.test)
-    assert packed.pack_dataset(stopped, tmp_path / "stopped") == 130
+    assert packing.pack_dataset(stopped, tmp_path / "stopped") == 130
     assert "the same command goes on" in capsys.readouterr().err
 
     part = Dataset("fruit", splits.train, splits.test, set_aside=True)
     with pytest.raises(ConfigError, match=r"config\.data\.validation_fraction"):
-        packed.pack_dataset(part, tmp_path / "part")
+        packing.pack_dataset(part, tmp_path / "part")
     array = Split(np.zeros((2, 8, 8, 3), np.uint8), np.zeros(2, np.int32), CLASSES)
     with pytest.raises(ConfigError, match="digits are arrays in memory"):
-        packed.pack_dataset(Dataset("digits", array, array), tmp_path / "array")
+        packing.pack_dataset(Dataset("digits", array, array), tmp_path / "array")
     assert not (tmp_path / "array").exists()
 
 

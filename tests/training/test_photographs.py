@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bccl_jax.data import packed
+from bccl_jax.data import packing
 from bccl_jax.errors import ConfigError, DataError, WorkdirError
 from bccl_jax.training import assemble
 from bccl_jax.training.assemble import load_data
@@ -100,7 +100,7 @@ def test_a_run_killed_in_mid_epoch_ends_bit_for_bit_where_the_whole_one_ends(
 
 def test_packed_pictures_give_the_very_same_run(whole, photos, tmp_path):
     config = tiny_folder_config(photos)
-    packed.pack_dataset(load_data(config), tmp_path / "packed")
+    packing.pack_dataset(load_data(config), tmp_path / "packed")
     config.data.source = "packed"
     config.data.dir = str(tmp_path / "packed")
     config.data.imbalance = 0.0
