@@ -2,7 +2,10 @@
 
 import sys
 
+import ml_collections
 from tqdm import tqdm
+
+from bccl_jax.data.split import Dataset
 
 SHOTS = ("all", "many", "medium", "few")
 
@@ -25,6 +28,25 @@ def table(rows: dict[str, dict]) -> str:
     for label, record in rows.items():
         cells = [record[shot] for shot in SHOTS] + [record["calibration_error"]]
         lines.append(f"{label:<{width}}" + "".join(f"{_cell(cell):>9}" for cell in cells))
+    return "\n".join(lines)
+
+
+def announcement(config: ml_collections.ConfigDict, dataset: Dataset, steps: int) -> str:
+    """Says what a run will do.
+
+    Args:
+      config: sized to the data.
+      dataset: of the run.
+      steps: of an epoch.
+
+    Returns:
+      A line, and one for each note on the data.
+    """
+    sizes = f"{len(dataset.train):,} training images of {dataset.num_classes:,} classes"
+    monitored = f"{len(dataset.monitored):,} {dataset.chosen_on} images"
+    budget = f"{config.epochs} epochs of {steps} steps, batch {config.batch_size}"
+    rate = f"learning rate {config.optimizer.learning_rate:g}"
+    lines = [f"{config.data.name}: {sizes}, {monitored}; {budget}, {rate}", *dataset.notes]
     return "\n".join(lines)
 
 

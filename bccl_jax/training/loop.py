@@ -117,6 +117,8 @@ def _train(
     unfinished: dict[str, list[float]],
 ) -> Result:
     config, steps = run.config, run.steps_per_epoch
+    if is_lead():
+        print(console.announcement(config, run.dataset, steps), flush=True)
     done = int(state.step)
     first_epoch, skip = divmod(done, steps)
     records = Records(directory.records, done, first_epoch, writes=is_lead())

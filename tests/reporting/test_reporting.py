@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bccl_jax import config as default
+from bccl_jax.data.split import Dataset, Split
 from bccl_jax.errors import WorkdirError
 from bccl_jax.reporting import console, plots
 from bccl_jax.reporting.records import Records, read
@@ -82,3 +84,17 @@ def test_report_is_a_picture_with_curves_and_classes(tmp_path):
     plots.save_report(tmp_path / "report.png", rows, np.array([100, 10, 5]), groups, "title")
     with Image.open(tmp_path / "report.png") as image:
         assert image.size == (1650, 462)
+
+
+def test_a_run_says_at_its_start_what_it_will_do():
+    config = default.get_config()
+    images = np.zeros((1234, 1, 1, 3), np.uint8)
+    train = Split(images, np.zeros(1234, np.int32), ("a", "b"))
+    test, validation = train.take(np.arange(50)), train.take(np.arange(20))
+    dataset = Dataset("cifar100", train, test, validation, notes=("3 files are no pictures.",))
+    first, note = console.announcement(config, dataset, 9).splitlines()
+    assert first == (
+        "cifar100: 1,234 training images of 2 classes, 20 validation images; "
+        "200 epochs of 9 steps, batch 128, learning rate 0.15"
+    )
+    assert note == "3 files are no pictures."
