@@ -13,7 +13,6 @@ import pickle
 import signal
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -27,6 +26,7 @@ from bccl_jax.data.checks import shown
 from bccl_jax.data.decode import BrokenImageError, decode
 from bccl_jax.data.encoded import EncodedImages
 from bccl_jax.data.long_tail import imbalance_factor, shot_groups
+from bccl_jax.data.processes import deaf_to, follow_parent
 from bccl_jax.data.split import Dataset, Split
 from bccl_jax.errors import DataError
 
@@ -325,7 +325,7 @@ def _checks(
             (file.name,),
         )
         try:
-            with _deaf_to_interrupts():
+            with deaf_to(signal.SIGINT):
                 futures = [pool.submit(_check_in_worker, *chunk) for chunk in chunks]
             for future in as_completed(futures):
                 yield future.result()
@@ -338,24 +338,9 @@ def _checks(
             pool.shutdown(cancel_futures=True)
 
 
-@contextlib.contextmanager
-def _deaf_to_interrupts() -> Iterator[None]:
-    """What is started within it ignores Ctrl-C for good.
-
-    Ctrl-C reaches every process of a terminal, and the parent alone is to answer it.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may set what signals do
-        return
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, handler)
-
-
 def _start_worker(path: str) -> None:
     global _images
+    follow_parent()
     with open(path, "rb") as file:
         _images = pickle.load(file)
 

@@ -1,13 +1,16 @@
 """Feeding batches through grain: reader threads and processes over a random-access stream."""
 
 import os
+import signal
 from collections.abc import Iterator
 
 import grain
 import numpy as np
 from absl import flags
 
+from bccl_jax.data.processes import deaf_to
 from bccl_jax.data.stream import EvaluationStream, TrainingStream
+from bccl_jax.errors import DataError
 
 
 def read_batches(
@@ -22,7 +25,8 @@ def read_batches(
       threads: how many, where there are no such processes.
 
     Returns:
-      An iterator of dicts of arrays [rows, ...], with `close`.
+      An iterator of dicts of arrays [rows, ...], with `close`; it raises DataError where a reader
+      process was killed.
     """
     batches = grain.MapDataset.source(stream).batch(rows, drop_remainder=True)
     if workers < 0:
@@ -35,4 +39,34 @@ def read_batches(
         flags.FLAGS.mark_as_parsed()
     # A process works on one batch at a time: a batch of crops may be 60 MB.
     batches = batches.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=2))
-    return iter(batches.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers)))
+    return _FromProcesses(
+        iter(batches.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers)))
+    )
+
+
+class _FromProcesses:
+    """Batches of reader processes, which start with the first one and ignore Ctrl-C and SIGTERM."""
+
+    def __init__(self, batches: grain.DatasetIterator):
+        self._batches, self._started = batches, False
+
+    def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
+        return self
+
+    def __next__(self) -> dict[str, np.ndarray]:
+        signals = () if self._started else (signal.SIGINT, signal.SIGTERM)
+        self._started = True
+        try:
+            with deaf_to(*signals):
+                return next(self._batches)
+        except RuntimeError as error:
+            if "terminated unexpectedly" not in str(error):
+                raise
+            raise DataError(
+                "a reader process of the photographs was killed, perhaps for want of memory; lower "
+                "config.data.workers: the same command goes on from the last checkpoint"
+            ) from error
+
+    def close(self) -> None:
+        """Ends the processes."""
+        self._batches.close()

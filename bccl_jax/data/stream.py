@@ -14,6 +14,7 @@ from bccl_jax.data.crops import Crop, evaluation_crop, training_crops
 from bccl_jax.data.decode import BrokenImageError
 from bccl_jax.data.encoded import EncodedImages
 from bccl_jax.data.order import epoch_order
+from bccl_jax.data.processes import follow_parent
 from bccl_jax.errors import DataError
 
 # Where a photograph is broken another one is drawn in its place, so many times at most.
@@ -60,6 +61,7 @@ class TrainingStream:
 
     def __getitem__(self, position: int) -> dict[str, Any]:
         """One image: uint8 [H, W, 3], or its crops [V, S, S, 3] and which image was broken."""
+        follow_parent()
         steps, row = divmod(int(position), len(self._rows))
         step, row = self._first_step + steps, self._rows[row]
         epoch, batch = divmod(step, self._steps)
@@ -112,6 +114,7 @@ class EvaluationStream:
 
     def __getitem__(self, position: int) -> dict[str, Any]:
         """One image: uint8 [S, S, 3], and whether it could be decoded."""
+        follow_parent()
         batch, row = divmod(int(position), len(self._rows))
         index = batch * self._batch_size + self._rows[row]
         if index < len(self._images):
