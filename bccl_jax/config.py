@@ -73,8 +73,8 @@ def get_config(method: str = "bccl") -> ml_collections.ConfigDict:
     # for other images and where `workers` is 0.
     data.workers = -1
     data.threads = 8
-    # Share of the training photographs that may turn out broken before the run stops; up to then
-    # each is skipped and named in broken.txt.
+    # Share of the training photographs that may turn out broken before the run stops, and one in
+    # any case; up to then each is skipped and named in broken.txt. 0 stops at the first.
     data.max_broken = 0.01
 
     config.augment = augment = ml_collections.ConfigDict()

@@ -50,6 +50,11 @@ def initialize_processes() -> bool:
     return jax.process_count() > 1
 
 
+def in_several_processes() -> bool:
+    """Whether this is one process of several, without starting anything."""
+    return jax.distributed.is_initialized() and jax.process_count() > 1
+
+
 def _count(name):
     value = os.environ.get(name, "0")
     return int(value) if value.isdigit() else 0

@@ -6,6 +6,7 @@ python -m bccl_jax.main --config=configs/imagenet_lt.py --mode=inspect [--verify
 python -m bccl_jax.main --config=configs/imagenet_lt.py --mode=pack --output=DIR [--verify]
 """
 
+import gc
 import os
 import pathlib
 import re
@@ -13,6 +14,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import traceback
 
 from absl import app, flags, logging
 from ml_collections import config_flags
@@ -222,7 +224,31 @@ def _guarded(argv: list[str]) -> int:
         return main(argv)
     except BcclError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1
+    except Exception:
+        if not _one_of_several():
+            raise
+        traceback.print_exc()
+        print(
+            "error: this process of several cannot go on; if that is because another one was lost, "
+            "start all of them again: the run goes on from its last checkpoint",
+            file=sys.stderr,
+        )
+    finally:
+        # Memory shared with readers is given back before the interpreter's end complains of it.
+        gc.collect()
+    if _one_of_several():
+        # An orderly end would wait for the others, who wait for this one's part of the next step.
+        sys.stderr.flush()
+        os._exit(1)
+    return 1
+
+
+def _one_of_several() -> bool:
+    if "jax" not in sys.modules:
+        return False
+    from bccl_jax.devices import in_several_processes
+
+    return in_several_processes()
 
 
 def run() -> None:

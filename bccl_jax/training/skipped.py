@@ -16,12 +16,12 @@ class SkippedImages:
     Args:
       path: of the list; a line for each picture.
       images: of the training split.
-      max_share: of the split, above which the run stops.
+      max_share: of the split, above which the run stops; one picture is let pass unless it is 0.
     """
 
     def __init__(self, path: pathlib.Path, images: EncodedImages, max_share: float):
         self._path, self._images = path, images
-        self._limit = max_share * len(images)
+        self._limit = max(max_share * len(images), float(max_share > 0))
         # Half a last line, of a run that was killed as it wrote, names its picture once more.
         lines = path.read_text().splitlines(keepends=True) if path.exists() else []
         self._names = {line.rstrip("\n") for line in lines if line.endswith("\n")}

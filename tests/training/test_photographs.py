@@ -115,7 +115,7 @@ def test_broken_pictures_are_skipped_named_once_and_counted(photos, tmp_path, ca
     config = tiny_folder_config(folder, "cross_entropy")
     train = load_data(config).train
     names = [train.images.name(i) for i in range(len(train))]
-    broken = next(name for name in names if "green" in name)
+    broken, another = [name for name in names if "green" in name][:2]
     with open(broken, "r+b") as file:
         file.truncate(200)
 
@@ -127,8 +127,10 @@ def test_broken_pictures_are_skipped_named_once_and_counted(photos, tmp_path, ca
     assert told.count("skipped") == 1
     assert f"skipped {broken}, which cannot be decoded: 1 of 33 training pictures" in told
 
-    config.data.max_broken = 0.02
-    with pytest.raises(DataError, match=r"1 of 33 training pictures .*config\.data\.max_broken"):
+    with open(another, "wb") as file:
+        file.write(b"not a picture")
+    config.data.max_broken = 0.02  # of 33: one
+    with pytest.raises(DataError, match=r"2 of 33 training pictures .*config\.data\.max_broken"):
         train_and_evaluate(config, tmp_path / "stopped")
 
 
