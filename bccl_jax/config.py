@@ -26,7 +26,7 @@ def get_config(method: str = "bccl") -> ml_collections.ConfigDict:
 
     # One seed sets parameters, image order, augmentation and clustering.
     config.seed = 0
-    # Passes over the long-tailed training split. 0: sized to the data, as `recipe.py` says.
+    # Passes over the long-tailed training split. 0: sized to the data, as `sizing.py` says.
     config.epochs = 200
     # Images a step over all devices; a rest smaller than this is left out of the epoch (another
     # one each time). 0: sized to the data.
@@ -169,7 +169,8 @@ def get_config(method: str = "bccl") -> ml_collections.ConfigDict:
     config.checkpoint = checkpoint = ml_collections.ConfigDict()
     # Epochs between two checkpoints; every evaluated epoch has one too.
     checkpoint.every_epochs = 5
-    # Steps between two more within an epoch, where epochs are long; 0 for none.
+    # Steps between two more within an epoch, where epochs are long; 0 for none. Images that are
+    # resident on an accelerator have no such steps: there an epoch is one program.
     checkpoint.every_steps = 0
     return config
 

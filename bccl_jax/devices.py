@@ -1,6 +1,7 @@
 """The devices of a run: one mesh over the batch, on one host or many."""
 
 import os
+from collections import Counter
 
 import jax
 import numpy as np
@@ -18,8 +19,9 @@ def initialize_processes() -> bool:
 
     Read are SLURM's and Open MPI's variables, those of JAX (JAX_COORDINATOR_ADDRESS,
     JAX_NUM_PROCESSES, JAX_PROCESS_ID) and those of torchrun (MASTER_ADDR, MASTER_PORT, WORLD_SIZE,
-    RANK); and BCCL_JAX_HEARTBEAT_SECONDS, after which a silent process counts as lost. Must come
-    before anything else of JAX.
+    RANK, and LOCAL_WORLD_SIZE and LOCAL_RANK where a host has several); and
+    BCCL_JAX_HEARTBEAT_SECONDS, after which a silent process counts as lost. Must come before
+    anything else of JAX.
 
     Returns:
       Whether this is one process of several.
@@ -33,13 +35,19 @@ def initialize_processes() -> bool:
         given = _numbered("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
     elif _count("WORLD_SIZE") > 1:
         given = _numbered("MASTER_ADDR", "WORLD_SIZE", "RANK")
-        given["coordinator_address"] += f":{environment.get('MASTER_PORT', '29500')}"
+        # torchrun itself listens on the port that it names.
+        given["coordinator_address"] += f":{(_count('MASTER_PORT') or 29500) + 1}"
+        if _count("LOCAL_WORLD_SIZE") > 1:
+            given["local_device_ids"] = [_count("LOCAL_RANK")]
     elif _count("SLURM_STEP_NUM_TASKS") <= 1 and _count("OMPI_COMM_WORLD_SIZE") <= 1:
         return False
+    heartbeat = _count("BCCL_JAX_HEARTBEAT_SECONDS") or 100
     try:
         # SLURM and Open MPI are known to JAX itself.
         jax.distributed.initialize(
-            **given, heartbeat_timeout_seconds=_count("BCCL_JAX_HEARTBEAT_SECONDS") or 100
+            **given,
+            heartbeat_timeout_seconds=heartbeat,
+            shutdown_timeout_seconds=heartbeat,
         )
     except Exception as error:  # whatever the network and the scheduler trip over
         first_line = (str(error).splitlines() or [type(error).__name__])[0]
@@ -78,13 +86,14 @@ def create_mesh(config) -> Mesh:
     """The mesh of the devices that share a batch.
 
     Args:
-      config: `devices`, `batch_size` and `accumulation` are read.
+      config: `devices`, `batch_size`, `accumulation` and `model.batch_norm` are read.
 
     Returns:
       A mesh of the one axis `AXIS`.
 
     Raises:
-      ConfigError: there are fewer devices, or they do not divide the batch.
+      ConfigError: there are fewer devices, they do not divide the batch, or their number has to be
+        said and is not.
     """
     there = jax.devices()
     number = config.devices or len(there)
@@ -94,6 +103,17 @@ def create_mesh(config) -> Mesh:
         raise ConfigError(
             f"config.devices is {number}, fewer than the {len(there)} of all processes; "
             "leave it 0 and start fewer processes"
+        )
+    if config.model.batch_norm == "device" and not config.devices:
+        raise ConfigError(
+            "config.model.batch_norm is 'device', which makes the number of devices part of the "
+            f"run; write it: config.devices={len(there)} for all there are"
+        )
+    processes = Counter(device.process_index for device in there)
+    if len(set(processes.values())) > 1:
+        raise ConfigError(
+            f"the processes have {sorted(processes.values())} devices; each must have as many as "
+            "the others"
         )
     part = config.batch_size // config.accumulation
     if part % number:

@@ -10,7 +10,6 @@ import multiprocessing
 import os
 import pathlib
 import pickle
-import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -26,7 +25,7 @@ from bccl_jax.data.checks import shown
 from bccl_jax.data.decode import BrokenImageError, decode
 from bccl_jax.data.encoded import EncodedImages
 from bccl_jax.data.long_tail import imbalance_factor, shot_groups
-from bccl_jax.data.processes import deaf_to, follow_parent
+from bccl_jax.data.processes import deaf_to_interrupts, follow_parent
 from bccl_jax.data.split import Dataset, Split
 from bccl_jax.errors import DataError
 
@@ -325,7 +324,7 @@ def _checks(
             (file.name,),
         )
         try:
-            with deaf_to(signal.SIGINT):
+            with deaf_to_interrupts():
                 futures = [pool.submit(_check_in_worker, *chunk) for chunk in chunks]
             for future in as_completed(futures):
                 yield future.result()

@@ -224,7 +224,7 @@ def _guarded(argv: list[str]) -> int:
         return main(argv)
     except BcclError as error:
         print(f"error: {error}", file=sys.stderr)
-    except Exception:
+    except (Exception, KeyboardInterrupt):
         if not _one_of_several():
             raise
         traceback.print_exc()
@@ -238,6 +238,7 @@ def _guarded(argv: list[str]) -> int:
         gc.collect()
     if _one_of_several():
         # An orderly end would wait for the others, who wait for this one's part of the next step.
+        sys.stdout.flush()
         sys.stderr.flush()
         os._exit(1)
     return 1

@@ -35,7 +35,7 @@ def sized(config: ml_collections.ConfigDict, num_train: int) -> ml_collections.C
     config = config.copy_and_resolve_references()
     if config.batch_size == 0:
         power = int(math.log2(max(num_train / 20, 1)))
-        config.batch_size = min(max(2**power, 8), 128)
+        config.batch_size = min(max(2**power, 8), 128, max(num_train, 2))
     if config.epochs == 0:
         config.epochs = min(max(2_000_000 // num_train, 100), 200)
     if config.optimizer.learning_rate == 0:

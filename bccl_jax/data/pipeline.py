@@ -1,14 +1,13 @@
 """Feeding batches through grain: reader threads and processes over a random-access stream."""
 
 import os
-import signal
 from collections.abc import Iterator
 
 import grain
 import numpy as np
 from absl import flags
 
-from bccl_jax.data.processes import deaf_to
+from bccl_jax.data.processes import answer_to_parent_alone
 from bccl_jax.data.stream import EvaluationStream, TrainingStream
 from bccl_jax.errors import DataError
 
@@ -31,7 +30,8 @@ def read_batches(
     batches = grain.MapDataset.source(stream).batch(rows, drop_remainder=True)
     if workers < 0:
         workers = len(os.sched_getaffinity(0))
-    workers = min(workers, len(batches))
+    # A reader takes seconds to start, so that one for a batch or two would not pay.
+    workers = min(workers, -(-len(batches) // 4))
     if not workers:
         return iter(batches.to_iter_dataset(grain.ReadOptions(threads, 2 * threads)))
     if not flags.FLAGS.is_parsed():
@@ -39,26 +39,22 @@ def read_batches(
         flags.FLAGS.mark_as_parsed()
     # A process works on one batch at a time: a batch of crops may be 60 MB.
     batches = batches.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=2))
-    return _FromProcesses(
-        iter(batches.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers)))
-    )
+    options = grain.MultiprocessingOptions(num_workers=workers)
+    return _FromProcesses(iter(batches.mp_prefetch(options, answer_to_parent_alone)))
 
 
 class _FromProcesses:
-    """Batches of reader processes, which start with the first one and ignore Ctrl-C and SIGTERM."""
+    """Batches of reader processes."""
 
     def __init__(self, batches: grain.DatasetIterator):
-        self._batches, self._started = batches, False
+        self._batches = batches
 
     def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
         return self
 
     def __next__(self) -> dict[str, np.ndarray]:
-        signals = () if self._started else (signal.SIGINT, signal.SIGTERM)
-        self._started = True
         try:
-            with deaf_to(*signals):
-                return next(self._batches)
+            return next(self._batches)
         except RuntimeError as error:
             if "terminated unexpectedly" not in str(error):
                 raise

@@ -5,6 +5,7 @@ sees the same. Nothing here imports JAX: reader processes import this module.
 """
 
 import functools
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +15,6 @@ from bccl_jax.data.crops import Crop, evaluation_crop, training_crops
 from bccl_jax.data.decode import BrokenImageError
 from bccl_jax.data.encoded import EncodedImages
 from bccl_jax.data.order import epoch_order
-from bccl_jax.data.processes import follow_parent
 from bccl_jax.errors import DataError
 
 # Where a photograph is broken another one is drawn in its place, so many times at most.
@@ -61,7 +61,6 @@ class TrainingStream:
 
     def __getitem__(self, position: int) -> dict[str, Any]:
         """One image: uint8 [H, W, 3], or its crops [V, S, S, 3] and which image was broken."""
-        follow_parent()
         steps, row = divmod(int(position), len(self._rows))
         step, row = self._first_step + steps, self._rows[row]
         epoch, batch = divmod(step, self._steps)
@@ -75,7 +74,8 @@ class TrainingStream:
         broken = np.int32(-1)
         for _ in range(_ATTEMPTS):
             try:
-                crops = training_crops(self._images[index], self._crops, self._size, rng)
+                data = _read(self._images, index)
+                crops = training_crops(data, self._crops, self._size, rng)
             except (BrokenImageError, OSError):
                 broken = np.int32(index if broken < 0 else broken)
                 index = int(rng.integers(len(self._labels)))
@@ -85,6 +85,15 @@ class TrainingStream:
             f"{_ATTEMPTS} training images in a row cannot be decoded, {self._images.name(index)} "
             "the last; --mode=inspect --verify lists all that are broken"
         )
+
+
+def _read(images: EncodedImages, index: int) -> bytes:
+    try:
+        return images[index]
+    except OSError:
+        # A network disk may fail for a moment.
+        time.sleep(1)
+        return images[index]
 
 
 @functools.lru_cache(maxsize=4)
@@ -114,12 +123,11 @@ class EvaluationStream:
 
     def __getitem__(self, position: int) -> dict[str, Any]:
         """One image: uint8 [S, S, 3], and whether it could be decoded."""
-        follow_parent()
         batch, row = divmod(int(position), len(self._rows))
         index = batch * self._batch_size + self._rows[row]
         if index < len(self._images):
             try:
-                image = evaluation_crop(self._images[index], self._resize, self._size)
+                image = evaluation_crop(_read(self._images, index), self._resize, self._size)
                 return {"image": image, "decoded": np.bool_(True)}
             except (BrokenImageError, OSError):
                 pass

@@ -13,6 +13,7 @@ from bccl_jax.data.pipeline import read_batches
 from bccl_jax.data.split import Split
 from bccl_jax.data.stream import EvaluationStream
 from bccl_jax.devices import gather_rows, local_rows, put, split_over
+from bccl_jax.errors import DataError
 from bccl_jax.evaluation import metrics
 from bccl_jax.losses.classification import log_class_prior
 from bccl_jax.training.state import TrainState
@@ -67,6 +68,9 @@ def evaluate(
 
     Returns:
       The figures, the same in every process.
+
+    Raises:
+      DataError: more pictures than `config.data.max_broken` allows cannot be decoded.
     """
     settings = config.eval
     offset = settings.logit_adjustment * log_class_prior(class_counts)
@@ -81,6 +85,14 @@ def evaluate(
     predictions, confidences, decoded = (
         np.concatenate(column)[: len(split)] for column in zip(*jax.device_get(found), strict=True)
     )
+    undecoded = int((~decoded).sum())
+    if undecoded > max(config.data.max_broken * len(split), float(config.data.max_broken > 0)):
+        first = split.images.name(int(np.argmin(decoded)))
+        raise DataError(
+            f"{undecoded} of {len(split)} pictures to evaluate on cannot be decoded, {first} the "
+            "first, more than config.data.max_broken allows; mend them (--mode=inspect --verify "
+            "lists them) and give the same command again"
+        )
     labels = split.labels[decoded]
     predictions, confidences = predictions[decoded], confidences[decoded]
 
@@ -98,7 +110,7 @@ def evaluate(
         ),
         per_class=metrics.per_class_accuracy(confusion),
         confusion=confusion,
-        undecoded=int((~decoded).sum()),
+        undecoded=undecoded,
     )
 
 

@@ -107,7 +107,7 @@ class Method:
         """Returns what hangs on the backbone, by name; "classifier" is what predicts."""
         return {
             "classifier": create_classifier(
-                self.classifier, context.num_classes, self.classifier_scale, context.dtype
+                self.classifier, context.num_classes, self.classifier_scale
             )
         }
 

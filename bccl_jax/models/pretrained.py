@@ -62,7 +62,7 @@ def load(path: str | pathlib.Path, backbone: str) -> dict[str, Any]:
             f"config.model.pretrained is set, but torchvision has no weights for "
             f"config.model.backbone {backbone!r}; choose one of {', '.join(able)} or set it to ''"
         )
-    path = pathlib.Path(path)
+    path = pathlib.Path(path).expanduser()
     named = f"config.model.pretrained names {path}, which"
     if not path.is_file():
         raise DataError(f"{named} is not a file")

@@ -82,6 +82,8 @@ class Progress:
         if not self._shown:
             return
         found = "  ".join(f"{shot} {_cell(record['eval'][shot])}" for shot in SHOTS)
+        if "undecoded" in record["eval"]:
+            found += f"  ({record['eval']['undecoded']} pictures cannot be decoded)"
         tqdm.write(
             f"epoch {record['epoch']:>3}/{epochs}  loss {record['train']['loss']:.3f}  {found}",
             file=sys.stdout,

@@ -19,6 +19,7 @@ from bccl_jax.data.order import epoch_order
 from bccl_jax.data.sources import load_dataset
 from bccl_jax.data.split import Dataset
 from bccl_jax.devices import create_mesh, replicated, split_over
+from bccl_jax.errors import ConfigError
 from bccl_jax.methods.base import Context, Method
 from bccl_jax.models import Network, create_backbone
 from bccl_jax.models.pretrained import load as load_pretrained
@@ -114,6 +115,11 @@ def assemble(config: ml_collections.ConfigDict) -> Assembly:
     views = {"strong": strong, "sim": sim}
     if dataset.train.encoded:
         image_shape = (settings.size, settings.size, 3)
+        if unknown := set(method.views) - set(views):
+            raise ConfigError(
+                f"config.method.name is {config.method.name!r}, which asks for the views "
+                f"{sorted(unknown)}; photographs have no such crops, choose another method"
+            )
         crops = tuple(Crop(views[name].scale, views[name].ratio) for name in method.views)
     else:
         image_shape, crops = dataset.train.images.shape[1:], ()

@@ -54,6 +54,10 @@ class Checkpoints:
         self._manager.wait_until_finished()
         self._manager.close()
 
+    def wait(self) -> None:
+        """Returns once all that was saved is on the disk."""
+        self._manager.wait_until_finished()
+
     def steps(self) -> list[int]:
         """The steps of which there is a checkpoint."""
         return sorted(self._manager.all_steps())

@@ -97,7 +97,7 @@ def fed(
     Args:
       train_step: from `make_train_step`.
       batches: an iterator over the whole run, standing at the state's step, of this process's
-        rows.
+        rows. Which images were "broken" comes back beside the metrics, of all processes.
       steps: steps of an epoch.
       mesh: whose devices share each batch.
       state_shardings: as `compile_step` takes them.
@@ -105,7 +105,13 @@ def fed(
     Returns:
       The function that runs an epoch; it donates the state that it is given.
     """
-    compiled = compile_step(train_step, mesh, state_shardings)
+
+    def step(state, batch):
+        broken = {name: batch[name] for name in batch if name == "broken"}
+        state, metrics = train_step(state, {name: batch[name] for name in ("image", "label")})
+        return state, {**metrics, **broken}
+
+    compiled = compile_step(step, mesh, state_shardings)
     sharding = split_over(mesh)
 
     def run_epoch(state, epoch, skip):

@@ -19,7 +19,7 @@ from bccl_jax.data.resident import put_on_device
 from bccl_jax.data.split import Split
 from bccl_jax.data.stream import TrainingStream
 from bccl_jax.devices import is_lead, local_rows, replicated
-from bccl_jax.errors import NonFiniteLossError, WorkdirError
+from bccl_jax.errors import DataError, NonFiniteLossError, WorkdirError
 from bccl_jax.evaluation.evaluate import Evaluation, evaluate
 from bccl_jax.evaluation.metrics import sparse_counts
 from bccl_jax.reporting import console
@@ -98,7 +98,7 @@ def train_and_evaluate(config: ml_collections.ConfigDict, workdir: str | pathlib
         stack.enter_context(jax.set_mesh(run.mesh))
         # Before the directory is made: the weights to start from may be missing.
         start = None if directory.has_checkpoint() else run.init_state()
-        stack.enter_context(directory.claimed(config, run.dataset))
+        stack.enter_context(directory.claimed(config, run.config, run.dataset))
         checkpoints = stack.enter_context(Checkpoints(directory.checkpoints))
         stop = stack.enter_context(StopSignal())
         if (saved := checkpoints.latest()) is not None:
@@ -124,6 +124,11 @@ def _train(
     records = Records(directory.records, done, first_epoch, writes=is_lead())
     board = TensorBoard(directory.tensorboard, first_epoch) if is_lead() else None
     progress = console.Progress(config.epochs * steps, done, shown=is_lead())
+    skipped = None
+    if run.dataset.train.encoded:
+        skipped = SkippedImages(
+            directory.skipped, run.dataset.train.images, config.data.max_broken, writes=is_lead()
+        )
     every = config.checkpoint.every_steps
 
     # The order of an epoch's end is part of what makes a resumed run exact: refresh, evaluate,
@@ -132,19 +137,26 @@ def _train(
         stack.callback(progress.close)
         if board is not None:
             stack.callback(board.close)
-        run_epoch = _create_engine(run, directory, done, stack)
+        run_epoch = _create_engine(run, done, checkpoints, stack)
         for epoch in range(first_epoch, config.epochs):
             started = time.perf_counter()
-            ledger = _Ledger(epoch, epoch * steps, unfinished)
-            for renewed, metrics in run_epoch(state, epoch, skip):
-                state = renewed  # the old one's memory was donated
-                ledger.add(metrics)
-                progress.advance(ledger.newly_read, epoch + 1, ledger.last_loss)
-                stopped = stop.reached(epoch * steps + ledger.steps)
-                if ledger.steps < steps and (stopped or (every and ledger.steps % every == 0)):
-                    checkpoints.save(state, ledger.read_all())
-                    if stopped:
-                        raise Interrupted(stopped, int(state.step))
+            ledger = _Ledger(epoch, epoch * steps, unfinished, skipped)
+            try:
+                for renewed, metrics in run_epoch(state, epoch, skip):
+                    state = renewed  # the old one's memory was donated
+                    ledger.add(metrics)
+                    progress.advance(ledger.newly_read, epoch + 1, ledger.last_loss)
+                    stopped = stop.reached(epoch * steps + ledger.steps)
+                    if ledger.steps < steps and (stopped or (every and ledger.steps % every == 0)):
+                        checkpoints.save(state, ledger.read_all())
+                        if stopped:
+                            raise Interrupted(stopped, int(state.step))
+            except DataError:
+                # Ctrl-C ends a reader that has not yet learned to ignore it.
+                if not stop.received:
+                    raise
+                checkpoints.save(state, ledger.read_all())
+                raise Interrupted(stop.received, int(state.step)) from None
             means = ledger.means()
             progress.advance(ledger.newly_read, epoch + 1, ledger.last_loss)
             unfinished, skip = {}, 0
@@ -178,7 +190,7 @@ def _train(
 
 
 def _create_engine(
-    run: Assembly, directory: Workdir, done: int, stack: contextlib.ExitStack
+    run: Assembly, done: int, checkpoints: Checkpoints, stack: contextlib.ExitStack
 ) -> engine.RunEpoch:
     config, train = run.config, run.dataset.train
     where = (run.mesh, run.state_shardings)
@@ -201,16 +213,9 @@ def _create_engine(
     workers = config.data.workers if train.encoded else 0
     batches = read_batches(stream, len(rows), workers, config.data.threads)
     stack.callback(batches.close)
-    if train.encoded:
-        skipped = SkippedImages(directory.skipped, train.images, config.data.max_broken)
-        batches = _without_broken(batches, skipped)
+    # Before that, for readers take a while to end and a scheduler may not wait for them.
+    stack.callback(checkpoints.wait)
     return engine.fed(run.train_step, batches, run.steps_per_epoch, *where)
-
-
-def _without_broken(batches, skipped: SkippedImages):
-    for batch in batches:
-        skipped.add(batch.pop("broken"))
-        yield batch
 
 
 def _evaluate(run: Assembly, state: TrainState, split: Split) -> Evaluation:
@@ -301,8 +306,14 @@ class _Ledger:
     Reading late keeps the device busy with the next chunk while the host waits for this one.
     """
 
-    def __init__(self, epoch: int, first_step: int, unfinished: dict[str, list[float]]):
-        self._epoch, self._first_step = epoch, first_step
+    def __init__(
+        self,
+        epoch: int,
+        first_step: int,
+        unfinished: dict[str, list[float]],
+        skipped: SkippedImages | None,
+    ):
+        self._epoch, self._first_step, self._skipped = epoch, first_step, skipped
         self._values = {name: list(values) for name, values in unfinished.items()}
         self._pending = None
         self.steps = len(self._values.get("loss", ()))
@@ -333,6 +344,8 @@ class _Ledger:
             return
         metrics = jax.device_get(self._pending)
         self._pending = None
+        if self._skipped is not None:
+            self._skipped.add(metrics.pop("broken"))
         losses = np.atleast_1d(metrics["loss"])
         self.newly_read, self.last_loss = len(losses), float(losses[-1])
         # A gradient that is not finite spoils the state one step before the loss shows it.

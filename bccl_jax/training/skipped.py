@@ -17,17 +17,22 @@ class SkippedImages:
       path: of the list; a line for each picture.
       images: of the training split.
       max_share: of the split, above which the run stops; one picture is let pass unless it is 0.
+      writes: False leaves the list and the console to another process.
     """
 
-    def __init__(self, path: pathlib.Path, images: EncodedImages, max_share: float):
-        self._path, self._images = path, images
+    def __init__(
+        self, path: pathlib.Path, images: EncodedImages, max_share: float, writes: bool = True
+    ):
+        self._path, self._images, self._writes = path, images, writes
         self._limit = max(max_share * len(images), float(max_share > 0))
         # Half a last line, of a run that was killed as it wrote, names its picture once more.
         lines = path.read_text().splitlines(keepends=True) if path.exists() else []
         self._names = {line.rstrip("\n") for line in lines if line.endswith("\n")}
 
     def add(self, broken: np.ndarray) -> None:
-        """Takes the `broken` of a batch: indices of pictures, -1 for a sound one.
+        """Takes the `broken` of a whole batch: indices of pictures, -1 for a sound one.
+
+        Every process takes the same ones, so that all of them stop after the same step.
 
         Raises:
           DataError: more than the share are broken.
@@ -37,6 +42,8 @@ class SkippedImages:
             if name in self._names:
                 continue
             self._names.add(name)
+            if not self._writes:
+                continue
             with self._path.open("a") as file:
                 file.write(f"{name}\n")
             tqdm.write(

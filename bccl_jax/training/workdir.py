@@ -25,10 +25,10 @@ FREE_KEYS = (
     "checkpoint.",
 )
 # What may differ too when a checkpoint is only evaluated.
-EVALUATION_KEYS = ("eval.", "data.resident")
+EVALUATION_KEYS = ("eval.", "data.resident", "augment.eval_resize", "model.pretrained")
 
 # What a run that failed before its first step may have left.
-_REMAINS = (".lock", "classes.json")
+_REMAINS = (".lock", "classes.json", "classes.tmp", "sized.json", "sized.tmp", "config.tmp")
 
 
 class Workdir:
@@ -47,6 +47,7 @@ class Workdir:
         self.report = self.path / "report.png"
         self.results = self.path / "results.json"
         self.classes = self.path / "classes.json"
+        self.sized = self.path / "sized.json"
         self.skipped = self.path / "broken.txt"
 
     def check(self, config: ml_collections.ConfigDict, evaluating: bool = False) -> bool:
@@ -79,6 +80,8 @@ class Workdir:
             )
         saved = self._saved_config()
         free = FREE_KEYS + EVALUATION_KEYS if evaluating else FREE_KEYS
+        if config.model.batch_norm == "device" and not evaluating:
+            free = tuple(key for key in free if key != "devices")
         asked = json.loads(json.dumps(flatten(config)))
         differing = [
             f"{key} is {saved.get(key)!r} there and {asked.get(key)!r} here"
@@ -118,10 +121,20 @@ class Workdir:
         return _read_json(self.config, dict)
 
     @contextlib.contextmanager
-    def claimed(self, config: ml_collections.ConfigDict, dataset: Dataset):
+    def claimed(
+        self,
+        config: ml_collections.ConfigDict,
+        sized: ml_collections.ConfigDict,
+        dataset: Dataset,
+    ):
         """Holds the directory for one training, and says in a new one what it is of.
 
         Where several processes make one run, the leading one holds it.
+
+        Args:
+          config: what was asked for, which a run that goes on is compared with.
+          sized: the same with what follows the size of the data filled in.
+          dataset: of the run.
 
         Raises:
           WorkdirError: another process is training there, or the directory cannot be written.
@@ -149,6 +162,7 @@ class Workdir:
             if not self.config.exists():
                 # The config comes last: it is what makes a directory that of a run.
                 _write_json(self.classes, _class_table(dataset))
+                _write_json(self.sized, flatten(sized))
                 _write_json(self.config, flatten(config))
             wait_for_all("directory claimed")
             yield self
