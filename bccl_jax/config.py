@@ -83,8 +83,9 @@ def get_config(method: str = "bccl") -> ml_collections.ConfigDict:
     augment.std = (0.2023, 0.1994, 0.2010)
     # Side of a resized crop in pixels; 0 keeps the image's. Photographs need one.
     augment.size = 0
-    # Photographs are evaluated on their centre, of `size`, once the short side has this length.
-    augment.eval_resize = 256
+    # Photographs are evaluated on their centre, of `size`, once the short side has this length; 0
+    # keeps the proportion of ImageNet's 256 to 224.
+    augment.eval_resize = 0
     augment.strong = strong = ml_collections.ConfigDict()
     # "padded": `crop_padding` black pixels on each side, then a crop of the image's size;
     # "resized": RandomResizedCrop by `scale`, its share of the area, and `ratio`, its width over
@@ -216,7 +217,7 @@ def validate(config: ml_collections.ConfigDict) -> None:
         "data.workers": -1,
         "data.threads": 1,
         "augment.size": 0,
-        "augment.eval_resize": 1,
+        "augment.eval_resize": 0,
         "augment.strong.crop_padding": 0,
         "augment.strong.num_ops": 1,
         "augment.strong.magnitude": 0,

@@ -41,6 +41,16 @@ def initialize_processes() -> bool:
             given["local_device_ids"] = [_count("LOCAL_RANK")]
     elif _count("SLURM_STEP_NUM_TASKS") <= 1 and _count("OMPI_COMM_WORLD_SIZE") <= 1:
         return False
+    if given:
+        if ":" not in given["coordinator_address"]:
+            raise ConfigError(
+                f"JAX_COORDINATOR_ADDRESS is {given['coordinator_address']!r}; it must be HOST:PORT"
+            )
+        if given["process_id"] == 0:
+            print(
+                f"waiting for {given['num_processes']} processes at {given['coordinator_address']}",
+                flush=True,
+            )
     heartbeat = _count("BCCL_JAX_HEARTBEAT_SECONDS") or 100
     try:
         # SLURM and Open MPI are known to JAX itself.

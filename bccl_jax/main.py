@@ -12,6 +12,7 @@ import pathlib
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import traceback
@@ -84,7 +85,9 @@ def _workdir() -> pathlib.Path:
         return pathlib.Path(_WORKDIR.value)
     name, _, argument = _config_file().partition(":")
     stem = pathlib.Path(name).stem
-    run = "_".join(filter(None, [stem, *argument.split(",")]))
+    # Folders of one's own are told apart by their names.
+    data = pathlib.Path(_CONFIG.value.data.dir).stem if _CONFIG.value.data.name == "folder" else ""
+    run = "_".join(filter(None, [stem, data, *argument.split(",")]))
     return pathlib.Path("runs") / (f"inspect_{run}" if _MODE.value == "inspect" else run)
 
 
@@ -161,6 +164,9 @@ def _evaluate(config, workdir: pathlib.Path) -> int:
     }
     if is_lead():
         print(console.table(rows))
+        undecoded = sorted({name for s in found.values() for name in s.evaluation.undecoded})
+        for name in undecoded:
+            print(f"left out: {name} cannot be decoded")
     return 0
 
 
@@ -224,7 +230,11 @@ def _guarded(argv: list[str]) -> int:
         return main(argv)
     except BcclError as error:
         print(f"error: {error}", file=sys.stderr)
-    except (Exception, KeyboardInterrupt):
+    except KeyboardInterrupt:
+        print("stopped; a run goes on from its last checkpoint if it has one", file=sys.stderr)
+        if not _one_of_several():
+            return 128 + signal.SIGINT
+    except Exception:
         if not _one_of_several():
             raise
         traceback.print_exc()

@@ -1,4 +1,4 @@
-"""The numbers of a recipe that follow the size of the data, for data sets of one's own."""
+"""The numbers of a recipe that follow others: the size of the data, the size of the crops."""
 
 import math
 
@@ -11,6 +11,7 @@ def sized(config: ml_collections.ConfigDict, num_train: int) -> ml_collections.C
     - `batch_size` 0: about 20 steps an epoch, a power of two from 8 to 128.
     - `epochs` 0: about two million images in all, from 100 to 200 epochs; the paper's recipes have
       2.2 million on CIFAR-100-LT and 100 epochs on ImageNet-LT.
+    - `augment.eval_resize` 0: 256 / 224 of `augment.size`.
     - `optimizer.learning_rate` 0: 0.1 at a batch of 128, in proportion to the batch.
     - `optimizer.warmup_epochs` and `method.warmup_epochs` below 0: 5 and a tenth of the epochs, as
       long as the run lasts longer.
@@ -27,6 +28,7 @@ def sized(config: ml_collections.ConfigDict, num_train: int) -> ml_collections.C
         config.batch_size == 0
         or config.epochs == 0
         or config.optimizer.learning_rate == 0
+        or (config.augment.size and config.augment.eval_resize == 0)
         or config.optimizer.warmup_epochs < 0
         or (warms_up and config.method.warmup_epochs < 0)
     )
@@ -38,6 +40,8 @@ def sized(config: ml_collections.ConfigDict, num_train: int) -> ml_collections.C
         config.batch_size = min(max(2**power, 8), 128, max(num_train, 2))
     if config.epochs == 0:
         config.epochs = min(max(2_000_000 // num_train, 100), 200)
+    if config.augment.eval_resize == 0:
+        config.augment.eval_resize = round(config.augment.size * 256 / 224)
     if config.optimizer.learning_rate == 0:
         config.optimizer.learning_rate = 0.1 * config.batch_size / 128
     if config.optimizer.warmup_epochs < 0:

@@ -28,18 +28,18 @@ class Evaluation:
       calibration_error: expected calibration error, percent.
       per_class: accuracy of each class in percent, NaN for one without images.
       confusion: int64 [K, K], rows the true classes.
-      undecoded: how many images could not be decoded; they are left out of all figures.
+      undecoded: names of the images that could not be decoded; they are left out of all figures.
     """
 
     shots: dict[str, float | None]
     calibration_error: float
     per_class: np.ndarray
     confusion: np.ndarray
-    undecoded: int = 0
+    undecoded: tuple[str, ...] = ()
 
     def record(self) -> dict:
         """The figures as JSON values; class by class they are null where there is no image."""
-        undecoded = {"undecoded": self.undecoded} if self.undecoded else {}
+        undecoded = {"undecoded": len(self.undecoded)} if self.undecoded else {}
         return {
             **self.shots,
             **undecoded,
@@ -85,13 +85,13 @@ def evaluate(
     predictions, confidences, decoded = (
         np.concatenate(column)[: len(split)] for column in zip(*jax.device_get(found), strict=True)
     )
-    undecoded = int((~decoded).sum())
-    if undecoded > max(config.data.max_broken * len(split), float(config.data.max_broken > 0)):
-        first = split.images.name(int(np.argmin(decoded)))
+    undecoded = tuple(split.images.name(int(i)) for i in np.flatnonzero(~decoded))
+    share = config.data.max_broken
+    if len(undecoded) > max(share * len(split), float(share > 0)):
         raise DataError(
-            f"{undecoded} of {len(split)} pictures to evaluate on cannot be decoded, {first} the "
-            "first, more than config.data.max_broken allows; mend them (--mode=inspect --verify "
-            "lists them) and give the same command again"
+            f"{len(undecoded)} of {len(split)} pictures to evaluate on cannot be decoded, "
+            f"{undecoded[0]} the first, more than config.data.max_broken={share:g} allows; mend "
+            "them (--mode=inspect --verify lists them) and give the same command again"
         )
     labels = split.labels[decoded]
     predictions, confidences = predictions[decoded], confidences[decoded]

@@ -1,5 +1,6 @@
 """What a person sees of a run: the progress bar, a line an evaluation, the final table."""
 
+import math
 import sys
 
 import ml_collections
@@ -69,12 +70,14 @@ class Progress:
             file=sys.stderr,
             dynamic_ncols=True,
             smoothing=0.05,
+            desc="compiling the step",
         )
 
     def advance(self, steps: int, epoch: int, loss: float) -> None:
         """Moves the bar on."""
         self._bar.set_description(f"epoch {epoch}", refresh=False)
-        self._bar.set_postfix_str(f"loss {loss:.3f}", refresh=False)
+        if math.isfinite(loss):
+            self._bar.set_postfix_str(f"loss {loss:.3f}", refresh=False)
         self._bar.update(steps)
 
     def evaluated(self, record: dict, epochs: int) -> None:

@@ -43,6 +43,7 @@ def report(
                 [record["eval"][shot] for record in evaluated],
                 color=COLORS[shot],
                 label=shot,
+                marker=".",
             )
     accuracy_axes.set(xlabel="epoch", ylabel="accuracy, %", ylim=(0, 100))
     accuracy_axes.legend(frameon=False, loc="lower right")

@@ -24,6 +24,7 @@ class SkippedImages:
         self, path: pathlib.Path, images: EncodedImages, max_share: float, writes: bool = True
     ):
         self._path, self._images, self._writes = path, images, writes
+        self._max_share = max_share
         self._limit = max(max_share * len(images), float(max_share > 0))
         # Half a last line, of a run that was killed as it wrote, names its picture once more.
         lines = path.read_text().splitlines(keepends=True) if path.exists() else []
@@ -54,6 +55,7 @@ class SkippedImages:
         if len(self._names) > self._limit:
             raise DataError(
                 f"{len(self._names)} of {len(self._images)} training pictures cannot be decoded "
-                f"({self._path} names them), more than config.data.max_broken allows; mend them, "
-                "or raise it in the same --workdir: the run goes on from its last checkpoint"
+                f"({self._path} names them), more than config.data.max_broken="
+                f"{self._max_share:g} allows; replace them under the same names, or raise it: the "
+                "run goes on from its last checkpoint if it has one"
             )

@@ -2,8 +2,10 @@
 
 import contextlib
 import fcntl
+import hashlib
 import itertools
 import json
+import os
 import pathlib
 
 import ml_collections
@@ -28,7 +30,16 @@ FREE_KEYS = (
 EVALUATION_KEYS = ("eval.", "data.resident", "augment.eval_resize", "model.pretrained")
 
 # What a run that failed before its first step may have left.
-_REMAINS = (".lock", "classes.json", "classes.tmp", "sized.json", "sized.tmp", "config.tmp")
+_REMAINS = (
+    ".lock",
+    "splits.json",
+    "splits.tmp",
+    "classes.json",
+    "classes.tmp",
+    "sized.json",
+    "sized.tmp",
+    "config.tmp",
+)
 
 
 class Workdir:
@@ -47,6 +58,7 @@ class Workdir:
         self.report = self.path / "report.png"
         self.results = self.path / "results.json"
         self.classes = self.path / "classes.json"
+        self.splits = self.path / "splits.json"
         self.sized = self.path / "sized.json"
         self.skipped = self.path / "broken.txt"
 
@@ -78,6 +90,9 @@ class Workdir:
                 f"{self.checkpoints} is a file; restore the directory of checkpoints that a run "
                 "has there or name another --workdir"
             )
+        if not self.has_checkpoint():
+            # Begun and stopped before anything was saved.
+            return False
         saved = self._saved_config()
         free = FREE_KEYS + EVALUATION_KEYS if evaluating else FREE_KEYS
         if config.model.batch_norm == "device" and not evaluating:
@@ -101,12 +116,13 @@ class Workdir:
         return any(path.name.isdigit() for path in there)
 
     def check_classes(self, dataset: Dataset) -> None:
-        """Checks that the run that the directory holds, if any, was of the same training images.
+        """Checks that the run that the directory holds, if any, was of the same images.
 
         Raises:
-          WorkdirError: it had other classes, or other numbers of images of them.
+          WorkdirError: it had other classes, other numbers of images of them, or images of other
+            names or in other splits.
         """
-        if not self.classes.exists():
+        if not self.has_checkpoint() or not self.classes.exists():
             return
         saved = _read_json(self.classes, list)
         here = _class_table(dataset)
@@ -115,6 +131,14 @@ class Workdir:
                 raise WorkdirError(
                     f"the training images are not those that --workdir={self.path} was started "
                     f"with: {now} instead of {then}; restore them or name another directory"
+                )
+        then = _read_json(self.splits, dict)
+        for part, now in _digests(dataset).items():
+            if then.get(part) != now:
+                raise WorkdirError(
+                    f"the {part} images have other names, order or labels than those that "
+                    f"--workdir={self.path} was started with, so that images could be trained on "
+                    "and tested with; restore them or name another directory"
                 )
 
     def _saved_config(self) -> dict:
@@ -159,9 +183,11 @@ class Workdir:
                     f"another process is training in --workdir={self.path}; "
                     "wait for it or name another directory"
                 ) from error
-            if not self.config.exists():
+            if not self.config.exists() or not self.has_checkpoint():
                 # The config comes last: it is what makes a directory that of a run.
+                self.skipped.unlink(missing_ok=True)
                 _write_json(self.classes, _class_table(dataset))
+                _write_json(self.splits, _digests(dataset))
                 _write_json(self.sized, flatten(sized))
                 _write_json(self.config, flatten(config))
             wait_for_all("directory claimed")
@@ -174,6 +200,25 @@ def _class_table(dataset: Dataset) -> list[dict]:
         {"label": label, "name": name, "images": int(count)}
         for label, (name, count) in enumerate(zip(dataset.train.class_names, counts, strict=True))
     ]
+
+
+def _digests(dataset: Dataset) -> dict[str, str]:
+    """A digest of labels and, of photographs, names of each split, wherever they all lie."""
+    parts = {"train": dataset.train, "test": dataset.test, "validation": dataset.validation}
+    parts = {part: split for part, split in parts.items() if split is not None}
+    names = {
+        part: [split.images.name(i) for i in range(len(split))] if split.encoded else []
+        for part, split in parts.items()
+    }
+    folders = {os.path.dirname(name) for of_part in names.values() for name in of_part}
+    shared = len(os.path.commonpath(folders)) if folders else 0
+    digests = {}
+    for part, split in parts.items():
+        digest = hashlib.blake2b(split.labels.astype("<i4").tobytes(), digest_size=16)
+        relative = (name[shared:].lstrip(os.sep) for name in names[part])
+        digest.update("\0".join(relative).encode(errors="surrogateescape"))
+        digests[part] = digest.hexdigest()
+    return digests
 
 
 def _write_json(path: pathlib.Path, content: dict | list) -> None:

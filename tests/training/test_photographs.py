@@ -143,7 +143,8 @@ def test_pictures_that_cannot_be_decoded_are_left_out_of_the_figures(whole, phot
     with open(test.images.name(blue), "wb") as file:
         file.write(b"not a picture")
     evaluation = evaluate_checkpoints(config, whole.workdir, "last")["last"].evaluation
-    assert evaluation.undecoded == evaluation.record()["undecoded"] == 1
+    assert evaluation.undecoded == (test.images.name(blue),)
+    assert evaluation.record()["undecoded"] == 1
     assert evaluation.confusion.sum() == len(test) - 1
     assert np.isnan(evaluation.per_class[test.class_names.index("blue")])
 
@@ -175,7 +176,7 @@ def test_the_recipe_is_sized_to_the_data(photos, monkeypatch):
     with pytest.raises(Reached) as reached:
         assemble.assemble(config)
     [sized] = reached.value.args
-    assert (sized.batch_size, sized.epochs) == (8, 200)
+    assert (sized.batch_size, sized.epochs, sized.augment.eval_resize) == (8, 200, 256)
     assert (sized.optimizer.warmup_epochs, sized.method.warmup_epochs) == (5, 20)
     assert sized.optimizer.learning_rate == 0.1 * 8 / 128
 
@@ -216,6 +217,29 @@ def test_other_pictures_than_those_of_the_run_are_refused(whole, photos, tmp_pat
         shutil.copy(folder / "blue" / "00.jpg", folder / "blue" / name)
     with pytest.raises(WorkdirError, match="the training images are not those"):
         train_and_evaluate(tiny_folder_config(folder), whole.workdir)
+
+
+def test_renamed_pictures_of_a_run_are_refused(whole, photos, tmp_path):
+    """The test split is drawn by names: a picture trained on could be tested with."""
+    folder = tmp_path / "photos"
+    shutil.copytree(photos, folder)
+    (folder / "red" / "00.jpg").rename(folder / "red" / "99.jpg")
+    for call in (train_and_evaluate, evaluate_checkpoints):
+        with pytest.raises(WorkdirError, match=r"the (train|test) images have other names"):
+            call(tiny_folder_config(folder), whole.workdir)
+
+
+def test_a_run_that_saved_nothing_yet_may_be_begun_anew(photos, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        act_at(patch, 1, kill)
+        with pytest.raises(Killed):
+            train_and_evaluate(tiny_folder_config(photos), tmp_path / "run")
+    config = tiny_folder_config(photos)
+    config.batch_size = 11
+    config.epochs = 2
+    assert train_and_evaluate(config, tmp_path / "run").records[-1]["step"] == 6
+    saved = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert saved["batch_size"] == 11
 
 
 def test_a_run_starts_from_the_weights_that_are_named(photos, tmp_path, monkeypatch):
