@@ -3,14 +3,12 @@
 import contextlib
 import dataclasses
 import json
-import math
 import pathlib
 import time
 from typing import Any, NamedTuple
 
 import jax
 import ml_collections
-import numpy as np
 
 from bccl_jax.config import validate
 from bccl_jax.data.long_tail import shot_groups
@@ -19,7 +17,7 @@ from bccl_jax.data.resident import put_on_device
 from bccl_jax.data.split import Split
 from bccl_jax.data.stream import TrainingStream
 from bccl_jax.devices import is_lead, local_rows, replicated
-from bccl_jax.errors import DataError, NonFiniteLossError, WorkdirError
+from bccl_jax.errors import DataError, WorkdirError
 from bccl_jax.evaluation.evaluate import Evaluation, evaluate
 from bccl_jax.evaluation.metrics import sparse_counts
 from bccl_jax.reporting import console
@@ -30,6 +28,7 @@ from bccl_jax.training import engine
 from bccl_jax.training.assemble import Assembly, assemble
 from bccl_jax.training.checkpoint import Checkpoints
 from bccl_jax.training.interruption import Interrupted, StopSignal
+from bccl_jax.training.ledger import Ledger
 from bccl_jax.training.skipped import SkippedImages
 from bccl_jax.training.state import TrainState
 from bccl_jax.training.workdir import Workdir
@@ -140,7 +139,7 @@ def _train(
         run_epoch = _create_engine(run, done, checkpoints, stack)
         for epoch in range(first_epoch, config.epochs):
             started = time.perf_counter()
-            ledger = _Ledger(epoch, epoch * steps, unfinished, skipped)
+            ledger = Ledger(epoch, epoch * steps, unfinished, skipped)
             try:
                 for renewed, metrics in run_epoch(state, epoch, skip):
                     state = renewed  # the old one's memory was donated
@@ -298,66 +297,3 @@ def evaluate_checkpoints(
             epoch = step // run.steps_per_epoch
             found[name] = SavedEvaluation(epoch, evaluation, run.dataset.chosen_on)
     return found
-
-
-class _Ledger:
-    """The metrics of an epoch's steps: read from the device one chunk late, checked, averaged.
-
-    Reading late keeps the device busy with the next chunk while the host waits for this one.
-    """
-
-    def __init__(
-        self,
-        epoch: int,
-        first_step: int,
-        unfinished: dict[str, list[float]],
-        skipped: SkippedImages | None,
-    ):
-        self._epoch, self._first_step, self._skipped = epoch, first_step, skipped
-        self._values = {name: list(values) for name, values in unfinished.items()}
-        self._pending = None
-        self.steps = len(self._values.get("loss", ()))
-        self.newly_read = 0
-        self.last_loss = math.nan
-
-    def add(self, metrics: dict[str, jax.Array]) -> None:
-        """Takes the metrics of one chunk and reads those of the chunk before."""
-        self._read()
-        self._pending = metrics
-        self.steps += np.size(metrics["loss"])
-
-    def read_all(self) -> dict[str, list[float]]:
-        """Returns every step's metrics by name."""
-        self._read()
-        return self._values
-
-    def means(self) -> dict[str, float]:
-        """Returns the mean over the epoch's steps; the learning rate is the last one."""
-        values = self.read_all()
-        means = {name: float(np.mean(value)) for name, value in values.items()}
-        means["learning_rate"] = values["learning_rate"][-1]
-        return means
-
-    def _read(self) -> None:
-        self.newly_read = 0
-        if self._pending is None:
-            return
-        metrics = jax.device_get(self._pending)
-        self._pending = None
-        if self._skipped is not None:
-            self._skipped.add(metrics.pop("broken"))
-        losses = np.atleast_1d(metrics["loss"])
-        self.newly_read, self.last_loss = len(losses), float(losses[-1])
-        # A gradient that is not finite spoils the state one step before the loss shows it.
-        finite = np.isfinite(losses) & np.isfinite(np.atleast_1d(metrics["gradient_norm"]))
-        if not finite.all():
-            first = int(np.argmin(finite))
-            step = self._first_step + len(self._values.get("loss", ())) + first + 1
-            what = "the gradient" if np.isfinite(losses[first]) else "the loss"
-            raise NonFiniteLossError(
-                f"{what} is not finite in epoch {self._epoch + 1} at step {step}; checkpoints of "
-                "earlier epochs are kept: lower config.optimizer.learning_rate or lengthen "
-                "config.optimizer.warmup_epochs, in a new --workdir"
-            )
-        for name, value in metrics.items():
-            self._values.setdefault(name, []).extend(np.atleast_1d(value).tolist())
