@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import pytest
 
 from bccl_jax.clustering import kmeans
-from bccl_jax.losses.contrastive import supervised_contrastive_loss
+from bccl_jax.losses.contrastive import complement_and_centroid_loss
 from bccl_jax.models import create_backbone
 from benchmarks import flops, recipe
 
@@ -94,13 +94,14 @@ def test_layer_in_a_loop_is_refused_but_not_the_loop():
 
 
 def test_losses_agree_with_xla():
-    classes, centroids, embeddings, dim = 10, 3, 32, 1024
+    classes, centroids, embeddings, dim = 200, 3, 32, 1024
     keys = jax.random.split(jax.random.key(0), 2)
     vectors = jax.random.normal(keys[0], (embeddings, dim))
     labels = jnp.arange(embeddings) % classes
 
     def loss(vectors, candidates):
-        return supervised_contrastive_loss(vectors, labels, temperature=0.1, centroids=candidates)
+        mask = jnp.ones((classes, centroids), bool)
+        return sum(complement_and_centroid_loss(vectors, labels, candidates, mask, temperature=0.1))
 
     candidates = jax.random.normal(keys[1], (classes, centroids, dim))
     lowered = jax.jit(jax.value_and_grad(loss)).lower(vectors, candidates)
