@@ -14,7 +14,7 @@ from bccl_jax.training import assemble
 from bccl_jax.training.assemble import load_data
 from bccl_jax.training.loop import evaluate_checkpoints, train_and_evaluate
 from tests.training.test_loop import Killed, act_at, kill, without_times
-from tests.training.tiny import differing, shipped_config
+from tests.training.tiny import differing, shipped_config, shrink
 
 COLORS = {"red": (200, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 200)}
 
@@ -47,13 +47,7 @@ def tiny_folder_config(photos, method="bccl"):
     config.optimizer.learning_rate = 0.05
     config.eval.every_epochs = 2
     config.eval.batch_size = 16
-    if method == "bccl":
-        config.method.warmup_epochs = 1
-        config.method.refresh_epochs = 2
-        config.method.num_centroids = 2
-        config.method.queue_size = 8
-        config.method.projector_hidden = 16
-        config.method.projector_dim = 8
+    shrink(config.method)
     return config
 
 

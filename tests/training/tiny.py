@@ -24,14 +24,18 @@ def tiny_config(method="bccl"):
     config.optimizer.warmup_epochs = 1
     config.eval.every_epochs = 2
     config.checkpoint.every_epochs = 1
-    if method == "bccl":
-        config.method.warmup_epochs = 1
-        config.method.refresh_epochs = 2
-        config.method.num_centroids = 2
-        config.method.queue_size = 8
-        config.method.projector_hidden = 16
-        config.method.projector_dim = 8
+    shrink(config.method)
     return config.lock()
+
+
+def shrink(method):
+    if method.name == "bccl":
+        method.warmup_epochs = 1
+        method.refresh_epochs = 2
+        method.num_centroids = 2
+        method.queue_size = 8
+        method.projector_hidden = 16
+        method.projector_dim = 8
 
 
 def bits(state):
