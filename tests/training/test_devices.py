@@ -95,7 +95,8 @@ def test_the_number_of_devices_changes_nothing(found, one, other, steps):
     assert other["devices"] > one["devices"] == 1
     np.testing.assert_allclose(other["losses"][:steps], one["losses"][:steps], rtol=1e-5)
     when = "features" if steps == 10 else "features before the clustering"
-    np.testing.assert_allclose(other[when], one[when], atol=1e-4)
+    # Unit vectors, which batch normalisation over few images makes of differences of rounding.
+    np.testing.assert_allclose(other[when], one[when], atol=5e-4)
     assert other["count"] == one["count"]
     assert other["cursor"] == one["cursor"]
 
