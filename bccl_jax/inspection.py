@@ -1,45 +1,23 @@
-"""What a data set holds, before anything is trained: `--mode=inspect`, with or without `--verify`.
-
-Worker processes import this module: it must not import JAX, which would start a runtime in each.
-"""
+"""What a data set holds, before anything is trained: `--mode=inspect`."""
 
 import contextlib
 import dataclasses
-import hashlib
-import multiprocessing
-import os
 import pathlib
-import pickle
 import sys
-import tempfile
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from typing import NamedTuple
 
 import ml_collections
 import numpy as np
-from tqdm import tqdm
 
 from bccl_jax.data.checks import shown
-from bccl_jax.data.decode import BrokenImageError, decode
-from bccl_jax.data.encoded import EncodedImages
 from bccl_jax.data.long_tail import imbalance_factor, shot_groups
-from bccl_jax.data.processes import deaf_to_interrupts, follow_parent
-from bccl_jax.data.split import Dataset, Split
+from bccl_jax.data.split import Dataset
 from bccl_jax.errors import DataError
+from bccl_jax.verification import verify_images
 
 PICTURE, BROKEN, DUPLICATES = "class_counts.png", "broken_images.txt", "duplicates.txt"
 # Classes and files that are told on the screen; the files hold all.
 HEAD, FIRST = 5, 10
-# Images a task of a worker process.
-CHUNK = 32
-
-# Of one image: why it is broken, "" if it is not, and the hash of its bytes, b"" without any.
-Check = tuple[str, bytes]
-
-# Of a worker process, read once.
-_images: dict[str, EncodedImages] = {}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,25 +39,6 @@ class Summary:
     groups: dict[str, np.ndarray]
     many_above: int
     few_below: int
-
-
-class Verification(NamedTuple):
-    """What decoding every image found.
-
-    Attributes:
-      broken: name and reason of each image that cannot be read or decoded.
-      duplicates: name of an image outside the training split and of a training image that has the
-        very same bytes.
-    """
-
-    broken: list[tuple[str, str]]
-    duplicates: list[tuple[str, str]]
-
-
-def parts(dataset: Dataset) -> dict[str, Split]:
-    """The splits that a data set has, by name."""
-    found = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
-    return {part: split for part, split in found.items() if split is not None}
 
 
 def run(
@@ -137,7 +96,7 @@ def _writing(output: pathlib.Path) -> Iterator[None]:
 
 
 def _verify(dataset: Dataset, output: pathlib.Path, workers: int) -> int:
-    splits = {part: split for part, split in parts(dataset).items() if split.encoded}
+    splits = {part: split for part, split in dataset.splits.items() if split.encoded}
     if not splits:
         print(f"verified     nothing: the images of {dataset.name} are arrays in memory")
         return 0
@@ -171,7 +130,7 @@ def summarize(dataset: Dataset, many_above: int = 100, few_below: int = 20) -> S
     """
     counts = {
         part: np.bincount(split.labels, minlength=dataset.num_classes)
-        for part, split in parts(dataset).items()
+        for part, split in dataset.splits.items()
     }
     groups = shot_groups(counts["train"], many_above, few_below)
     return Summary(dataset.name, dataset.train.class_names, counts, groups, many_above, few_below)
@@ -252,116 +211,3 @@ def _tell(path: pathlib.Path, pairs: list[tuple[str, str]], what: str, between: 
     print(f"verified     {len(lines):,} {what}: {path}")
     for line in lines[:FIRST]:
         print(f"  {shown(line)}")
-
-
-def verify_images(splits: dict[str, Split], workers: int = -1) -> Verification:
-    """Decodes every image, with a progress bar, and compares the splits byte by byte.
-
-    Args:
-      splits: by name, of `EncodedImages`; "train" is compared with each other one.
-      workers: processes that decode; -1 for one on each core, 0 for this process alone.
-
-    Returns:
-      What was found, the training split first, each in the order of its images.
-
-    Raises:
-      DataError: a worker process was killed.
-    """
-    images = {part: split.images for part, split in splits.items()}
-    checks = _check_all(images, workers)
-    broken, duplicates = [], []
-    known: dict[bytes, str] = {}
-    for part in sorted(images, key=lambda part: part != "train"):
-        for index, (reason, digest) in enumerate(checks[part]):
-            name = images[part].name(index)
-            if reason:
-                broken.append((name, reason))
-            if part == "train" and digest:
-                known.setdefault(digest, name)
-            elif digest in known:
-                duplicates.append((name, known[digest]))
-    return Verification(broken, duplicates)
-
-
-def _check_all(images: dict[str, EncodedImages], workers: int) -> dict[str, list[Check]]:
-    found = {part: [None] * len(some) for part, some in images.items()}
-    with tqdm(
-        desc="verifying",
-        unit="image",
-        total=sum(map(len, images.values())),
-        file=sys.stderr,
-        disable=None,
-        dynamic_ncols=True,
-    ) as bar:
-        for part, start, checks in _checks(images, workers):
-            found[part][start : start + len(checks)] = checks
-            bar.update(len(checks))
-    return found
-
-
-def _checks(
-    images: dict[str, EncodedImages], workers: int
-) -> Iterator[tuple[str, int, list[Check]]]:
-    """Yields the chunks as they are done."""
-    chunks = [
-        (part, start, min(start + CHUNK, len(some)))
-        for part, some in images.items()
-        for start in range(0, len(some), CHUNK)
-    ]
-    if workers == 0:
-        for chunk in chunks:
-            yield _check_chunk(images, *chunk)
-        return
-    with tempfile.NamedTemporaryFile() as file:
-        # Sent to each worker as it starts they would keep the next one from starting.
-        pickle.dump(images, file)
-        file.flush()
-        pool = ProcessPoolExecutor(
-            len(os.sched_getaffinity(0)) if workers < 0 else workers,
-            # A fork of a process that has threads may hang.
-            multiprocessing.get_context("spawn"),
-            _start_worker,
-            (file.name,),
-        )
-        try:
-            with deaf_to_interrupts():
-                futures = [pool.submit(_check_in_worker, *chunk) for chunk in chunks]
-            for future in as_completed(futures):
-                yield future.result()
-        except BrokenProcessPool as error:
-            raise DataError(
-                "a process that decodes images was killed, as is done where memory runs out; lower "
-                "config.data.workers"
-            ) from error
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _start_worker(path: str) -> None:
-    global _images
-    follow_parent()
-    with open(path, "rb") as file:
-        _images = pickle.load(file)
-
-
-def _check_in_worker(part: str, start: int, stop: int) -> tuple[str, int, list[Check]]:
-    return _check_chunk(_images, part, start, stop)
-
-
-def _check_chunk(
-    images: dict[str, EncodedImages], part: str, start: int, stop: int
-) -> tuple[str, int, list[Check]]:
-    return part, start, [_check(images[part], index) for index in range(start, stop)]
-
-
-def _check(images: EncodedImages, index: int) -> Check:
-    try:
-        data = images[index]
-    except OSError as error:
-        return " ".join((error.strerror or str(error)).split()), b""
-    digest = hashlib.blake2b(data, digest_size=16).digest()
-    try:
-        decode(data)
-    except BrokenImageError as error:
-        return str(error), digest
-    return "", digest

@@ -3,6 +3,7 @@ import pytest
 from bccl_jax import config as default
 from bccl_jax import methods
 from bccl_jax.errors import ConfigError
+from bccl_jax.validation import validate
 from tests.training.tiny import shipped_config
 
 PHOTOGRAPHS = ["imagenet_lt", "inaturalist2018", "places_lt", "tiny_imagenet_lt", "folder"]
@@ -11,7 +12,7 @@ PHOTOGRAPHS = ["imagenet_lt", "inaturalist2018", "places_lt", "tiny_imagenet_lt"
 @pytest.mark.parametrize("name", ["digits_lt", "cifar10_lt", "cifar100_lt", *PHOTOGRAPHS])
 @pytest.mark.parametrize("method", methods.names())
 def test_every_shipped_config_is_valid_for_every_method(name, method):
-    default.validate(shipped_config(name, method))
+    validate(shipped_config(name, method))
 
 
 @pytest.mark.parametrize("name", PHOTOGRAPHS)
@@ -116,7 +117,7 @@ def test_an_impossible_value_is_refused_by_its_key(key, value):
     with config.unlocked():
         config.update_from_flattened_dict({key: value})
     with pytest.raises(ConfigError) as error:
-        default.validate(config)
+        validate(config)
     assert f"config.{key}" in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -125,7 +126,7 @@ def test_settings_of_another_method_are_refused_with_the_mend():
     config = default.get_config("bccl")
     config.method.name = "cross_entropy"
     with pytest.raises(ConfigError, match=r"configs/digits_lt\.py:cross_entropy"):
-        default.validate(config)
+        validate(config)
 
 
 def test_a_setting_that_no_method_has_is_refused():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bccl_jax import inspection
+from bccl_jax import inspection, verification
 from bccl_jax.data.encoded import FileImages
 from bccl_jax.data.split import Dataset, Split
 from bccl_jax.errors import DataError
@@ -116,7 +116,7 @@ def test_nothing_is_decoded_unless_asked_for(damaged, tmp_path, capsys):
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_broken_images_and_duplicates_are_found(damaged, tmp_path, workers, capsys, monkeypatch):
-    monkeypatch.setattr(inspection, "CHUNK", 4)
+    monkeypatch.setattr(verification, "CHUNK", 4)
     output = tmp_path / "output"
     assert inspection.run(damaged, config(workers), output, verify=True) == 1
     broken = (output / "broken_images.txt").read_text().splitlines()
@@ -164,7 +164,7 @@ def test_ctrl_c_ends_a_verification(photographs, tmp_path, capsys, monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(inspection, "decode", stop)
+    monkeypatch.setattr(verification, "decode", stop)
     assert inspection.run(photographs, config(), tmp_path / "output", verify=True) == 130
     assert "stopped before every image was read" in capsys.readouterr().err
 
@@ -180,7 +180,7 @@ def test_a_killed_worker_is_told_in_one_sentence(photographs, tmp_path):
     images = Killing(tmp_path / "images", photographs.test.images.paths)
     killing = Split(images, photographs.test.labels, CLASSES)
     with pytest.raises(DataError, match=r"was killed.*config\.data\.workers") as error:
-        inspection.verify_images({"test": killing}, workers=1)
+        verification.verify_images({"test": killing}, workers=1)
     assert "\n" not in str(error.value)
 
 

@@ -35,6 +35,11 @@ class EncodedImages(abc.ABC):
         """The images at `indices` alone, in that order; nothing is read."""
 
 
+def allowed_broken(max_share: float, images: int) -> float:
+    """How many of so many images may be broken: a share, but one in any case unless that is 0."""
+    return max(max_share * images, float(max_share > 0))
+
+
 class FileImages(EncodedImages):
     """Images that are files of their own.
 

@@ -78,6 +78,12 @@ class Dataset:
         return len(self.train.class_names)
 
     @property
+    def splits(self) -> dict[str, Split]:
+        """The splits that there are, by name."""
+        found = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {name: split for name, split in found.items() if split is not None}
+
+    @property
     def monitored(self) -> Split:
         """The split that is evaluated during a run: validation if there is one, else test."""
         return self.test if self.validation is None else self.validation

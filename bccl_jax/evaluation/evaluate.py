@@ -9,6 +9,7 @@ import ml_collections
 import numpy as np
 from jax.sharding import Mesh
 
+from bccl_jax.data.encoded import allowed_broken
 from bccl_jax.data.pipeline import read_batches
 from bccl_jax.data.split import Split
 from bccl_jax.data.stream import EvaluationStream
@@ -87,7 +88,7 @@ def evaluate(
     )
     undecoded = tuple(split.images.name(int(i)) for i in np.flatnonzero(~decoded))
     share = config.data.max_broken
-    if len(undecoded) > max(share * len(split), float(share > 0)):
+    if len(undecoded) > allowed_broken(share, len(split)):
         raise DataError(
             f"{len(undecoded)} of {len(split)} pictures to evaluate on cannot be decoded, "
             f"{undecoded[0]} the first, more than config.data.max_broken={share:g} allows; mend "

@@ -13,7 +13,6 @@ from jax.sharding import Mesh
 
 from bccl_jax import methods
 from bccl_jax.augment.views import SimView, StrongView, make_views, normalize
-from bccl_jax.config import validate_against_data
 from bccl_jax.data.crops import Crop
 from bccl_jax.data.order import epoch_order
 from bccl_jax.data.sources import load_dataset
@@ -27,6 +26,7 @@ from bccl_jax.sizing import sized
 from bccl_jax.training.optimizer import create_optimizer, create_schedule
 from bccl_jax.training.state import TrainState
 from bccl_jax.training.step import make_predict, make_train_step
+from bccl_jax.validation import validate_against_data
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +74,7 @@ def assemble(config: ml_collections.ConfigDict) -> Assembly:
     """Reads the data that a config names and builds everything that a run is made of.
 
     Args:
-      config: one that `bccl_jax.config.validate` accepts.
+      config: one that `bccl_jax.validation.validate` accepts.
 
     Returns:
       The assembly.

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import jax
 import ml_collections
 
-from bccl_jax.config import validate
 from bccl_jax.data.long_tail import shot_groups
 from bccl_jax.data.pipeline import read_batches
 from bccl_jax.data.resident import put_on_device
@@ -32,6 +31,7 @@ from bccl_jax.training.ledger import Ledger
 from bccl_jax.training.skipped import SkippedImages
 from bccl_jax.training.state import TrainState
 from bccl_jax.training.workdir import Workdir
+from bccl_jax.validation import validate
 
 # Streams of the run's key beside the steps', which fold in the step itself.
 _REFRESH_STREAM = 0x7EF12E54

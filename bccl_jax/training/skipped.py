@@ -6,7 +6,7 @@ import sys
 import numpy as np
 from tqdm import tqdm
 
-from bccl_jax.data.encoded import EncodedImages
+from bccl_jax.data.encoded import EncodedImages, allowed_broken
 from bccl_jax.errors import DataError
 
 
@@ -25,7 +25,7 @@ class SkippedImages:
     ):
         self._path, self._images, self._writes = path, images, writes
         self._max_share = max_share
-        self._limit = max(max_share * len(images), float(max_share > 0))
+        self._limit = allowed_broken(max_share, len(images))
         # Half a last line, of a run that was killed as it wrote, names its picture once more.
         lines = path.read_text().splitlines(keepends=True) if path.exists() else []
         self._names = {line.rstrip("\n") for line in lines if line.endswith("\n")}

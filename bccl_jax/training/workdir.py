@@ -90,8 +90,7 @@ class Workdir:
                 f"{self.checkpoints} is a file; restore the directory of checkpoints that a run "
                 "has there or name another --workdir"
             )
-        if not self.has_checkpoint():
-            # Begun and stopped before anything was saved.
+        if self._blank():
             return False
         saved = self._saved_config()
         free = FREE_KEYS + EVALUATION_KEYS if evaluating else FREE_KEYS
@@ -115,6 +114,11 @@ class Workdir:
         there = self.checkpoints.iterdir() if self.checkpoints.is_dir() else ()
         return any(path.name.isdigit() for path in there)
 
+    def _blank(self) -> bool:
+        """Whether nothing was trained here: no run, or one that stopped within its first epoch."""
+        trained = self.records.exists() and self.records.stat().st_size > 0
+        return not self.config.exists() or not (trained or self.has_checkpoint())
+
     def check_classes(self, dataset: Dataset) -> None:
         """Checks that the run that the directory holds, if any, was of the same images.
 
@@ -122,7 +126,7 @@ class Workdir:
           WorkdirError: it had other classes, other numbers of images of them, or images of other
             names or in other splits.
         """
-        if not self.has_checkpoint() or not self.classes.exists():
+        if self._blank() or not self.classes.exists():
             return
         saved = _read_json(self.classes, list)
         here = _class_table(dataset)
@@ -183,7 +187,7 @@ class Workdir:
                     f"another process is training in --workdir={self.path}; "
                     "wait for it or name another directory"
                 ) from error
-            if not self.config.exists() or not self.has_checkpoint():
+            if self._blank():
                 # The config comes last: it is what makes a directory that of a run.
                 self.skipped.unlink(missing_ok=True)
                 _write_json(self.classes, _class_table(dataset))
@@ -204,16 +208,14 @@ def _class_table(dataset: Dataset) -> list[dict]:
 
 def _digests(dataset: Dataset) -> dict[str, str]:
     """A digest of labels and, of photographs, names of each split, wherever they all lie."""
-    parts = {"train": dataset.train, "test": dataset.test, "validation": dataset.validation}
-    parts = {part: split for part, split in parts.items() if split is not None}
     names = {
         part: [split.images.name(i) for i in range(len(split))] if split.encoded else []
-        for part, split in parts.items()
+        for part, split in dataset.splits.items()
     }
     folders = {os.path.dirname(name) for of_part in names.values() for name in of_part}
     shared = len(os.path.commonpath(folders)) if folders else 0
     digests = {}
-    for part, split in parts.items():
+    for part, split in dataset.splits.items():
         digest = hashlib.blake2b(split.labels.astype("<i4").tobytes(), digest_size=16)
         relative = (name[shared:].lstrip(os.sep) for name in names[part])
         digest.update("\0".join(relative).encode(errors="surrogateescape"))

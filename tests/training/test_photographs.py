@@ -236,6 +236,18 @@ def test_a_run_that_saved_nothing_yet_may_be_begun_anew(photos, tmp_path, monkey
     assert saved["batch_size"] == 11
 
 
+def test_a_run_without_its_checkpoints_is_not_taken_over_by_another(whole, photos, tmp_path):
+    """Its records are results that someone may want to keep."""
+    shutil.copytree(whole.workdir, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    before = (tmp_path / "run" / "metrics.jsonl").read_text()
+    config = tiny_folder_config(photos)
+    config.batch_size = 11
+    with pytest.raises(WorkdirError, match="a run of another config: batch_size"):
+        train_and_evaluate(config, tmp_path / "run")
+    assert (tmp_path / "run" / "metrics.jsonl").read_text() == before
+
+
 def test_a_run_starts_from_the_weights_that_are_named(photos, tmp_path, monkeypatch):
     config = tiny_folder_config(photos, "cross_entropy")
     config.model.pretrained = "weights.safetensors"

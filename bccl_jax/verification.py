@@ -1,0 +1,158 @@
+"""Decodes every image of a data set, in worker processes: `--mode=inspect --verify`.
+
+Worker processes import this module: it must not import JAX, which would start a runtime in each.
+"""
+
+import hashlib
+import multiprocessing
+import os
+import pickle
+import sys
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from typing import NamedTuple
+
+from tqdm import tqdm
+
+from bccl_jax.data.decode import BrokenImageError, decode
+from bccl_jax.data.encoded import EncodedImages
+from bccl_jax.data.processes import deaf_to_interrupts, follow_parent
+from bccl_jax.data.split import Split
+from bccl_jax.errors import DataError
+
+# Images a task of a worker process.
+CHUNK = 32
+
+# Of one image: why it is broken, "" if it is not, and the hash of its bytes, b"" without any.
+Check = tuple[str, bytes]
+
+# Of a worker process, read once.
+_images: dict[str, EncodedImages] = {}
+
+
+class Verification(NamedTuple):
+    """What decoding every image found.
+
+    Attributes:
+      broken: name and reason of each image that cannot be read or decoded.
+      duplicates: name of an image outside the training split and of a training image that has the
+        very same bytes.
+    """
+
+    broken: list[tuple[str, str]]
+    duplicates: list[tuple[str, str]]
+
+
+def verify_images(splits: dict[str, Split], workers: int = -1) -> Verification:
+    """Decodes every image, with a progress bar, and compares the splits byte by byte.
+
+    Args:
+      splits: by name, of `EncodedImages`; "train" is compared with each other one.
+      workers: processes that decode; -1 for one on each core, 0 for this process alone.
+
+    Returns:
+      What was found, the training split first, each in the order of its images.
+
+    Raises:
+      DataError: a worker process was killed.
+    """
+    images = {part: split.images for part, split in splits.items()}
+    checks = _check_all(images, workers)
+    broken, duplicates = [], []
+    known: dict[bytes, str] = {}
+    for part in sorted(images, key=lambda part: part != "train"):
+        for index, (reason, digest) in enumerate(checks[part]):
+            name = images[part].name(index)
+            if reason:
+                broken.append((name, reason))
+            if part == "train" and digest:
+                known.setdefault(digest, name)
+            elif digest in known:
+                duplicates.append((name, known[digest]))
+    return Verification(broken, duplicates)
+
+
+def _check_all(images: dict[str, EncodedImages], workers: int) -> dict[str, list[Check]]:
+    found = {part: [None] * len(some) for part, some in images.items()}
+    with tqdm(
+        desc="verifying",
+        unit="image",
+        total=sum(map(len, images.values())),
+        file=sys.stderr,
+        disable=None,
+        dynamic_ncols=True,
+    ) as bar:
+        for part, start, checks in _checks(images, workers):
+            found[part][start : start + len(checks)] = checks
+            bar.update(len(checks))
+    return found
+
+
+def _checks(
+    images: dict[str, EncodedImages], workers: int
+) -> Iterator[tuple[str, int, list[Check]]]:
+    """Yields the chunks as they are done."""
+    chunks = [
+        (part, start, min(start + CHUNK, len(some)))
+        for part, some in images.items()
+        for start in range(0, len(some), CHUNK)
+    ]
+    if workers == 0:
+        for chunk in chunks:
+            yield _check_chunk(images, *chunk)
+        return
+    with tempfile.NamedTemporaryFile() as file:
+        # Sent to each worker as it starts they would keep the next one from starting.
+        pickle.dump(images, file)
+        file.flush()
+        pool = ProcessPoolExecutor(
+            len(os.sched_getaffinity(0)) if workers < 0 else workers,
+            # A fork of a process that has threads may hang.
+            multiprocessing.get_context("spawn"),
+            _start_worker,
+            (file.name,),
+        )
+        try:
+            with deaf_to_interrupts():
+                futures = [pool.submit(_check_in_worker, *chunk) for chunk in chunks]
+            for future in as_completed(futures):
+                yield future.result()
+        except BrokenProcessPool as error:
+            raise DataError(
+                "a process that decodes images was killed, as is done where memory runs out; lower "
+                "config.data.workers"
+            ) from error
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _start_worker(path: str) -> None:
+    global _images
+    follow_parent()
+    with open(path, "rb") as file:
+        _images = pickle.load(file)
+
+
+def _check_in_worker(part: str, start: int, stop: int) -> tuple[str, int, list[Check]]:
+    return _check_chunk(_images, part, start, stop)
+
+
+def _check_chunk(
+    images: dict[str, EncodedImages], part: str, start: int, stop: int
+) -> tuple[str, int, list[Check]]:
+    return part, start, [_check(images[part], index) for index in range(start, stop)]
+
+
+def _check(images: EncodedImages, index: int) -> Check:
+    try:
+        data = images[index]
+    except OSError as error:
+        return " ".join((error.strerror or str(error)).split()), b""
+    digest = hashlib.blake2b(data, digest_size=16).digest()
+    try:
+        decode(data)
+    except BrokenImageError as error:
+        return str(error), digest
+    return "", digest

@@ -1,0 +1,68 @@
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from bccl_jax.errors import NonFiniteLossError
+from bccl_jax.training.ledger import Ledger
+
+
+def metrics(losses, gradient_norms=None, **others):
+    losses = jnp.asarray(losses, jnp.float32)
+    norms = jnp.ones_like(losses) if gradient_norms is None else jnp.asarray(gradient_norms)
+    rates = 0.1 * losses
+    return {"loss": losses, "gradient_norm": norms, "learning_rate": rates, **others}
+
+
+class Skipped:
+    def __init__(self):
+        self.seen = []
+
+    def add(self, broken):
+        self.seen.append(broken.tolist())
+
+
+def test_metrics_are_read_one_chunk_late_and_averaged():
+    ledger = Ledger(0, 0, {}, None)
+    ledger.add(metrics([4.0, 2.0]))
+    assert (ledger.steps, ledger.newly_read) == (2, 0)
+    assert np.isnan(ledger.last_loss)
+    ledger.add(metrics(3.0))
+    assert (ledger.steps, ledger.newly_read, ledger.last_loss) == (3, 2, 2.0)
+    means = ledger.means()
+    assert (ledger.newly_read, ledger.last_loss) == (1, 3.0)
+    assert means["loss"] == 3.0
+    # Of the learning rate the last one.
+    assert means["learning_rate"] == pytest.approx(0.3)
+
+
+def test_an_epoch_goes_on_from_the_metrics_of_its_first_steps():
+    unfinished = {"loss": [5.0, 5.0], "gradient_norm": [1.0, 1.0], "learning_rate": [0.1, 0.2]}
+    ledger = Ledger(3, 30, unfinished, None)
+    assert ledger.steps == 2
+    ledger.add(metrics(2.0))
+    assert ledger.read_all()["loss"] == [5.0, 5.0, 2.0]
+    assert unfinished["loss"] == [5.0, 5.0]
+
+
+@pytest.mark.parametrize(
+    ("chunk", "message"),
+    [
+        (metrics([1.0, np.nan]), "the loss is not finite in epoch 3 at step 23"),
+        (metrics([1.0, 1.0], [np.inf, 1.0]), "the gradient is not finite in epoch 3 at step 22"),
+    ],
+)
+def test_the_first_step_that_is_not_finite_is_named(chunk, message):
+    ledger = Ledger(2, 20, {}, None)
+    ledger.add(metrics(1.0))
+    ledger.add(chunk)
+    with pytest.raises(NonFiniteLossError, match=message):
+        ledger.read_all()
+
+
+def test_broken_photographs_are_told_and_are_no_metric():
+    skipped = Skipped()
+    ledger = Ledger(0, 0, {}, skipped)
+    ledger.add(metrics(1.0, broken=jnp.array([-1, 7])))
+    ledger.add(metrics(1.0, broken=jnp.array([-1, -1])))
+    assert "broken" not in ledger.means()
+    assert skipped.seen == [[-1, 7], [-1, -1]]
