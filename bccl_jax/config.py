@@ -7,6 +7,7 @@ more. Everything that shapes a run's numbers is here, so that the config names t
 import ml_collections
 
 from bccl_jax import methods
+from bccl_jax.errors import ConfigError
 
 
 def get_config(method: str = "bccl") -> ml_collections.ConfigDict:
@@ -28,6 +29,9 @@ def get_config(method: str = "bccl") -> ml_collections.ConfigDict:
     # Of the network's computation: "float32" or "bfloat16". Parameters, statistics and losses
     # are float32 in either.
     config.dtype = "float32"
+    # What is compiled as one program where images lie in memory: "scan": an epoch; "loop": a step,
+    # so that progress shows; "auto": an epoch on an accelerator, a step on the CPU.
+    config.engine = "auto"
     # On a GPU, only kernels that give the same bits every time; costs some speed.
     config.deterministic = True
 
@@ -47,6 +51,11 @@ def get_config(method: str = "bccl") -> ml_collections.ConfigDict:
     # Largest class over smallest; 1 keeps the split balanced, 0 takes it as it is. A split that is
     # long-tailed already must have this factor.
     data.imbalance = 100.0
+    # Classes to keep, evenly spaced over the labels and numbered anew; 0 keeps all. A part of a
+    # data set makes a study that a small machine can run.
+    data.classes = 0
+    # Side in pixels that images in memory are reduced to by averaging; 0 keeps theirs.
+    data.pixels = 0
     # Seed of the draw of the long-tailed subset; 0 draws the images that the field uses.
     data.subset_seed = 0
     # Share of each class of the original training split that is set aside and evaluated on in
@@ -159,8 +168,8 @@ def get_config(method: str = "bccl") -> ml_collections.ConfigDict:
     config.checkpoint = checkpoint = ml_collections.ConfigDict()
     # Epochs between two checkpoints; every evaluated epoch has one too.
     checkpoint.every_epochs = 5
-    # Steps between two more within an epoch, where epochs are long; 0 for none. Images that are
-    # resident on an accelerator have no such steps: there an epoch is one program.
+    # Steps between two more within an epoch, where epochs are long; 0 for none. Where an
+    # epoch is one program (`engine`) it has no such steps.
     checkpoint.every_steps = 0
     return config
 
@@ -174,3 +183,24 @@ def flatten(config: ml_collections.ConfigDict) -> dict:
         else:
             flat[key] = list(value) if isinstance(value, tuple) else value
     return flat
+
+
+def unflatten(flat: dict) -> ml_collections.ConfigDict:
+    """Returns the config that `flatten` made {"data.name": value, ...} of, lists as tuples.
+
+    A key that is missing, such as one that is younger than the run, has its default.
+
+    Raises:
+      ConfigError: the method or a key is unknown, or a value is of another kind than its key's.
+    """
+    config = get_config(flat.get("method.name"))
+    unknown = sorted(flat.keys() - flatten(config).keys())
+    if unknown:
+        raise ConfigError(f"the config has no key {unknown[0]!r} (of {len(unknown)} unknown ones)")
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in flat.items()}
+    for key, value in values.items():
+        try:
+            config.update_from_flattened_dict({key: value})
+        except TypeError as error:
+            raise ConfigError(f"config.{key} is {value!r}, which is not a value of it") from error
+    return config

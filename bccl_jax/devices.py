@@ -1,6 +1,7 @@
 """The devices of a run: one mesh over the batch, on one host or many."""
 
 import os
+import pathlib
 from collections import Counter
 
 import jax
@@ -12,6 +13,21 @@ from bccl_jax.errors import ConfigError
 
 # The one axis, over which batches are split, and classes where a method asks for it.
 AXIS = "data"
+
+
+def configure(deterministic: bool) -> None:
+    """Sets what JAX reads once, before it touches a device: kernels, and where compiled code lies.
+
+    Args:
+      deterministic: whether a GPU takes only kernels that give the same bits every time.
+    """
+    if deterministic:
+        flag = "--xla_gpu_exclude_nondeterministic_ops=true"
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flag}".strip()
+    if not jax.config.jax_compilation_cache_dir:
+        home = os.environ.get("XDG_CACHE_HOME", "~/.cache")
+        cache = pathlib.Path(home).expanduser() / "bccl_jax" / "jax"
+        jax.config.update("jax_compilation_cache_dir", str(cache))
 
 
 def initialize_processes() -> bool:

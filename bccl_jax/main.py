@@ -93,18 +93,12 @@ def _workdir() -> pathlib.Path:
 
 def _prepare_jax(deterministic: bool) -> None:
     """Sets what JAX reads once, and says where it will run."""
-    if deterministic:
-        flag = "--xla_gpu_exclude_nondeterministic_ops=true"
-        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flag}".strip()
     import jax
 
-    from bccl_jax.devices import initialize_processes, is_lead
+    from bccl_jax.devices import configure, initialize_processes, is_lead
 
+    configure(deterministic)
     initialize_processes()
-    if not jax.config.jax_compilation_cache_dir:
-        home = os.environ.get("XDG_CACHE_HOME", "~/.cache")
-        cache = pathlib.Path(home).expanduser() / "bccl_jax" / "jax"
-        jax.config.update("jax_compilation_cache_dir", str(cache))
     device = jax.devices()[0]
     if not is_lead():
         return

@@ -15,6 +15,7 @@ from bccl_jax.sizing import sized
 
 SCHEDULES = ("cosine", "step", "constant")
 BATCH_NORMS = ("global", "device")
+ENGINES = ("auto", "scan", "loop")
 
 
 def validate(config: ml_collections.ConfigDict) -> None:
@@ -30,6 +31,7 @@ def validate(config: ml_collections.ConfigDict) -> None:
     config = sized(config, 10_000)
     for key, known in {
         "dtype": ("float32", "bfloat16"),
+        "engine": ENGINES,
         "data.name": DATASETS,
         "data.source": SOURCES,
         "augment.strong.crop": CROPS,
@@ -54,6 +56,8 @@ def validate(config: ml_collections.ConfigDict) -> None:
         # Batch normalisation and contrast both need another image to compare with.
         "batch_size": 2,
         "data.imbalance": 0,
+        "data.classes": 0,
+        "data.pixels": 0,
         "data.subset_seed": 0,
         "data.workers": -1,
         "data.threads": 1,

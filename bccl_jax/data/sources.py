@@ -89,6 +89,8 @@ def load_dataset(
     data_dir: str = "data",
     lists: str = "",
     check_totals: bool = True,
+    classes: int = 0,
+    pixels: int = 0,
     imbalance: float = 100.0,
     subset_seed: int = 0,
     validation_fraction: float = 0.0,
@@ -105,6 +107,8 @@ def load_dataset(
       data_dir: where the files lie; for "folder" a folder or a CSV file (`folder.load`).
       lists: the folder of the lists of a data set that has such; "" for `data_dir`.
       check_totals: whether such a data set must have as many images as the published one.
+      classes: classes to keep, evenly spaced over the labels; 0 keeps all.
+      pixels: side that images in memory are reduced to by averaging; 0 keeps theirs.
       imbalance: the imbalance factor; 0 takes the training split as it is, whatever it is.
       subset_seed: of the draw, and of that of a test split.
       validation_fraction: share of each class of the training split that is set aside, before the
@@ -134,6 +138,10 @@ def load_dataset(
     request = Request(data_dir, lists, check_totals, test_fraction, subset_seed)
     splits = Splits(*DATASETS[name][source](request))
     _check(splits, name)
+    if classes:
+        splits = _keep(splits, classes, name)
+    if pixels:
+        splits = _reduce(splits, pixels, name)
     train, test, validation = splits.train, splits.test, splits.validation
     given = np.bincount(train.labels)
     balanced = given.min() == given.max()
@@ -151,6 +159,37 @@ def load_dataset(
     if imbalance and balanced:
         train = _draw(train, imbalance, subset_seed, name)
     return Dataset(name, train, test, validation, splits.notes, bool(validation_fraction))
+
+
+def _keep(splits: Splits, classes: int, name: str) -> Splits:
+    """The splits of every K / `classes`-th class alone."""
+    total = len(splits.train.class_names)
+    if not 2 <= classes <= total:
+        raise ConfigError(
+            f"config.data.classes is {classes} and {name} has {total}; choose 2 to {total}, or 0, "
+            "which keeps all"
+        )
+    kept = np.arange(classes) * total // classes
+    parts = (split and split.of_classes(kept) for split in splits[:3])
+    note = f"{classes} of {total} classes are kept (config.data.classes)"
+    return Splits(*parts, (*splits.notes, note))
+
+
+def _reduce(splits: Splits, pixels: int, name: str) -> Splits:
+    """The splits with images of `pixels` x `pixels`, each the mean of a square."""
+    if splits.train.encoded:
+        raise ConfigError(
+            f"config.data.pixels is {pixels}; the photographs of {name} are resized by "
+            "config.augment.size instead"
+        )
+    side = splits.train.images.shape[1]
+    if side % pixels:
+        raise ConfigError(
+            f"config.data.pixels is {pixels}, which does not divide the {side} pixels of {name}"
+        )
+    parts = (split and split.reduced(pixels) for split in splits[:3])
+    note = f"images are reduced from {side} to {pixels} pixels (config.data.pixels)"
+    return Splits(*parts, (*splits.notes, note))
 
 
 def _check(splits: Splits, name: str) -> None:

@@ -35,6 +35,21 @@ class Split:
         images = self.images.take(indices) if self.encoded else self.images[indices]
         return Split(images, self.labels[indices], self.class_names)
 
+    def of_classes(self, kept: np.ndarray) -> "Split":
+        """The split of the classes int [k] alone, in file order; class kept[i] becomes label i."""
+        part = self.take(np.flatnonzero(np.isin(self.labels, kept)))
+        renumbered = np.searchsorted(kept, part.labels).astype(self.labels.dtype)
+        return Split(part.images, renumbered, tuple(self.class_names[k] for k in kept))
+
+    def reduced(self, pixels: int) -> "Split":
+        """The split with square images of `pixels`, which divides theirs: means, half up."""
+        count, side, _, channels = self.images.shape
+        edge = side // pixels
+        squares = self.images.reshape(count, pixels, edge, pixels, edge, channels)
+        sums = squares.sum(axis=(2, 4), dtype=np.int32)
+        means = (2 * sums + edge**2) // (2 * edge**2)
+        return Split(means.astype(np.uint8), self.labels, self.class_names)
+
 
 class Splits(NamedTuple):
     """The splits of a data set as its origin has them, before any draw.

@@ -29,6 +29,7 @@ class Evaluation:
       calibration_error: expected calibration error, percent.
       per_class: accuracy of each class in percent, NaN for one without images.
       confusion: int64 [K, K], rows the true classes.
+      correct: bool [N], whether each image was predicted right, in the order of the split.
       undecoded: names of the images that could not be decoded; they are left out of all figures.
     """
 
@@ -36,6 +37,7 @@ class Evaluation:
     calibration_error: float
     per_class: np.ndarray
     confusion: np.ndarray
+    correct: np.ndarray
     undecoded: tuple[str, ...] = ()
 
     def record(self) -> dict:
@@ -75,27 +77,11 @@ def evaluate(
     """
     settings = config.eval
     offset = settings.logit_adjustment * log_class_prior(class_counts)
-    # One shape is compiled; the devices share it evenly, and the rest is cut off below.
-    batch_size = -(-min(settings.batch_size, len(split)) // mesh.size) * mesh.size
-    rows = local_rows(batch_size)
-    found = []
-    with contextlib.closing(_batches(split, batch_size, rows, config)) as batches:
-        for batch in batches:
-            images = put(batch["image"], split_over(mesh))
-            found.append((*predict(state, images, offset), gather_rows(batch["decoded"])))
-    predictions, confidences, decoded = (
-        np.concatenate(column)[: len(split)] for column in zip(*jax.device_get(found), strict=True)
+    (predictions, confidences), decoded = compute_on(
+        split, lambda images: predict(state, images, offset), config, mesh
     )
-    undecoded = tuple(split.images.name(int(i)) for i in np.flatnonzero(~decoded))
-    share = config.data.max_broken
-    if len(undecoded) > allowed_broken(share, len(split)):
-        raise DataError(
-            f"{len(undecoded)} of {len(split)} pictures to evaluate on cannot be decoded, "
-            f"{undecoded[0]} the first, more than config.data.max_broken={share:g} allows; mend "
-            "them (--mode=inspect --verify lists them) and give the same command again"
-        )
     labels = split.labels[decoded]
-    predictions, confidences = predictions[decoded], confidences[decoded]
+    undecoded = tuple(split.images.name(int(i)) for i in np.flatnonzero(~decoded))
 
     confusion = metrics.confusion_matrix(predictions, labels, len(class_counts))
     return Evaluation(
@@ -111,8 +97,51 @@ def evaluate(
         ),
         per_class=metrics.per_class_accuracy(confusion),
         confusion=confusion,
+        correct=predictions == labels,
         undecoded=undecoded,
     )
+
+
+def compute_on(
+    split: Split, compute: Callable, config: ml_collections.ConfigDict, mesh: Mesh
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """Computes something of every image of a split, batch by batch.
+
+    Args:
+      split: N images.
+      compute: images uint8 [B, H, W, 3] -> a tuple of arrays [B, ...] that every process has in
+        whole. They stay on the devices until all of the split is done.
+      config: of the run.
+      mesh: whose devices share each batch.
+
+    Returns:
+      Those arrays of the images that are decoded, in the order of the split, and bool [N], which
+      images these are; the same in every process.
+
+    Raises:
+      DataError: more pictures than `config.data.max_broken` allows cannot be decoded.
+    """
+    # One shape is compiled; the devices share it evenly, and the rest is cut off below.
+    batch_size = -(-min(config.eval.batch_size, len(split)) // mesh.size) * mesh.size
+    rows = local_rows(batch_size)
+    found = []
+    with contextlib.closing(_batches(split, batch_size, rows, config)) as batches:
+        for batch in batches:
+            images = put(batch["image"], split_over(mesh))
+            found.append((*compute(images), gather_rows(batch["decoded"])))
+    *outputs, decoded = (
+        np.concatenate(column)[: len(split)] for column in zip(*jax.device_get(found), strict=True)
+    )
+    undecoded = np.flatnonzero(~decoded)
+    share = config.data.max_broken
+    if len(undecoded) > allowed_broken(share, len(split)):
+        raise DataError(
+            f"{len(undecoded)} of {len(split)} pictures to evaluate on cannot be decoded, "
+            f"{split.images.name(int(undecoded[0]))} the first, more than "
+            f"config.data.max_broken={share:g} allows; mend them (--mode=inspect --verify lists "
+            "them) and give the same command again"
+        )
+    return [output[decoded] for output in outputs], decoded
 
 
 def _batches(

@@ -185,6 +185,8 @@ def load_data(config: ml_collections.ConfigDict) -> Dataset:
         data_dir=data.dir,
         lists=data.lists,
         check_totals=data.check_totals,
+        classes=data.classes,
+        pixels=data.pixels,
         imbalance=data.imbalance,
         subset_seed=data.subset_seed,
         validation_fraction=data.validation_fraction,

@@ -5,10 +5,12 @@ import dataclasses
 import json
 import pathlib
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import ml_collections
+import numpy as np
 
 from bccl_jax.data.long_tail import shot_groups
 from bccl_jax.data.pipeline import read_batches
@@ -33,6 +35,9 @@ from bccl_jax.training.state import TrainState
 from bccl_jax.training.workdir import Workdir
 from bccl_jax.validation import validate
 
+# observe(run, state, epoch) -> what to add to that epoch's record, as JSON values.
+Observe = Callable[[Assembly, TrainState, int], dict[str, Any]]
+
 # Streams of the run's key beside the steps', which fold in the step itself.
 _REFRESH_STREAM = 0x7EF12E54
 
@@ -48,6 +53,8 @@ class Result:
       best_epoch: that epoch.
       chosen_on: the split that the best epoch was chosen on, "test" or "validation".
       records: one for each epoch.
+      class_counts: int [K], training images of each class.
+      correct: bool [N], whether the state predicts each image of the test split right.
       workdir: where everything lies.
     """
 
@@ -57,6 +64,8 @@ class Result:
     best_epoch: int
     chosen_on: str
     records: list[dict[str, Any]]
+    class_counts: np.ndarray
+    correct: np.ndarray
     workdir: pathlib.Path
 
 
@@ -74,12 +83,17 @@ class SavedEvaluation(NamedTuple):
     chosen_on: str
 
 
-def train_and_evaluate(config: ml_collections.ConfigDict, workdir: str | pathlib.Path) -> Result:
+def train_and_evaluate(
+    config: ml_collections.ConfigDict,
+    workdir: str | pathlib.Path,
+    observe: Observe | None = None,
+) -> Result:
     """Trains until `config.epochs` are complete, from the last checkpoint in `workdir` if any.
 
     Args:
       config: as `bccl_jax.config.get_config` documents it.
       workdir: a new directory, or that of a run of the very same config.
+      observe: called after each evaluation, for measures of one's own.
 
     Returns:
       The final state and its figures.
@@ -104,7 +118,7 @@ def train_and_evaluate(config: ml_collections.ConfigDict, workdir: str | pathlib
             state, unfinished = checkpoints.restore(saved, run.abstract_state)
         else:
             state, unfinished = start or run.init_state(), {}
-        return _train(run, directory, checkpoints, stop, state, unfinished)
+        return _train(run, directory, checkpoints, stop, state, unfinished, observe)
 
 
 def _train(
@@ -114,6 +128,7 @@ def _train(
     stop: StopSignal,
     state: TrainState,
     unfinished: dict[str, list[float]],
+    observe: Observe | None,
 ) -> Result:
     config, steps = run.config, run.steps_per_epoch
     if is_lead():
@@ -129,6 +144,7 @@ def _train(
             directory.skipped, run.dataset.train.images, config.data.max_broken, writes=is_lead()
         )
     every = config.checkpoint.every_steps
+    evaluation = None
 
     # The order of an epoch's end is part of what makes a resumed run exact: refresh, evaluate,
     # log, and only then save, so that a checkpoint of a complete epoch leaves nothing to redo.
@@ -172,6 +188,8 @@ def _train(
             if evaluated:
                 evaluation = _evaluate(run, state, run.dataset.monitored)
                 record["eval"] = evaluation.record()
+                if observe is not None:
+                    record |= observe(run, state, complete)
                 if last:
                     record["confusion"] = sparse_counts(evaluation.confusion)
                 progress.evaluated(record, config.epochs)
@@ -185,7 +203,7 @@ def _train(
                 checkpoints.save(state, {}, metrics)
             if stop.received and not last:
                 raise Interrupted(stop.received, int(state.step))
-    return _finish(run, directory, checkpoints, state, records.rows)
+    return _finish(run, directory, checkpoints, state, records.rows, evaluation)
 
 
 def _create_engine(
@@ -195,7 +213,9 @@ def _create_engine(
     where = (run.mesh, run.state_shardings)
     if config.data.resident and not train.encoded:
         resident = put_on_device(train, replicated(run.mesh))
-        kind = engine.looped if jax.default_backend() == "cpu" else engine.scanned
+        automatic = "loop" if jax.default_backend() == "cpu" else "scan"
+        kinds = {"loop": engine.looped, "scan": engine.scanned}
+        kind = kinds[automatic if config.engine == "auto" else config.engine]
         return kind(run.train_step, resident, run.order, *where)
     rows = local_rows(config.batch_size)
     stream = TrainingStream(
@@ -227,26 +247,29 @@ def _finish(
     checkpoints: Checkpoints,
     state: TrainState,
     records: list[dict],
+    evaluation: Evaluation | None,
 ) -> Result:
     settings = run.config.eval
     best_step = checkpoints.best()
     best = next(record for record in records if record["step"] == best_step)
-    figures = {"last": records[-1]["eval"], "best": best["eval"]}
-    if run.dataset.validation is not None:
-        # The choice was made on the validation split; the test split is looked at once, now.
-        chosen = state
-        if best_step != records[-1]["step"]:
-            chosen, _ = checkpoints.restore(best_step, run.abstract_state)
-        figures = {
-            which: _evaluate(run, saved, run.dataset.test).record()
-            for which, saved in (("last", state), ("best", chosen))
-        }
+    if evaluation is None or run.dataset.validation is not None:
+        # Of a run that was complete already; or one whose choice was made on the validation split,
+        # so that the test split is looked at once, now.
+        evaluation = _evaluate(run, state, run.dataset.test)
+    figures = {"last": evaluation.record(), "best": best["eval"]}
+    if best_step == records[-1]["step"]:
+        figures["best"] = figures["last"]
+    elif run.dataset.validation is not None:
+        chosen, _ = checkpoints.restore(best_step, run.abstract_state)
+        figures["best"] = _evaluate(run, chosen, run.dataset.test).record()
     result = Result(
         state=state,
         **figures,
         best_epoch=best["epoch"],
         chosen_on=run.dataset.chosen_on,
         records=records,
+        class_counts=run.class_counts,
+        correct=evaluation.correct,
         workdir=directory.path,
     )
     if is_lead():

@@ -432,3 +432,44 @@ def test_a_balanced_folder_is_made_long_tailed_after_its_test_split_is_drawn(tmp
     assert np.bincount(dataset.test.labels).tolist() == [4, 4, 4]
     assert not set(dataset.train.images.paths) & set(dataset.test.images.paths)
     assert len(dataset.notes) == 1
+
+
+def test_a_part_of_the_classes_is_evenly_spaced_and_numbered_anew(cifar10):
+    folder, data, labels = cifar10
+    dataset = load(folder, classes=4)
+    assert dataset.train.class_names == ("class0", "class2", "class5", "class7")
+    np.testing.assert_array_equal(np.bincount(dataset.train.labels), class_counts(4, 8, 4.0))
+    kept = np.isin(labels, [0, 2, 5, 7])
+    renumbered = {0: 0, 2: 1, 5: 2, 7: 3}
+    expected = [renumbered[label] for label in labels[kept]]
+    whole = load(folder, classes=4, imbalance=0)
+    np.testing.assert_array_equal(whole.train.labels, expected)
+    reds = whole.train.images[:, 0, 0, 0]
+    np.testing.assert_array_equal(reds, data[kept][:, 0])
+    assert np.bincount(dataset.test.labels).tolist() == [2, 2, 2, 2]
+    assert load(folder, classes=10).train.class_names == load(folder).train.class_names
+
+
+def test_reduced_images_are_means_of_squares_rounded_half_up(cifar10):
+    folder, *_ = cifar10
+    original, reduced = load(folder).train.images, load(folder, pixels=8).train.images
+    assert reduced.shape == (len(original), 8, 8, 3)
+    for n, y, x, c in [(0, 0, 0, 0), (5, 7, 1, 2), (11, 3, 6, 1)]:
+        square = original[n, 4 * y : 4 * y + 4, 4 * x : 4 * x + 4, c]
+        assert reduced[n, y, x, c] == int(np.floor(square.astype(float).mean() + 0.5))
+    whites = Split(np.full((1, 4, 4, 3), 255, np.uint8), np.zeros(1, np.int32), ("white",))
+    assert whites.reduced(2).images.min() == 255
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"classes": 11}, "config.data.classes is 11 and cifar10 has 10"),
+        ({"classes": 1}, "config.data.classes is 1"),
+        ({"pixels": 5}, "config.data.pixels is 5, which does not divide the 32 pixels"),
+        ({"pixels": 64}, "config.data.pixels is 64"),
+    ],
+)
+def test_impossible_parts_are_refused(cifar10, changes, message):
+    with pytest.raises(ConfigError, match=message):
+        load(cifar10[0], **changes)

@@ -47,17 +47,23 @@ def terminate():
 
 def without_times(path):
     rows = [json.loads(line) for line in path.read_text().splitlines()]
-    return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
+    return [{k: v for k, v in row.items() if k not in ("seconds", "observed")} for row in rows]
+
+
+def observe(run, state, epoch):
+    return {"observed": [epoch, int(state.step), len(run.dataset.test)]}
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """A run that nothing disturbed."""
-    return train_and_evaluate(tiny_config(), tmp_path_factory.mktemp("whole") / "run")
+    workdir = tmp_path_factory.mktemp("whole") / "run"
+    return train_and_evaluate(tiny_config(), workdir, observe=observe)
 
 
 def test_a_run_trains_refreshes_evaluates_and_leaves_its_files(whole):
     rows = whole.records
+    steps = rows[0]["step"]
     assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
     # Warm-up of one epoch, then every two: the centroids come after epochs 1 and 3.
     assert ["refresh" in row for row in rows] == [True, False, True, False]
@@ -70,6 +76,16 @@ def test_a_run_trains_refreshes_evaluates_and_leaves_its_files(whole):
     assert sum(count for _, _, count in rows[3]["confusion"]) == 797
     assert whole.last == rows[3]["eval"]
     assert whole.best["all"] == max(whole.last["all"], rows[1]["eval"]["all"])
+    assert [row.get("observed") for row in rows] == [
+        None,
+        [2, 2 * steps, 797],
+        None,
+        [4, 4 * steps, 797],
+    ]
+    assert whole.correct.mean() == pytest.approx(
+        sum(count for true, found, count in rows[3]["confusion"] if true == found) / 797
+    )
+    np.testing.assert_array_equal(whole.class_counts[[0, 9]], [100, 5])
     for name in ("config.json", "metrics.jsonl", "report.png", "results.json", "tensorboard"):
         assert (whole.workdir / name).exists(), name
 

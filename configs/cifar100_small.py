@@ -1,0 +1,28 @@
+"""A fifth of CIFAR-100-LT at 16 pixels: studies of many runs on a small machine.
+
+Every fifth class of CIFAR-100, images halved by averaging, ResNet-8, 40 epochs; the warm-ups are in
+proportion to 200 epochs. All else is the recipe of CIFAR-100-LT. Its figures say which of two
+settings is better at this size, and nothing of the size that the paper has.
+
+    python -m bccl_jax.main --config=configs/cifar100_small.py
+    python -m experiments.run table4 --dataset=cifar100_small --seeds=3
+"""
+
+from bccl_jax import config as default
+
+
+def get_config(method="bccl"):
+    """Returns the config with the settings of `method`."""
+    config = default.get_config(method)
+    config.data.classes = 20
+    config.data.pixels = 16
+    config.epochs = 40
+    config.model.backbone = "resnet8"
+    config.augment.strong.crop_padding = 2
+    config.augment.strong.cutout = 8
+    config.optimizer.warmup_epochs = 1
+    # A step takes a tenth of a second on a core, so that an epoch is soon done.
+    config.engine = "scan"
+    if method == "bccl":
+        config.method.warmup_epochs = 4
+    return config

@@ -1,0 +1,219 @@
+"""Every experiment by name: the paper's tables and figures, then studies of the project's own.
+
+The figures beside the rows are those that Kim & Ko 2025 print; no run reads them.
+"""
+
+from experiments.design import Experiment, Row, at_factors
+
+_SCL = {"method.class_complement": False, "method.centroid_loss": False}
+
+
+def _cifar(hundred=(), ten=()):
+    """Printed figures on CIFAR-100-LT and CIFAR-10-LT at 100, 50 and 10."""
+    found = at_factors("cifar100", hundred) if hundred else {}
+    return found | (at_factors("cifar10", ten) if ten else {})
+
+
+def _shots(many, medium, few, every):
+    return {("cifar100", 100.0): {"all": every, "many": many, "medium": medium, "few": few}}
+
+
+def _photographs(imagenet, inaturalist):
+    return {
+        ("imagenet_lt", 0.0): {"all": imagenet},
+        ("inaturalist2018", 0.0): {"all": inaturalist},
+    }
+
+
+_WIDE = {"model.backbone": "resnet32x4"}
+
+TABLE1 = Experiment(
+    "Table 1: CIFAR-100-LT and CIFAR-10-LT",
+    rows=(
+        Row("BCCL", paper=_cifar((52.55, 56.89, 65.3), (85.22, 88.07, 91.92))),
+        Row("Cross-entropy", "cross_entropy"),
+        Row(
+            "Logit adjustment",
+            "logit_adjustment",
+            paper=_cifar((50.5, 54.9, 64.0), (84.3, 87.1, 90.9)),
+        ),
+        Row("KCL", None, paper=_cifar((42.8, 46.3, 57.6), (77.6, 81.7, 88.0))),
+        Row("TSC", None, paper=_cifar((43.8, 47.4, 59.0), (79.7, 82.9, 88.7))),
+        Row("BCL", None, paper=_cifar((51.93, 56.69, 64.87), (84.32, 87.24, 91.12))),
+        Row("SBCL", None, paper=_cifar((44.9, 48.7, 57.9))),
+        Row("CUDA", None, paper=_cifar((52.3, 56.2, 64.6))),
+        Row("GLMC", None, paper=_cifar((43.55, 52.69, 62.27), (84.47, 86.53, 90.92))),
+        Row("GLMC, 4x wide", None, paper=_cifar((55.88, 61.08, 70.74), (87.75, 90.18, 94.04))),
+        Row(
+            "BCCL, 4x wide",
+            changes=_WIDE,
+            paper=_cifar((57.36, 62.66, 73.01), (87.84, 90.48, 94.94)),
+        ),
+    ),
+    datasets=("cifar100", "cifar10"),
+    imbalances=(100.0, 50.0, 10.0),
+)
+
+TABLE2 = Experiment(
+    "Table 2: shot groups on CIFAR-100-LT",
+    rows=(
+        Row("BCCL", paper=_shots(68.1, 53.9, 34.5, 52.55)),
+        Row("Logit adjustment", "logit_adjustment", paper=_shots(67.2, 51.9, 29.5, 50.5)),
+        Row("KCL", None, paper=_shots(63.4, 42.5, 19.2, 42.8)),
+        Row("DRO-LT", None, paper=_shots(64.7, 50.0, 23.8, 47.3)),
+        Row("BCL", None, paper=_shots(67.2, 53.1, 32.9, 51.93)),
+        Row("SBCL", None, paper=_shots(64.4, 45.3, 22.2, 44.9)),
+    ),
+)
+
+TABLE3 = Experiment(
+    "Table 3: ImageNet-LT and iNaturalist 2018, ResNet-50",
+    rows=(
+        Row("BCCL", paper=_photographs(57.1, 72.3)),
+        Row(
+            "SCL",
+            changes=_SCL | {"method.logit_compensation": False},
+            paper=_photographs(49.8, 66.4),
+        ),
+        Row("MetaSAug", None, paper=_photographs(47.4, 65.6)),
+        Row("LWS", None, paper=_photographs(49.9, 65.9)),
+        Row("KCL", None, paper=_photographs(51.5, 68.6)),
+        Row("DisAlign", None, paper=_photographs(52.9, 69.5)),
+        Row("SBCL", None, paper=_photographs(53.4, 70.8)),
+        Row("GCL", None, paper=_photographs(54.9, 72.0)),
+        Row("BCL", None, paper=_photographs(56.0, 71.8)),
+    ),
+    datasets=("imagenet_lt", "inaturalist2018"),
+    imbalances=(),
+)
+
+TABLE4 = Experiment(
+    "Table 4: which loss terms matter",
+    rows=(
+        Row("BCCL", paper=_cifar((52.55, 56.89, 65.3))),
+        Row(
+            "L_SCL",
+            changes={"method.centroid_loss": False, "method.logit_compensation": False},
+            paper=_cifar((48.37, 52.18, 59.21)),
+        ),
+        Row(
+            "L_SCL + L_CL",
+            changes={"method.logit_compensation": False},
+            paper=_cifar((50.57, 54.83, 64.46)),
+        ),
+        Row(
+            "L_SCL + L_LC",
+            changes={"method.centroid_loss": False},
+            paper=_cifar((50.44, 55.31, 63.87)),
+        ),
+    ),
+    imbalances=(100.0, 50.0, 10.0),
+)
+
+
+def _sweep(title, key, values, default, axis, paper=None, **options):
+    """An experiment that varies one setting; the row of its default, BCCL, comes first."""
+    others = [value for value in values if value != default]
+    rows = [Row("BCCL", value=default, paper=_cifar_at_100((paper or {}).get(default)))]
+    for value in others:
+        printed = _cifar_at_100((paper or {}).get(value))
+        rows.append(Row(f"{axis} {value}", changes={key: value}, value=value, paper=printed))
+    return Experiment(title, tuple(rows), axis=axis, **options)
+
+
+def _cifar_at_100(figure):
+    return {} if figure is None else at_factors("cifar100", (figure,), (100.0,))
+
+
+FIGURE3 = _sweep(
+    "Figure 3: number of centroids",
+    "method.num_centroids",
+    (1, 3, 5, 7, 9),
+    default=5,
+    axis="centroids of a class",
+    paper={5: 52.55},
+)
+FIGURE4 = _sweep(
+    "Figure 4: clustering method",
+    "method.clustering",
+    ("kmeans", "mean_shift", "affinity_propagation"),
+    default="kmeans",
+    axis="clustering",
+    paper={"kmeans": 52.55, "mean_shift": 52.0, "affinity_propagation": 52.2},
+)
+FIGURE5 = _sweep(
+    "Figure 5: weight of the centroid loss",
+    "method.weight_centroid",
+    (0.1, 0.3, 0.5, 1.0),
+    default=0.1,
+    axis="gamma",
+    paper={0.1: 52.55},
+)
+
+# Studies that choose settings: on a validation part of the training split.
+WEIGHTS = _sweep(
+    "The readings of Eq. 9",
+    "method.preset",
+    ("sec43", "eq9", "bcl"),
+    default="sec43",
+    axis="preset",
+    on_validation=True,
+)
+QUEUE_SIZE = _sweep(
+    "Size of a class's queue",
+    "method.queue_size",
+    (16, 32, 64, 128, 256),
+    default=64,
+    axis="queue size",
+    on_validation=True,
+)
+CLASS_AVERAGE = _sweep(
+    "Denominators averaged within each class",
+    "method.class_average",
+    (False, True),
+    default=False,
+    axis="class average",
+    on_validation=True,
+)
+REFRESH_INTERVAL = _sweep(
+    "Epochs between two clusterings",
+    "method.refresh_epochs",
+    (1, 2, 5, 10),
+    default=5,
+    axis="refresh epochs",
+    on_validation=True,
+)
+TEMPERATURE = _sweep(
+    "Temperature",
+    "method.temperature",
+    (0.05, 0.07, 0.1, 0.2),
+    default=0.1,
+    axis="temperature",
+    on_validation=True,
+)
+VIEWS = Experiment(
+    "Views of the contrastive branch",
+    rows=(
+        Row("BCCL"),
+        Row("crops of at least 0.2", changes={"augment.sim.scale": (0.2, 1.0)}),
+        Row("with blur", changes={"augment.sim.blur_prob": 0.5}),
+        Row("no colour jitter", changes={"augment.sim.jitter_prob": 0.0}),
+    ),
+    on_validation=True,
+)
+
+EXPERIMENTS = {
+    "table1": TABLE1,
+    "table2": TABLE2,
+    "table3": TABLE3,
+    "table4": TABLE4,
+    "figure3": FIGURE3,
+    "figure4": FIGURE4,
+    "figure5": FIGURE5,
+    "weights": WEIGHTS,
+    "queue_size": QUEUE_SIZE,
+    "class_average": CLASS_AVERAGE,
+    "refresh_interval": REFRESH_INTERVAL,
+    "temperature": TEMPERATURE,
+    "views": VIEWS,
+}

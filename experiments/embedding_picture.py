@@ -1,0 +1,367 @@
+"""Figure 1 with real embeddings: how much room head and tail classes have.
+
+One column a run: the embeddings of its evaluation split by its last checkpoint. On the circle where
+they have two dimensions (--config.method.projector_dim=2), by t-SNE otherwise.
+
+    python -m experiments.embedding_picture runs/digits_lt runs/digits_lt_cross_entropy \
+        --head=backbone --titles=BCCL,cross-entropy --output=runs/embeddings.png
+
+t-SNE keeps neighbours and nothing else: sizes of groups and distances between them are not those of
+the feature space. The angle below each column is (`bccl_jax.evaluation.feature_space`).
+"""
+
+import argparse
+import json
+import pathlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import matplotlib
+import ml_collections
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LinearSegmentedColormap, LogNorm
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from sklearn.manifold import TSNE
+
+from bccl_jax.config import flatten, unflatten
+from bccl_jax.data.long_tail import shot_groups
+from bccl_jax.errors import BcclError, ConfigError, WorkdirError
+from bccl_jax.evaluation.embed import embed
+from bccl_jax.evaluation.feature_space import measure, summary
+from bccl_jax.training.assemble import Assembly, assemble
+from bccl_jax.training.checkpoint import Checkpoints
+from bccl_jax.training.state import TrainState
+from bccl_jax.training.workdir import FREE_KEYS, Workdir
+from bccl_jax.validation import validate
+
+MARKERS = {"many": "o", "medium": "s", "few": "^"}
+# From few images to many; the lightest part would be lost on white.
+COLORS = LinearSegmentedColormap.from_list(
+    "class_size", matplotlib.colormaps["plasma_r"](np.linspace(0.15, 0.95, 256))
+)
+# Classes whose names can still be read beside each other.
+_NAMED = 20
+_SECTORS = 90
+# Of the circle's picture: points lie in a ring below the unit circle, the histogram above it.
+_RING, _HISTOGRAM = (0.86, 1.0), (1.04, 1.6)
+
+
+class Embedded(NamedTuple):
+    """One column of the picture.
+
+    Attributes:
+      title: above it.
+      features: float64 [N, D], unit vectors.
+      labels: int [N].
+      class_counts: int [K], training images of each class.
+      class_names: K names.
+      groups: bool [K] of "many", "medium" and "few".
+    """
+
+    title: str
+    features: np.ndarray
+    labels: np.ndarray
+    class_counts: np.ndarray
+    class_names: tuple[str, ...]
+    groups: dict[str, np.ndarray]
+
+    @property
+    def means(self) -> np.ndarray:
+        """Of the classes, float64 [K, D]; the shorter, the wider a class is spread."""
+        sums = np.zeros((len(self.class_counts), self.features.shape[1]))
+        np.add.at(sums, self.labels, self.features)
+        return sums / np.bincount(self.labels, minlength=len(sums)).clip(1)[:, None]
+
+
+def restore(path: pathlib.Path, data_dir: str | None = None) -> tuple[Assembly, TrainState]:
+    """Reads a run back from its directory alone.
+
+    Args:
+      path: of a run.
+      data_dir: where its data lies now; None for where it was.
+
+    Returns:
+      The objects of the run and the state of its last checkpoint.
+
+    Raises:
+      BcclError: there is no run, no checkpoint or no data, or not that of the run.
+    """
+    directory = Workdir(path)
+    if not directory.config.is_file():
+        raise WorkdirError(f"{path} holds no run (no config.json); name the --workdir of one")
+    try:
+        config = unflatten(json.loads(directory.config.read_text()))
+    except (ValueError, AttributeError) as error:
+        raise WorkdirError(f"{directory.config} is not the config of a run ({error})") from error
+    if not directory.has_checkpoint():
+        raise WorkdirError(f"{path} has no checkpoint; let that run go on until it has saved one")
+    if data_dir is not None:
+        config.data.dir = data_dir
+    if config.model.batch_norm == "global":
+        config.devices = 0  # which this machine may have fewer of
+    validate(config)
+    run = assemble(config)
+    directory.check_classes(run.dataset)
+    with (
+        jax.set_mesh(run.mesh),
+        Checkpoints(directory.checkpoints, read_only=True) as checkpoints,
+    ):
+        state, _ = checkpoints.restore(checkpoints.resolve("last"), run.abstract_state)
+    return run, state
+
+
+def embedded(run: Assembly, state: TrainState, title: str, head: str | None) -> Embedded:
+    """Embeds the evaluation split of a run.
+
+    Args:
+      run: the run.
+      state: of its network.
+      title: of its column.
+      head: as `embed` takes it.
+
+    Returns:
+      Its column.
+
+    Raises:
+      BcclError: as `embed`.
+    """
+    with jax.set_mesh(run.mesh):
+        features, labels = embed(run, state, run.dataset.test, head)
+    features = features.astype(np.float64)
+    lengths = np.linalg.norm(features, axis=1, keepdims=True)
+    settings = run.config.eval
+    return Embedded(
+        title,
+        features / np.where(lengths > 0, lengths, 1.0),
+        labels,
+        run.class_counts,
+        run.dataset.train.class_names,
+        shot_groups(run.class_counts, settings.many_above, settings.few_below),
+    )
+
+
+def default_titles(configs: Sequence[ml_collections.ConfigDict]) -> list[str]:
+    """Names runs by their methods and, line by line, by what else is not the same in all of them.
+
+    A setting that only some of the methods have tells nothing that the method's name does not.
+    """
+    flats = [flatten(config) for config in configs]
+    common = set.intersection(*(set(flat) for flat in flats))
+    alike = ("method.name", "eval.", *FREE_KEYS)
+    differing = [
+        key
+        for key in sorted(common)
+        if not key.startswith(alike) and any(flat[key] != flats[0][key] for flat in flats)
+    ]
+    return [
+        "\n".join([flat["method.name"], *(f"{key} {flat[key]}" for key in differing)])
+        for flat in flats
+    ]
+
+
+def tsne(features: np.ndarray) -> np.ndarray:
+    """Places unit vectors [N, D] in the plane, float [N, 2], the same ones each time."""
+    perplexity = min(30.0, (len(features) - 1) / 3)
+    made = TSNE(perplexity=perplexity, metric="cosine", init="pca", random_state=0)
+    return made.fit_transform(features)
+
+
+def draw(columns: Sequence[Embedded], samples: int) -> Figure:
+    """Draws the columns side by side.
+
+    Args:
+      columns: one a run.
+      samples: images of a column that are drawn as points at most, the same ones in all columns of
+        one split; histograms, means and angles are of all images.
+
+    Returns:
+      The figure.
+    """
+    counts = np.concatenate([column.class_counts for column in columns])
+    norm = LogNorm(counts.min(), max(counts.max(), counts.min() + 1))
+    figure = Figure(figsize=(0.9 + 3.1 * len(columns), 4.0), layout="constrained")
+    on_circle = [column.features.shape[1] == 2 for column in columns]
+    peak = max(
+        (_sectors(c).sum(axis=0).max() for c in columns if c.features.shape[1] == 2), default=1
+    )
+    all_axes = []
+    for index, column in enumerate(columns):
+        projection = "polar" if on_circle[index] else None
+        axes = figure.add_subplot(1, len(columns), index + 1, projection=projection)
+        chosen = np.random.default_rng(0).permutation(len(column.labels))[:samples]
+        if on_circle[index]:
+            _draw_circle(axes, column, chosen, norm, peak)
+        else:
+            _draw_plane(axes, column, chosen, norm)
+        axes.set_title(column.title, fontsize=10)
+        axes.set_xlabel(_angles(column), fontsize=8)
+        all_axes.append(axes)
+    bar = figure.colorbar(ScalarMappable(norm, COLORS), ax=all_axes, fraction=0.03, pad=0.02)
+    bar.set_label("training images of the class", fontsize=8)
+    bar.ax.tick_params(labelsize=7)
+    there = [name for name in MARKERS if any(column.groups[name].any() for column in columns)]
+    handles = [
+        Line2D([], [], ls="", marker=MARKERS[name], color="0.45", ms=5, label=f"{name}-shot class")
+        for name in there
+    ]
+    handles.append(
+        Line2D([], [], ls="", marker="o", mfc="w", mec="k", mew=1, ms=7, label="mean of a class")
+    )
+    figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
+    return figure
+
+
+def _draw_plane(axes: Axes, column: Embedded, chosen: np.ndarray, norm: LogNorm) -> None:
+    """t-SNE; the directions of the class means are placed together with the samples."""
+    means = column.means
+    there = np.flatnonzero(np.linalg.norm(means, axis=1) > 0)
+    directions = means[there] / np.linalg.norm(means[there], axis=1, keepdims=True)
+    points = tsne(np.concatenate([column.features[chosen], directions]))
+    _scatter(axes, points[: len(chosen)], column.labels[chosen], column, norm)
+    _mark_means(axes, points[len(chosen) :], there, column, norm)
+    axes.set(xticks=[], yticks=[], aspect="equal", adjustable="datalim")
+    axes.spines[:].set_color("0.8")
+
+
+def _draw_circle(
+    axes: Axes, column: Embedded, chosen: np.ndarray, norm: LogNorm, peak: float
+) -> None:
+    """The circle itself: points in a ring, their angles counted outside, class means inside."""
+    angles = np.arctan2(column.features[:, 1], column.features[:, 0])
+    radii = np.random.default_rng(0).uniform(*_RING, len(angles))
+    points = np.stack([angles, radii], axis=1)
+    _scatter(axes, points[chosen], column.labels[chosen], column, norm)
+
+    edges = np.linspace(-np.pi, np.pi, _SECTORS + 1)
+    sectors = _sectors(column) * (_HISTOGRAM[1] - _HISTOGRAM[0]) / peak
+    bottom = np.full(_SECTORS, _HISTOGRAM[0])
+    for k in np.argsort(-column.class_counts, kind="stable"):
+        color = COLORS(norm(column.class_counts[k]))
+        axes.bar(
+            edges[:-1], sectors[k], np.diff(edges), bottom, align="edge", color=color, linewidth=0
+        )
+        bottom += sectors[k]
+
+    means = column.means
+    there = np.flatnonzero(np.linalg.norm(means, axis=1) > 0)
+    lengths = np.linalg.norm(means[there], axis=1)
+    tips = np.stack([np.arctan2(means[there, 1], means[there, 0]), lengths], axis=1)
+    for k, (angle, length) in zip(there, tips, strict=True):
+        color = COLORS(norm(column.class_counts[k]))
+        axes.plot([angle, angle], [0, length], color=color, linewidth=1, zorder=1)
+    _mark_means(axes, tips, there, column, norm)
+    around = np.linspace(0, 2 * np.pi, 361)
+    axes.plot(around, np.ones_like(around), color="0.3", linewidth=0.8)
+    axes.set(xticks=[], yticks=[], ylim=(0, _HISTOGRAM[1]))
+    axes.spines["polar"].set_visible(False)
+
+
+def _sectors(column: Embedded) -> np.ndarray:
+    """Share of all images by class and sector of the circle, [K, sectors]."""
+    angles = np.arctan2(column.features[:, 1], column.features[:, 0])
+    shape = (len(column.class_counts), _SECTORS)
+    bounds = [(-0.5, shape[0] - 0.5), (-np.pi, np.pi)]
+    counts, *_ = np.histogram2d(column.labels, angles, shape, bounds)
+    return counts / len(angles)
+
+
+def _scatter(
+    axes: Axes, points: np.ndarray, labels: np.ndarray, column: Embedded, norm: LogNorm
+) -> None:
+    for name, marker in MARKERS.items():
+        own = column.groups[name][labels]
+        axes.scatter(
+            *points[own].T,
+            c=column.class_counts[labels[own]],
+            s=9,
+            marker=marker,
+            norm=norm,
+            cmap=COLORS,
+            alpha=0.75,
+            linewidths=0,
+        )
+
+
+def _mark_means(
+    axes: Axes, points: np.ndarray, classes: np.ndarray, column: Embedded, norm: LogNorm
+) -> None:
+    named = len(column.class_counts) <= _NAMED
+    for k, point in zip(classes, points, strict=True):
+        name = next(name for name in MARKERS if column.groups[name][k])
+        axes.plot(
+            *point,
+            marker=MARKERS[name],
+            markersize=11 if named else 5,
+            markerfacecolor="white" if named else COLORS(norm(column.class_counts[k])),
+            markeredgecolor="black",
+            markeredgewidth=1,
+            zorder=4,
+        )
+        if named:
+            axes.annotate(
+                column.class_names[k], point, ha="center", va="center", fontsize=7, zorder=5
+            )
+
+
+def _angles(column: Embedded) -> str:
+    found = measure(column.features, column.labels, len(column.class_counts))
+    means = summary(found.nearest_class, column.groups)
+    told = ", ".join(f"{n} {means[n]:.0f}°" for n in MARKERS if means[n] is not None)
+    return f"to the nearest other class: {told}"
+
+
+def save(figure: Figure, output: pathlib.Path) -> list[pathlib.Path]:
+    """Writes a figure as PNG and SVG, the same bytes each time; returns the two paths."""
+    stem = output.with_suffix("") if output.suffix in (".png", ".svg") else output
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    paths = [stem.with_name(f"{stem.name}.{kind}") for kind in ("png", "svg")]
+    figure.savefig(paths[0], dpi=200)
+    with matplotlib.rc_context({"svg.hashsalt": "embeddings"}):
+        figure.savefig(paths[1], metadata={"Date": None})
+    return paths
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Reads the flags, draws and writes."""
+    made = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    made.add_argument("runs", nargs="+", type=pathlib.Path, help="directories of runs")
+    made.add_argument("--output", type=pathlib.Path, required=True, help="FILE.png and FILE.svg")
+    made.add_argument("--titles", help="one for each run, separated by commas")
+    made.add_argument(
+        "--head", choices=("projector", "backbone"), default="projector", help="(%(default)s)"
+    )
+    made.add_argument("--samples", type=int, default=2000, help="points a run (%(default)s)")
+    made.add_argument("--data-dir", help="where the data of the runs lies now")
+    options = made.parse_args(argv)
+    try:
+        restored = [restore(path, options.data_dir) for path in options.runs]
+        titles = default_titles([run.config for run, _ in restored])
+        if options.titles is not None:
+            titles = options.titles.split(",")
+        if len(titles) != len(restored):
+            raise ConfigError(f"--titles has {len(titles)} titles for {len(restored)} runs")
+        head = None if options.head == "backbone" else options.head
+        columns = [
+            embedded(run, state, title, head)
+            for (run, state), title in zip(restored, titles, strict=True)
+        ]
+    except BcclError as error:
+        raise SystemExit(f"error: {error}") from None
+    for path, (run, state), column in zip(options.runs, restored, columns, strict=True):
+        step = int(state.step)
+        print(
+            f"{path}: step {step} (epoch {step // run.steps_per_epoch}), {len(column.labels)} "
+            f"images in {column.features.shape[1]} dimensions"
+        )
+    for path in save(draw(columns, options.samples), options.output):
+        print(f"written to {path}")
+
+
+if __name__ == "__main__":
+    main()
