@@ -150,6 +150,18 @@ FIGURE5 = _sweep(
     paper={0.1: 52.55},
 )
 
+_PLAIN_SCL = _SCL | {"method.logit_compensation": False}
+_TWO = {"method.projector_dim": 2}
+FIGURE1 = Experiment(
+    "Figure 1: the feature space, and an embedding of two dimensions to look at",
+    rows=(
+        Row("BCCL"),
+        Row("SCL", changes=_PLAIN_SCL),
+        Row("BCCL, 2-D", changes=_TWO),
+        Row("SCL, 2-D", changes=_PLAIN_SCL | _TWO),
+    ),
+)
+
 # Studies that choose settings: on a validation part of the training split.
 WEIGHTS = _sweep(
     "The readings of Eq. 9",
@@ -203,6 +215,7 @@ VIEWS = Experiment(
 )
 
 EXPERIMENTS = {
+    "figure1": FIGURE1,
     "table1": TABLE1,
     "table2": TABLE2,
     "table3": TABLE3,

@@ -206,6 +206,7 @@ def _cell(
         config.data.validation_fraction = VALIDATION_FRACTION
     config.data.imbalance = imbalance
     config.seed = seed
+    config.lock()  # an unknown key is an error
     try:
         config.update_from_flattened_dict(dict(row.changes))
     except (KeyError, AttributeError, TypeError) as error:

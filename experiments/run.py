@@ -10,6 +10,7 @@ for those that were asked for.
 
 import argparse
 import dataclasses
+import json
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -17,9 +18,11 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
+from bccl_jax import config as default
 from bccl_jax.errors import BcclError
+from bccl_jax.training.assemble import load_data
 from bccl_jax.validation import validate
 from experiments import provenance, results, selection, worker
 from experiments.catalogue import EXPERIMENTS
@@ -55,8 +58,7 @@ def main() -> int:
     try:
         paths = worker.Paths(arguments.output.expanduser().absolute())
         planned = plan(arguments.experiments, selection.scale(arguments))
-        for cell in planned:
-            validate(cell.config)
+        check(planned)
         waiting = outstanding(planned, results.load(paths.results))
         print(f"{len(planned) - len(waiting)} of {len(planned)} runs have a record", flush=True)
         if arguments.plan:
@@ -86,6 +88,19 @@ def plan(names: list[str], scale: Scale) -> list[Cell]:
     return list(found.values())
 
 
+def check(planned: list[Cell]) -> None:
+    """Checks every config, and that the data of each is there.
+
+    Raises:
+      BcclError: what `validate` and `load_data` raise.
+    """
+    for cell in planned:
+        validate(cell.config)
+    data = {json.dumps(default.flatten(cell.config.data)): cell.config for cell in planned}
+    for config in data.values():
+        load_data(config)
+
+
 def outstanding(planned: list[Cell], records: list[results.Record]) -> list[Cell]:
     """The cells that have no record by the code that is checked out."""
     done = {results.key(record) for record in records}
@@ -107,6 +122,7 @@ def _label(cell: Cell) -> str:
 class _Worker:
     process: multiprocessing.Process
     connection: multiprocessing.connection.Connection
+    cores: list[int]
     cell: Cell | None = None
     started: float = 0.0
 
@@ -122,10 +138,18 @@ class Runner:
       paths: of the output directory.
       parallel: worker processes.
       deadline: of `time.monotonic`, when runs under way are told to save and stop; None for none.
+      serve: the main function of a worker process, as `worker.serve`.
     """
 
-    def __init__(self, paths: worker.Paths, parallel: int, deadline: float | None):
+    def __init__(
+        self,
+        paths: worker.Paths,
+        parallel: int,
+        deadline: float | None = None,
+        serve: Callable = worker.serve,
+    ):
         self._paths, self._parallel, self._deadline = paths, parallel, deadline
+        self._serve = serve
         # Longest time that a cell of a kind took so far.
         self._seconds: dict[tuple, float] = {}
         self._failed = 0
@@ -133,7 +157,7 @@ class Runner:
     def run(self, waiting: list[Cell]) -> int:
         """Runs the cells in their order; returns the exit code, 0 if every one has a record."""
         total, queue, left = len(waiting), list(waiting), len(waiting)
-        workers = [_start(self._paths, cores) for cores in _cores(self._parallel)]
+        workers = [self._start(cores) for cores in _cores(self._parallel)]
         _on_sigterm()
         try:
             for outcome, done_by in self._work(workers, queue):
@@ -143,14 +167,12 @@ class Runner:
                 print(
                     f"{counted}: {_label(done_by)}: {outcome.status}, {outcome.message}", flush=True
                 )
-        except (KeyboardInterrupt, _Stop):
+        except (KeyboardInterrupt, _Stop) as stop:
             print("stopping: runs under way save themselves first", file=sys.stderr, flush=True)
-            _stop(workers)
-            return 128 + signal.SIGTERM
+            asked = signal.SIGTERM if isinstance(stop, _Stop) else signal.SIGINT
+            return 128 + asked
         finally:
-            for each in workers:
-                each.connection.close()
-        _stop(workers)
+            _stop(workers)
         if left:
             why = f"{self._failed} failed, " if self._failed else ""
             print(f"{why}{left} of {total} runs are left; the same command goes on", flush=True)
@@ -185,14 +207,25 @@ class Runner:
                     each.process.join()
                     workers.remove(each)
                     code = each.process.exitcode
-                    outcome = worker.Outcome("failed", f"its process ended with {code}")
+                    # Before it had begun, nothing catches the signal and nothing is lost.
+                    status = "stopped" if told and code == -signal.SIGTERM else "failed"
+                    outcome = worker.Outcome(status, f"its process ended with {code}")
                     if not told:
-                        workers.append(_start(self._paths, each.process.cores))
+                        workers.append(self._start(each.cores))
                 if outcome.status == "done":
                     kind = _kind(cell)
                     seconds = time.monotonic() - each.started
                     self._seconds[kind] = max(seconds, self._seconds.get(kind, 0.0))
                 yield outcome, cell
+
+    def _start(self, cores: list[int]) -> _Worker:
+        # Nothing of JAX may be inherited; each worker has its own.
+        context = multiprocessing.get_context("spawn")
+        here, there = context.Pipe()
+        process = context.Process(target=self._serve, args=(there, self._paths, cores))
+        process.start()
+        there.close()
+        return _Worker(process, here, cores)
 
     def _fits(self, cell: Cell) -> bool:
         """Whether a cell can be expected to end before the deadline."""
@@ -214,16 +247,6 @@ def _cores(parallel: int) -> list[list[int]]:
     if parallel == 1 or not share:
         return [[] for _ in range(parallel)]
     return [cores[i * share : (i + 1) * share] for i in range(parallel)]
-
-
-def _start(paths: worker.Paths, cores: list[int]) -> _Worker:
-    context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe()
-    process = context.Process(target=worker.serve, args=(there, paths, cores))
-    process.cores = cores
-    process.start()
-    there.close()
-    return _Worker(process, here)
 
 
 def _on_sigterm() -> None:
