@@ -1,7 +1,9 @@
+import functools
 import json
 import math
 import pathlib
 import random
+import time
 
 import flax.linen as nn
 import jax
@@ -24,6 +26,7 @@ from benchmarks import (
     recipe,
     scaling,
     step,
+    together,
 )
 from benchmarks.common import parser
 
@@ -351,3 +354,31 @@ def test_box_lies_within_the_image_and_has_an_allowed_area():
 def test_unknown_operation_is_named():
     with pytest.raises(ValueError, match="'swirl'"):
         pillow_views._operate(Image.new("RGB", (4, 4)), "swirl", 3, 1)
+
+
+def test_runs_together_are_timed_in_every_way(written, monkeypatch):
+    wait = functools.partial(time.sleep, 0.01)
+    monkeypatch.setattr(together, "_scanned", lambda options: (wait, 7))
+    monkeypatch.setattr(together, "vmapped", lambda run, data, runs: wait)
+    monkeypatch.setattr(together, "in_processes", lambda options: 2.0 * options.runs)
+    rows, saved = written(together, *TINY, "--runs=4")
+    assert [row["runs"] for row in rows] == ["one after the other", "vmapped", "a process each"]
+    first, second, third = (row["seconds an epoch of a run"] for row in rows)
+    assert (third, second) == (2.0, pytest.approx(first / 4, rel=0.3))
+    assert rows[0]["of one after the other"] == 1.0
+    assert (saved["settings"]["runs"], saved["settings"]["steps"]) == (4, 7)
+
+
+def test_vmapped_runs_take_the_steps_of_the_runs_alone():
+    config = recipe.load_config(pathlib.Path(__file__).with_name("tiny_config.py"), "cross_entropy")
+    config.batch_size = 4
+    run = recipe.assemble(config, classes=4, largest=40, side=8)
+    data = together.put_on_device(run.dataset.train, together.replicated(run.mesh))
+    losses = together.vmapped(run, data, 2)()["loss"]
+    assert losses.shape == (run.steps_per_epoch, 2)
+    step = jax.jit(run.train_step)
+    for number in range(2):
+        state = run.init_state()
+        state = state.replace(key=jax.random.split(state.key, 2)[number])
+        _, metrics = step(state, data.batch(jnp.asarray(run.order(number)[0])))
+        np.testing.assert_allclose(losses[0, number], metrics["loss"], rtol=1e-4)
