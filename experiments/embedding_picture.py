@@ -6,8 +6,9 @@ they have two dimensions (--config.method.projector_dim=2), by t-SNE otherwise.
     python -m experiments.embedding_picture runs/digits_lt runs/digits_lt_cross_entropy \
         --head=backbone --titles=BCCL,cross-entropy --output=runs/embeddings.png
 
-t-SNE keeps neighbours and nothing else: sizes of groups and distances between them are not those of
-the feature space. The angle below each column is (`bccl_jax.evaluation.feature_space`).
+t-SNE keeps neighbours and nothing else: how large groups are and how far apart says nothing. The
+angle from a class to the nearest other one, below each column, is that of the embeddings themselves
+(`bccl_jax.evaluation.feature_space`), the mean over the classes of a shot group.
 """
 
 import argparse
@@ -20,12 +21,15 @@ import jax
 import matplotlib
 import ml_collections
 import numpy as np
+from absl import logging
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, StrMethodFormatter
 from sklearn.manifold import TSNE
+from threadpoolctl import threadpool_limits
 
 from bccl_jax.config import flatten, unflatten
 from bccl_jax.data.long_tail import shot_groups
@@ -46,8 +50,9 @@ COLORS = LinearSegmentedColormap.from_list(
 # Classes whose names can still be read beside each other.
 _NAMED = 20
 _SECTORS = 90
-# Of the circle's picture: points lie in a ring below the unit circle, the histogram above it.
-_RING, _HISTOGRAM = (0.86, 1.0), (1.04, 1.6)
+# Radii of the circle's picture: names within, points in a ring below the unit circle, the histogram
+# above it.
+_NAMES, _RING, _HISTOGRAM = (0.76, 0.62, 0.48, 0.34, 0.2), (0.86, 1.0), (1.04, 1.6)
 
 
 class Embedded(NamedTuple):
@@ -68,6 +73,11 @@ class Embedded(NamedTuple):
     class_counts: np.ndarray
     class_names: tuple[str, ...]
     groups: dict[str, np.ndarray]
+
+    @property
+    def on_circle(self) -> bool:
+        """Whether the embeddings have two dimensions."""
+        return self.features.shape[1] == 2
 
     @property
     def means(self) -> np.ndarray:
@@ -157,17 +167,17 @@ def default_titles(configs: Sequence[ml_collections.ConfigDict]) -> list[str]:
         for key in sorted(common)
         if not key.startswith(alike) and any(flat[key] != flats[0][key] for flat in flats)
     ]
-    return [
-        "\n".join([flat["method.name"], *(f"{key} {flat[key]}" for key in differing)])
-        for flat in flats
-    ]
+    lines = [[f"{key.split('.')[-1]}: {flat[key]}" for key in differing] for flat in flats]
+    return ["\n".join([flat["method.name"], *own]) for flat, own in zip(flats, lines, strict=True)]
 
 
 def tsne(features: np.ndarray) -> np.ndarray:
     """Places unit vectors [N, D] in the plane, float [N, 2], the same ones each time."""
     perplexity = min(30.0, (len(features) - 1) / 3)
     made = TSNE(perplexity=perplexity, metric="cosine", init="pca", random_state=0)
-    return made.fit_transform(features)
+    # Its threads wait for each other at every step, minutes long where other work has the cores.
+    with threadpool_limits(1, user_api="openmp"):
+        return made.fit_transform(features)
 
 
 def draw(columns: Sequence[Embedded], samples: int) -> Figure:
@@ -183,36 +193,45 @@ def draw(columns: Sequence[Embedded], samples: int) -> Figure:
     """
     counts = np.concatenate([column.class_counts for column in columns])
     norm = LogNorm(counts.min(), max(counts.max(), counts.min() + 1))
+    peak = max((_sectors(c).sum(axis=0).max() for c in columns if c.on_circle), default=1.0)
     figure = Figure(figsize=(0.9 + 3.1 * len(columns), 4.0), layout="constrained")
-    on_circle = [column.features.shape[1] == 2 for column in columns]
-    peak = max(
-        (_sectors(c).sum(axis=0).max() for c in columns if c.features.shape[1] == 2), default=1
-    )
-    all_axes = []
-    for index, column in enumerate(columns):
-        projection = "polar" if on_circle[index] else None
-        axes = figure.add_subplot(1, len(columns), index + 1, projection=projection)
+    for position, column in enumerate(columns, 1):
+        projection = "polar" if column.on_circle else None
+        axes = figure.add_subplot(1, len(columns), position, projection=projection)
         chosen = np.random.default_rng(0).permutation(len(column.labels))[:samples]
-        if on_circle[index]:
+        if column.on_circle:
             _draw_circle(axes, column, chosen, norm, peak)
         else:
             _draw_plane(axes, column, chosen, norm)
-        axes.set_title(column.title, fontsize=10)
-        axes.set_xlabel(_angles(column), fontsize=8)
-        all_axes.append(axes)
-    bar = figure.colorbar(ScalarMappable(norm, COLORS), ax=all_axes, fraction=0.03, pad=0.02)
+        axes.set_title(column.title, fontsize=9)
+        axes.set_xlabel(_angles(column), fontsize=7.5, labelpad=6)
+    bar = figure.colorbar(
+        ScalarMappable(norm, COLORS),
+        ax=figure.axes,
+        fraction=0.03,
+        pad=0.02,
+        ticks=LogLocator(subs=(1, 2, 5)),
+        format=StrMethodFormatter("{x:g}"),
+    )
+    bar.minorticks_off()
     bar.set_label("training images of the class", fontsize=8)
     bar.ax.tick_params(labelsize=7)
+    _add_legend(figure, columns)
+    return figure
+
+
+def _add_legend(figure: Figure, columns: Sequence[Embedded]) -> None:
     there = [name for name in MARKERS if any(column.groups[name].any() for column in columns)]
     handles = [
         Line2D([], [], ls="", marker=MARKERS[name], color="0.45", ms=5, label=f"{name}-shot class")
         for name in there
     ]
-    handles.append(
-        Line2D([], [], ls="", marker="o", mfc="w", mec="k", mew=1, ms=7, label="mean of a class")
+    mean = {"marker": "o", "ms": 6, "mfc": "white", "mec": "0.45", "mew": 1.5}
+    handles.append(Line2D([], [], ls="", label="mean of a class", **mean))
+    wide = 2 if len(columns) == 1 else len(handles)
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=wide, frameon=False, fontsize=8
     )
-    figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
-    return figure
 
 
 def _draw_plane(axes: Axes, column: Embedded, chosen: np.ndarray, norm: LogNorm) -> None:
@@ -240,9 +259,15 @@ def _draw_circle(
     sectors = _sectors(column) * (_HISTOGRAM[1] - _HISTOGRAM[0]) / peak
     bottom = np.full(_SECTORS, _HISTOGRAM[0])
     for k in np.argsort(-column.class_counts, kind="stable"):
-        color = COLORS(norm(column.class_counts[k]))
+        filled = np.flatnonzero(sectors[k])
         axes.bar(
-            edges[:-1], sectors[k], np.diff(edges), bottom, align="edge", color=color, linewidth=0
+            edges[filled],
+            sectors[k, filled],
+            edges[1] - edges[0],
+            bottom[filled],
+            align="edge",
+            color=COLORS(norm(column.class_counts[k])),
+            linewidth=0,
         )
         bottom += sectors[k]
 
@@ -253,11 +278,23 @@ def _draw_circle(
     for k, (angle, length) in zip(there, tips, strict=True):
         color = COLORS(norm(column.class_counts[k]))
         axes.plot([angle, angle], [0, length], color=color, linewidth=1, zorder=1)
-    _mark_means(axes, tips, there, column, norm)
+    names_at = np.stack([tips[:, 0], _staggered(tips[:, 0])], axis=1)
+    _mark_means(axes, tips, there, column, norm, names_at)
     around = np.linspace(0, 2 * np.pi, 361)
     axes.plot(around, np.ones_like(around), color="0.3", linewidth=0.8)
     axes.set(xticks=[], yticks=[], ylim=(0, _HISTOGRAM[1]))
     axes.spines["polar"].set_visible(False)
+
+
+def _staggered(angles: np.ndarray) -> np.ndarray:
+    """Radii [k] at which the names of spokes at angles [k] do not lie on each other."""
+    radii = np.empty(len(angles))
+    level, before = 0, -np.inf
+    for i in np.argsort(angles):
+        crowded = angles[i] - before < np.radians(18)
+        level, before = (level + 1) % len(_NAMES) if crowded else 0, angles[i]
+        radii[i] = _NAMES[level]
+    return radii
 
 
 def _sectors(column: Embedded) -> np.ndarray:
@@ -287,23 +324,31 @@ def _scatter(
 
 
 def _mark_means(
-    axes: Axes, points: np.ndarray, classes: np.ndarray, column: Embedded, norm: LogNorm
+    axes: Axes,
+    points: np.ndarray,
+    classes: np.ndarray,
+    column: Embedded,
+    norm: LogNorm,
+    names_at: np.ndarray | None = None,
 ) -> None:
+    """Marks the means of classes [k] at points [k, 2], their names there or at points of theirs."""
     named = len(column.class_counts) <= _NAMED
-    for k, point in zip(classes, points, strict=True):
-        name = next(name for name in MARKERS if column.groups[name][k])
-        axes.plot(
-            *point,
-            marker=MARKERS[name],
-            markersize=11 if named else 5,
-            markerfacecolor="white" if named else COLORS(norm(column.class_counts[k])),
-            markeredgecolor="black",
-            markeredgewidth=1,
-            zorder=4,
-        )
+    names_at = points if names_at is None else names_at
+    # The largest class first: where means lie on each other, the smallest one's is seen.
+    for rank, i in enumerate(np.argsort(-column.class_counts[classes], kind="stable")):
+        color = COLORS(norm(column.class_counts[classes[i]]))
+        look = {"marker": "o", "markerfacecolor": "white", "markeredgecolor": color}
+        zorder = 4 + rank / len(points)
+        axes.plot(*points[i], markersize=5, markeredgewidth=1.5, zorder=zorder, **look)
         if named:
-            axes.annotate(
-                column.class_names[k], point, ha="center", va="center", fontsize=7, zorder=5
+            axes.plot(*names_at[i], markersize=9, markeredgewidth=1.2, zorder=zorder, **look)
+            axes.text(
+                *names_at[i],
+                column.class_names[classes[i]],
+                ha="center",
+                va="center_baseline",
+                fontsize=6,
+                zorder=zorder,
             )
 
 
@@ -311,7 +356,7 @@ def _angles(column: Embedded) -> str:
     found = measure(column.features, column.labels, len(column.class_counts))
     means = summary(found.nearest_class, column.groups)
     told = ", ".join(f"{n} {means[n]:.0f}°" for n in MARKERS if means[n] is not None)
-    return f"to the nearest other class: {told}"
+    return f"nearest class: {told}"
 
 
 def save(figure: Figure, output: pathlib.Path) -> list[pathlib.Path]:
@@ -339,6 +384,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     made.add_argument("--samples", type=int, default=2000, help="points a run (%(default)s)")
     made.add_argument("--data-dir", help="where the data of the runs lies now")
     options = made.parse_args(argv)
+    logging.set_verbosity(logging.ERROR)  # Orbax warns of what is meant
     try:
         restored = [restore(path, options.data_dir) for path in options.runs]
         titles = default_titles([run.config for run, _ in restored])
