@@ -5,7 +5,6 @@ import hashlib
 import importlib
 import json
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Any
 
 import ml_collections
@@ -27,8 +26,6 @@ CONFIGS = {
 # The share of each class that is set aside where a study chooses settings.
 VALIDATION_FRACTION = 0.2
 
-_NOTHING = MappingProxyType({})
-
 
 @dataclasses.dataclass(frozen=True)
 class Row:
@@ -44,8 +41,8 @@ class Row:
 
     name: str
     method: str | None = "bccl"
-    changes: Mapping[str, Any] = _NOTHING
-    paper: Mapping[tuple[str, float], Mapping[str, float]] = _NOTHING
+    changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    paper: Mapping[tuple[str, float], Mapping[str, float]] = dataclasses.field(default_factory=dict)
     value: float | str | None = None
 
 
