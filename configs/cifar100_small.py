@@ -4,7 +4,7 @@ Every fifth class of CIFAR-100, images halved by averaging, ResNet-8, 40 epochs 
 warm-ups are in proportion to 200 epochs. All else is the recipe of CIFAR-100-LT but for what so few
 and small images ask for: with batches of 128 an epoch has 17 steps, after 680 of which the
 contrastive loss had hardly begun to fall, and crops of a twelfth of 16 x 16 pixels show nothing.
-Figures say which of two settings is better at this size, and nothing of the size that the paper has.
+Figures say which of two settings is better at this size, and nothing of the paper's size.
 
     python -m bccl_jax.main --config=configs/cifar100_small.py
     python -m experiments.run table4 --dataset=cifar100_small --seeds=3
