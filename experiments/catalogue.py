@@ -213,6 +213,23 @@ VIEWS = Experiment(
     ),
     on_validation=True,
 )
+# What might be better than the paper's own; one that is becomes a preset of its own.
+VARIANTS = Experiment(
+    "Variants in search of a better one",
+    rows=(
+        Row("BCCL"),
+        Row("class average", changes={"method.class_average": True}),
+        Row(
+            "class average, bcl weights",
+            changes={"method.class_average": True, "method.preset": "bcl"},
+        ),
+        Row("contrastive 0.5", changes={"method.weight_contrastive": 0.5}),
+        Row("contrastive 2", changes={"method.weight_contrastive": 2.0}),
+        Row("cosine classifier", changes={"method.classifier": "cosine"}),
+        Row("centroids every epoch", changes={"method.refresh_epochs": 1}),
+    ),
+    on_validation=True,
+)
 
 EXPERIMENTS = {
     "figure1": FIGURE1,
@@ -229,4 +246,5 @@ EXPERIMENTS = {
     "refresh_interval": REFRESH_INTERVAL,
     "temperature": TEMPERATURE,
     "views": VIEWS,
+    "variants": VARIANTS,
 }

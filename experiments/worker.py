@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import datetime
+import gc
 import multiprocessing
 import os
 import pathlib
@@ -83,10 +84,19 @@ def serve(connection: Connection, paths: Paths, cores: Sequence[int]) -> None:
             configure(cell.config.deterministic)
             configured = True
         outcome = _attempt(cell, paths)
+        _forget()
         with contextlib.suppress(BrokenPipeError):
             connection.send(outcome)
         if outcome.status == "stopped":
             return
+
+
+def _forget() -> None:
+    """Gives the memory of a run back: JAX keeps every program, with what its functions hold."""
+    import jax
+
+    jax.clear_caches()
+    gc.collect()
 
 
 def _stop_with_parent() -> None:
