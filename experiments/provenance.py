@@ -4,14 +4,29 @@ import ast
 import functools
 import hashlib
 import importlib.metadata
+import os
 import pathlib
 import platform
 import subprocess
+from typing import NamedTuple
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 # Parts of the package that no figure of a run depends on.
 _WITHOUT_INFLUENCE = ("reporting", "main.py", "inspection.py", "verification.py", "errors.py")
+
+
+class Code(NamedTuple):
+    """What a command was started with.
+
+    Attributes:
+      hash: as `code_hash`.
+      commit: as `commit`.
+    """
+
+    hash: str
+    commit: str
+
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
 
@@ -76,6 +91,11 @@ def _git(*arguments: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
+def code() -> Code:
+    """The code that is checked out."""
+    return Code(code_hash(), commit())
+
+
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that compute."""
     found = {name: importlib.metadata.version(name) for name in _PACKAGES}
@@ -86,7 +106,16 @@ def device() -> str:
     """The device in words; initialises JAX."""
     import jax
 
-    first = jax.devices()[0]
-    if first.platform == "cpu":
+    devices = jax.devices()
+    if devices[0].platform != "cpu":
+        return f"{len(devices)} x {devices[0].device_kind}"
+    return f"{_cpu_model()}, {len(os.sched_getaffinity(0))} cores of it"
+
+
+def _cpu_model() -> str:
+    try:
+        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
         return f"CPU {platform.machine()}"
-    return first.device_kind
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else f"CPU {platform.machine()}"

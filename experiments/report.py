@@ -19,8 +19,7 @@ from experiments import figures, gathering, provenance, results, selection, tabl
 from experiments.catalogue import EXPERIMENTS
 from experiments.design import Cell, cells
 from experiments.gathering import Section
-from experiments.results import Record
-from experiments.worker import Paths
+from experiments.results import Paths, Record
 
 
 def main(argv: Sequence[str] | None = None) -> int:

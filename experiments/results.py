@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import dataclasses
 import fcntl
 import json
 import pathlib
@@ -10,9 +11,31 @@ from typing import Any
 import numpy as np
 
 from bccl_jax.errors import WorkdirError
+from experiments.design import Cell
 
 Record = dict[str, Any]
 Key = tuple[str, str, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class Paths:
+    """Where an output directory keeps what.
+
+    Attributes:
+      root: the directory.
+    """
+
+    root: pathlib.Path
+
+    @property
+    def results(self) -> pathlib.Path:
+        """The records of finished runs."""
+        return self.root / "results.jsonl"
+
+    def run(self, cell: Cell, code_hash: str) -> pathlib.Path:
+        """The directory of a run; other code or another config never shares it."""
+        name = f"{cell.dataset}-{cell.config_hash}-seed{cell.seed}"
+        return self.root / "runs" / code_hash / name
 
 
 def key(record: Record) -> Key:
@@ -33,6 +56,8 @@ def load(path: pathlib.Path) -> list[Record]:
     found = {}
     lines = path.read_text(errors="replace").splitlines(keepends=True)
     for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
         try:
             record = json.loads(line)
             found[key(record)] = record
@@ -50,17 +75,22 @@ def append(path: pathlib.Path, record: Record) -> None:
     """Adds a record, whole or not at all as far as `load` sees it; processes take turns."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+b") as file, _locked(file):
-        size = file.seek(0, 2)
-        if size:
-            file.seek(-1, 2)
-            if file.read(1) != b"\n":
-                _drop_half_a_line(file)
+        _end_last_line(file)
         file.write(json.dumps(record).encode() + b"\n")
 
 
-def _drop_half_a_line(file) -> None:
+def _end_last_line(file) -> None:
+    """Ends a record that lacks its line end, and drops half a one that a killed process left."""
     file.seek(0)
-    file.truncate(file.read().rfind(b"\n") + 1)
+    content = file.read()
+    start = content.rfind(b"\n") + 1
+    if start == len(content):
+        return
+    try:
+        json.loads(content[start:])
+        file.write(b"\n")
+    except ValueError:
+        file.truncate(start)
 
 
 @contextlib.contextmanager

@@ -9,7 +9,9 @@ for those that were asked for.
 """
 
 import argparse
+import contextlib
 import dataclasses
+import gc
 import json
 import multiprocessing
 import multiprocessing.connection
@@ -18,21 +20,26 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from bccl_jax import config as default
-from bccl_jax.errors import BcclError
+from bccl_jax.errors import BcclError, WorkdirError
 from bccl_jax.training.assemble import load_data
 from bccl_jax.validation import validate
 from experiments import provenance, results, selection, worker
 from experiments.catalogue import EXPERIMENTS
 from experiments.design import Cell, Scale, cells
+from experiments.results import Paths
 
 # What a run under way needs to save itself before the budget ends, seconds.
 GRACE = 20.0
+# With less than this before that, a run would hardly begin.
+_TOO_SHORT = 30.0
+# Memory that a run on a CPU is thought to take, bytes.
+_MEMORY = 2 * 2**30
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Runs what the flags say; returns the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m experiments.run",
@@ -47,18 +54,17 @@ def main() -> int:
         help="runs at a time, each a process; on a CPU one for each core, on a GPU 1",
     )  # fmt: skip
     parser.add_argument("--plan", action="store_true", help="list what would be run, and stop")
-    arguments = parser.parse_args()
-    if arguments.budget is not None and not arguments.budget * 60 > GRACE:
-        parser.error(f"--budget={arguments.budget} is less than the {GRACE:.0f} s to stop in")
+    arguments = parser.parse_args(argv)
+    if arguments.budget is not None and not GRACE < arguments.budget * 60 < float("inf"):
+        parser.error(f"--budget={arguments.budget}: choose more than the {GRACE:.0f} s to stop in")
     if arguments.parallel is not None and arguments.parallel < 1:
         parser.error(f"--parallel={arguments.parallel} is less than 1")
     deadline = None
     if arguments.budget is not None:
         deadline = time.monotonic() + 60 * arguments.budget - GRACE
     try:
-        paths = worker.Paths(arguments.output.expanduser().absolute())
+        paths = Paths(arguments.output.expanduser().absolute())
         planned = plan(arguments.experiments, selection.scale(arguments))
-        check(planned)
         waiting = outstanding(planned, results.load(paths.results))
         print(f"{len(planned) - len(waiting)} of {len(planned)} runs have a record", flush=True)
         if arguments.plan:
@@ -68,11 +74,14 @@ def main() -> int:
         if not waiting:
             print(f"nothing left to do; {paths.results} has all of them")
             return 0
+        check(waiting, paths)
         parallel = min(arguments.parallel or _default_parallel(), len(waiting))
         return Runner(paths, parallel, deadline).run(waiting)
     except BcclError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
 
 
 def plan(names: list[str], scale: Scale) -> list[Cell]:
@@ -88,17 +97,26 @@ def plan(names: list[str], scale: Scale) -> list[Cell]:
     return list(found.values())
 
 
-def check(planned: list[Cell]) -> None:
-    """Checks every config, and that the data of each is there.
+def check(waiting: list[Cell], paths: Paths) -> None:
+    """Checks every config, that the data of each is there, and that results can be written.
 
     Raises:
-      BcclError: what `validate` and `load_data` raise.
+      BcclError: what `validate` and `load_data` raise, or the directory cannot be written.
     """
-    for cell in planned:
+    for cell in waiting:
         validate(cell.config)
-    data = {json.dumps(default.flatten(cell.config.data)): cell.config for cell in planned}
+    data = {json.dumps(default.flatten(cell.config.data)): cell.config for cell in waiting}
     for config in data.values():
         load_data(config)
+    gc.collect()
+    try:
+        paths.root.mkdir(parents=True, exist_ok=True)
+        with paths.results.open("a"):
+            pass
+    except OSError as error:
+        raise WorkdirError(
+            f"--output={paths.root} cannot be written ({error.strerror}); name another directory"
+        ) from error
 
 
 def outstanding(planned: list[Cell], records: list[results.Record]) -> list[Cell]:
@@ -109,8 +127,40 @@ def outstanding(planned: list[Cell], records: list[results.Record]) -> list[Cell
 
 
 def _default_parallel() -> int:
-    on_cpu = os.environ.get("JAX_PLATFORMS") == "cpu" or shutil.which("nvidia-smi") is None
-    return len(os.sched_getaffinity(0)) if on_cpu else 1
+    if os.environ.get("JAX_PLATFORMS") != "cpu" and shutil.which("nvidia-smi") is not None:
+        return 1
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return max(1, min(len(_cores()), memory // _MEMORY))
+
+
+def _cores() -> list[int]:
+    # Not every system can say which cores a process may take.
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def _shared_out(parallel: int) -> list[list[int]]:
+    """The cores of each worker: an equal part, or [] for all where there is nothing to share."""
+    cores = _cores()
+    share = len(cores) // parallel
+    if parallel == 1 or not share or not hasattr(os, "sched_setaffinity"):
+        return [[] for _ in range(parallel)]
+    return [cores[i * share : (i + 1) * share] for i in range(parallel)]
+
+
+@contextlib.contextmanager
+def _on_cores(cores: list[int]) -> Iterator[None]:
+    """What is started within it stays on some cores, with all its threads."""
+    if not cores:
+        yield
+        return
+    own = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, own)
 
 
 def _label(cell: Cell) -> str:
@@ -124,11 +174,24 @@ class _Worker:
     connection: multiprocessing.connection.Connection
     cores: list[int]
     cell: Cell | None = None
-    started: float = 0.0
 
 
 class _Stop(Exception):
     """A signal asks to stop."""
+
+
+@contextlib.contextmanager
+def _sigterm_stops() -> Iterator[None]:
+    def stop(*_):
+        # A scheduler may send it more than once; it is the same request.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise _Stop
+
+    previous = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 class Runner:
@@ -137,132 +200,146 @@ class Runner:
     Args:
       paths: of the output directory.
       parallel: worker processes.
-      deadline: of `time.monotonic`, when runs under way are told to save and stop; None for none.
+      deadline: of `time.monotonic`, when runs under way are told to save and stop, `GRACE` before
+        they are ended; None for none.
       serve: the main function of a worker process, as `worker.serve`.
     """
 
     def __init__(
         self,
-        paths: worker.Paths,
+        paths: Paths,
         parallel: int,
         deadline: float | None = None,
         serve: Callable = worker.serve,
     ):
         self._paths, self._parallel, self._deadline = paths, parallel, deadline
         self._serve = serve
-        # Longest time that a cell of a kind took so far.
-        self._seconds: dict[tuple, float] = {}
-        self._failed = 0
+        self._code = provenance.code()
+        self._workers: list[_Worker] = []
+        self._told = False
 
     def run(self, waiting: list[Cell]) -> int:
         """Runs the cells in their order; returns the exit code, 0 if every one has a record."""
-        total, queue, left = len(waiting), list(waiting), len(waiting)
-        workers = [self._start(cores) for cores in _cores(self._parallel)]
-        _on_sigterm()
-        try:
-            for outcome, done_by in self._work(workers, queue):
-                left -= outcome.status == "done"
-                self._failed += outcome.status == "failed"
-                counted = f"{total - left} of {total}"
-                print(
-                    f"{counted}: {_label(done_by)}: {outcome.status}, {outcome.message}", flush=True
-                )
-        except (KeyboardInterrupt, _Stop) as stop:
-            print("stopping: runs under way save themselves first", file=sys.stderr, flush=True)
-            asked = signal.SIGTERM if isinstance(stop, _Stop) else signal.SIGINT
-            return 128 + asked
-        finally:
-            _stop(workers)
+        total = left = len(waiting)
+        failed = 0
+        if self._parallel > 1:
+            # Of a GPU's memory, which a process would else take most of.
+            os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", f"{0.9 / self._parallel:.3f}")
+        with _sigterm_stops():
+            try:
+                self._workers = [self._start(cores) for cores in _shared_out(self._parallel)]
+                for outcome, cell in self._work(list(waiting)):
+                    left -= outcome.status == "done"
+                    failed += outcome.status == "failed"
+                    counted = f"{total - left} of {total}: {_label(cell)}"
+                    print(f"{counted}: {outcome.status}, {outcome.message}", flush=True)
+            except (KeyboardInterrupt, _Stop) as stop:
+                print("stopping: runs under way save themselves first", file=sys.stderr, flush=True)
+                self._end()
+                return 128 + (signal.SIGTERM if isinstance(stop, _Stop) else signal.SIGINT)
+            self._end()
         if left:
-            why = f"{self._failed} failed, " if self._failed else ""
+            why = f"{failed} failed, " if failed else ""
             print(f"{why}{left} of {total} runs are left; the same command goes on", flush=True)
         return int(left > 0)
 
-    def _work(
-        self, workers: list[_Worker], queue: list[Cell]
-    ) -> Iterator[tuple[worker.Outcome, Cell]]:
-        told = False
+    def _work(self, queue: list[Cell]) -> Iterator[tuple[worker.Outcome, Cell]]:
         while True:
-            for each in workers:
-                if each.cell is None and queue and not told and self._fits(queue[0]):
-                    each.cell, each.started = queue.pop(0), time.monotonic()
-                    each.connection.send(each.cell)
-            busy = {each.connection: each for each in workers if each.cell is not None}
+            for each in list(self._workers):
+                if each.cell is None and queue and self._may_begin():
+                    try:
+                        each.connection.send(queue[0])
+                    except OSError:  # it died while it had nothing to do
+                        each = self._replace(each)
+                        each.connection.send(queue[0])
+                    each.cell = queue.pop(0)
+            busy = {each.connection: each for each in self._workers if each.cell is not None}
             if not busy:
                 return
-            timeout = None
-            if self._deadline is not None and not told:
-                timeout = max(0.0, self._deadline - time.monotonic())
-            ready = multiprocessing.connection.wait(list(busy), timeout)
-            if not ready and not told:
-                told = True
-                for each in busy.values():
-                    os.kill(each.process.pid, signal.SIGTERM)
-            for connection in ready:
+            for connection in multiprocessing.connection.wait(list(busy), self._patience()):
                 each = busy[connection]
                 cell, each.cell = each.cell, None
-                try:
-                    outcome = connection.recv()
-                except EOFError:
-                    each.process.join()
-                    workers.remove(each)
-                    code = each.process.exitcode
-                    # Before it had begun, nothing catches the signal and nothing is lost.
-                    status = "stopped" if told and code == -signal.SIGTERM else "failed"
-                    outcome = worker.Outcome(status, f"its process ended with {code}")
-                    if not told:
-                        workers.append(self._start(each.cores))
-                if outcome.status == "done":
-                    kind = _kind(cell)
-                    seconds = time.monotonic() - each.started
-                    self._seconds[kind] = max(seconds, self._seconds.get(kind, 0.0))
+                outcome, ended = self._receive(each)
+                if ended and queue and not self._told:
+                    self._replace(each)
+                elif ended:
+                    self._workers.remove(each)
                 yield outcome, cell
+            self._keep_time()
+
+    def _receive(self, each: _Worker) -> tuple[worker.Outcome, bool]:
+        """What became of a cell, and whether its process has ended with it."""
+        try:
+            outcome = each.connection.recv()
+            return outcome, outcome.status == "stopped"
+        except (EOFError, ConnectionError):
+            each.process.join()
+            code = each.process.exitcode
+            # Before it had begun nothing catches the signal, and nothing is lost.
+            told = self._told and code in (-signal.SIGTERM, -signal.SIGKILL)
+            if told:
+                return worker.Outcome("stopped", "it goes on from its last checkpoint"), True
+            return worker.Outcome("failed", f"its process ended with {code}"), True
+
+    def _may_begin(self) -> bool:
+        if self._deadline is None:
+            return True
+        return not self._told and time.monotonic() + _TOO_SHORT < self._deadline
+
+    def _patience(self) -> float | None:
+        """Seconds to wait for an outcome; None for ever."""
+        if self._deadline is None:
+            return None
+        until = self._deadline + (GRACE if self._told else 0.0)
+        return min(max(0.0, until - time.monotonic()), 3600.0)
+
+    def _keep_time(self) -> None:
+        """At the deadline tells runs under way to stop; `GRACE` later it ends them."""
+        if self._deadline is None:
+            return
+        late = time.monotonic() - self._deadline
+        if late >= GRACE:
+            for each in self._workers:
+                each.process.kill()
+        elif late >= 0:
+            self._tell()
+
+    def _tell(self) -> None:
+        if self._told:
+            return
+        self._told = True
+        for each in self._workers:
+            if each.cell is not None:
+                each.process.terminate()
 
     def _start(self, cores: list[int]) -> _Worker:
         # Nothing of JAX may be inherited; each worker has its own.
         context = multiprocessing.get_context("spawn")
         here, there = context.Pipe()
-        process = context.Process(target=self._serve, args=(there, self._paths, cores))
-        process.start()
+        process = context.Process(target=self._serve, args=(there, self._paths, self._code))
+        with _on_cores(cores):
+            process.start()
         there.close()
         return _Worker(process, here, cores)
 
-    def _fits(self, cell: Cell) -> bool:
-        """Whether a cell can be expected to end before the deadline."""
-        if self._deadline is None:
-            return True
-        return time.monotonic() + self._seconds.get(_kind(cell), 0.0) < self._deadline
-
-
-def _kind(cell: Cell) -> tuple:
-    """Cells that take about the same time."""
-    config = cell.config
-    return cell.dataset, cell.imbalance, config.model.backbone, config.epochs, config.method.name
-
-
-def _cores(parallel: int) -> list[list[int]]:
-    """The cores of each worker: an equal part, or all of them where there are too few."""
-    cores = sorted(os.sched_getaffinity(0))
-    share = len(cores) // parallel
-    if parallel == 1 or not share:
-        return [[] for _ in range(parallel)]
-    return [cores[i * share : (i + 1) * share] for i in range(parallel)]
-
-
-def _on_sigterm() -> None:
-    def stop(*_):
-        raise _Stop
-
-    signal.signal(signal.SIGTERM, stop)
-
-
-def _stop(workers: list[_Worker]) -> None:
-    for each in workers:
-        if each.process.is_alive() and each.cell is not None:
-            os.kill(each.process.pid, signal.SIGTERM)
+    def _replace(self, each: _Worker) -> _Worker:
         each.connection.close()
-    for each in workers:
         each.process.join()
+        fresh = self._start(each.cores)
+        self._workers[self._workers.index(each)] = fresh
+        return fresh
+
+    def _end(self) -> None:
+        """Lets every worker save and end; another Ctrl-C waits no longer."""
+        try:
+            self._tell()
+            for each in self._workers:
+                each.connection.close()
+            for each in self._workers:
+                each.process.join()
+        except KeyboardInterrupt:
+            for each in self._workers:
+                each.process.kill()
 
 
 if __name__ == "__main__":

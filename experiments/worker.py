@@ -12,40 +12,28 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 
+import jax
 import numpy as np
 
 from bccl_jax import config as default
-from bccl_jax.errors import BcclError
+from bccl_jax.data.long_tail import shot_groups
+from bccl_jax.devices import configure
+from bccl_jax.errors import BcclError, WorkdirError
+from bccl_jax.evaluation.embed import make_embed
+from bccl_jax.evaluation.feature_space import measure
+from bccl_jax.training.interruption import Interrupted
+from bccl_jax.training.loop import train_and_evaluate
 from experiments import provenance, results
 from experiments.design import Cell
+from experiments.provenance import Code
+from experiments.results import Paths
 
-# Images of a class whose embeddings are measured, and how often in a run.
+# Images of a class whose embeddings are measured, and about how often in a run.
 MEASURED_PER_CLASS = 50
 MEASURED_TIMES = 4
-
-
-@dataclasses.dataclass(frozen=True)
-class Paths:
-    """Where an output directory keeps what.
-
-    Attributes:
-      root: the directory.
-    """
-
-    root: pathlib.Path
-
-    @property
-    def results(self) -> pathlib.Path:
-        """The records of finished runs."""
-        return self.root / "results.jsonl"
-
-    def run(self, cell: Cell) -> pathlib.Path:
-        """The directory of a run; other code or another config never shares it."""
-        name = f"{cell.dataset}-{cell.config_hash}-seed{cell.seed}"
-        return self.root / "runs" / provenance.code_hash() / name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,99 +44,13 @@ class Outcome:
     message: str
 
 
-def serve(connection: Connection, paths: Paths, cores: Sequence[int]) -> None:
-    """Trains the cells that come over a connection; a process's main function.
-
-    It ends when the other side closes, after SIGTERM, or when its parent is gone; in each case the
-    run under way saves a checkpoint first.
-
-    Args:
-      connection: cells come in, an `Outcome` goes out for each.
-      paths: of the output directory.
-      cores: CPU cores to stay on; empty for all.
-    """
-    # The terminal's Ctrl-C is the parent's to answer.
-    os.setsid()
-    if cores:
-        os.sched_setaffinity(0, cores)
-    threading.Thread(target=_stop_with_parent, daemon=True).start()
-    configured = False
-    while True:
-        try:
-            cell = connection.recv()
-        except EOFError:
-            return
-        if not configured:
-            from bccl_jax.devices import configure
-
-            configure(cell.config.deterministic)
-            configured = True
-        outcome = _attempt(cell, paths)
-        _forget()
-        with contextlib.suppress(BrokenPipeError):
-            connection.send(outcome)
-        if outcome.status == "stopped":
-            return
-
-
-def _forget() -> None:
-    """Gives the memory of a run back: JAX keeps every program, with what its functions hold."""
-    import jax
-
-    jax.clear_caches()
-    gc.collect()
-
-
-def _stop_with_parent() -> None:
-    multiprocessing.parent_process().join()
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _attempt(cell: Cell, paths: Paths) -> Outcome:
-    from bccl_jax.training.interruption import Interrupted
-
-    log = paths.run(cell).with_suffix(".log")
-    log.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with _output_to(log):
-            record = run(cell, paths)
-    except Interrupted as stop:
-        return Outcome("stopped", str(stop))
-    except BcclError as error:
-        return Outcome("failed", str(error))
-    except Exception as error:  # whatever it is, the other cells can be run
-        with log.open("a") as file:
-            traceback.print_exc(file=file)
-        return Outcome("failed", f"{type(error).__name__}: {error}; {log} has the rest")
-    results.append(paths.results, record)
-    return Outcome("done", f"{record['last']['all']:.2f} % in {record['seconds']:.0f} s")
-
-
-@contextlib.contextmanager
-def _output_to(path: pathlib.Path):
-    """What a run prints, bars and warnings of libraries included, goes to a file."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    kept = os.dup(1), os.dup(2)
-    with path.open("a") as file:
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
-    try:
-        yield
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        for number, saved in zip((1, 2), kept, strict=True):
-            os.dup2(saved, number)
-            os.close(saved)
-
-
-def run(cell: Cell, paths: Paths) -> results.Record:
+def run(cell: Cell, paths: Paths, code: Code) -> results.Record:
     """Trains a cell, from its last checkpoint if it has one, and returns its record.
 
     Args:
       cell: what to run.
       paths: of the output directory.
+      code: what the command was started with.
 
     Returns:
       The record, as `docs/experiments.md` lists its fields.
@@ -157,15 +59,13 @@ def run(cell: Cell, paths: Paths) -> results.Record:
       BcclError: as `train_and_evaluate`.
       Interrupted: SIGTERM, after a checkpoint.
     """
-    from bccl_jax.training.loop import train_and_evaluate
-
     started = time.perf_counter()
-    workdir = paths.run(cell)
+    workdir = paths.run(cell, code.hash)
     result = train_and_evaluate(cell.config, workdir, observe=EmbeddingMeasures())
     return {
         "config_hash": cell.config_hash,
-        "code_hash": provenance.code_hash(),
-        "commit": provenance.commit(),
+        "code_hash": code.hash,
+        "commit": code.commit,
         "seed": cell.seed,
         "dataset": cell.dataset,
         "imbalance": cell.imbalance,
@@ -173,7 +73,7 @@ def run(cell: Cell, paths: Paths) -> results.Record:
         "device": provenance.device(),
         "versions": provenance.versions(),
         "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        # Of the epochs alone, over all starts of the run; then of this start with all else.
+        # Of the epochs alone, over all starts of the run; then of its last start with all else.
         "seconds": round(sum(record["seconds"] for record in result.records), 1),
         "seconds_in_all": round(time.perf_counter() - started, 1),
         "evaluated_on": "validation" if cell.config.data.validation_fraction else "test",
@@ -183,6 +83,7 @@ def run(cell: Cell, paths: Paths) -> results.Record:
         "images": len(result.correct),
         "correct": results.pack(result.correct),
         "curve": [_curve_point(record) for record in result.records if "eval" in record],
+        "measured_per_class": MEASURED_PER_CLASS,
         "feature_space": [
             {"epoch": record["epoch"], **record["feature_space"]}
             for record in result.records
@@ -205,10 +106,6 @@ class EmbeddingMeasures:
 
     def __call__(self, run, state, epoch: int) -> dict:
         """What to add to the epoch's record; nothing where none is due."""
-        from bccl_jax.data.long_tail import shot_groups
-        from bccl_jax.evaluation.embed import make_embed
-        from bccl_jax.evaluation.feature_space import measure
-
         config, split = run.config, run.dataset.monitored
         every = config.eval.every_epochs
         interval = max(1, round(config.epochs / MEASURED_TIMES / every)) * every
@@ -231,3 +128,85 @@ def _first_of_each_class(labels: np.ndarray, count: int) -> np.ndarray:
     order = np.argsort(labels, kind="stable")
     starts = np.searchsorted(labels[order], labels[order])
     return np.sort(order[np.arange(len(labels)) - starts < count])
+
+
+def serve(
+    connection: Connection, paths: Paths, code: Code, train: Callable[..., results.Record] = run
+) -> None:
+    """Trains the cells that come over a connection; a process's main function.
+
+    It ends when the other side closes, after SIGTERM, or when its parent is gone; in each case the
+    run under way saves a checkpoint first.
+
+    Args:
+      connection: cells come in, an `Outcome` goes out for each.
+      paths: of the output directory.
+      code: what the command was started with.
+      train: what makes a cell's record, as `run`.
+    """
+    # The terminal's Ctrl-C is the parent's to answer.
+    os.setsid()
+    threading.Thread(target=_stop_with_parent, daemon=True).start()
+    configured = False
+    # The parent may be gone, with what it was sent unread.
+    with contextlib.suppress(EOFError, ConnectionError):
+        while True:
+            cell = connection.recv()
+            if not configured:
+                configure(cell.config.deterministic)
+                configured = True
+            outcome = _attempt(cell, paths, code, train)
+            _forget()
+            connection.send(outcome)
+            if outcome.status == "stopped":
+                return
+
+
+def _stop_with_parent() -> None:
+    multiprocessing.parent_process().join()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _attempt(cell: Cell, paths: Paths, code: Code, train: Callable) -> Outcome:
+    log = paths.run(cell, code.hash).with_suffix(".log")
+    try:
+        if provenance.code_hash() != code.hash:
+            raise WorkdirError("the code was changed while the command ran; give it again")
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with _output_to(log):
+            record = train(cell, paths, code)
+        results.append(paths.results, record)
+    except Interrupted as stop:
+        return Outcome("stopped", str(stop))
+    except BcclError as error:
+        return Outcome("failed", str(error))
+    except Exception as error:  # whatever it is, the other cells can be run
+        with contextlib.suppress(OSError), log.open("a") as file:
+            traceback.print_exc(file=file)
+        return Outcome("failed", f"{type(error).__name__}: {error}; {log} has the rest")
+    return Outcome("done", f"{record['last']['all']:.2f} % in {record['seconds']:.0f} s")
+
+
+@contextlib.contextmanager
+def _output_to(path: pathlib.Path):
+    """What a run prints, bars and warnings of libraries included, goes to a file."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = os.dup(1), os.dup(2)
+    with path.open("a") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for number, saved in zip((1, 2), kept, strict=True):
+            os.dup2(saved, number)
+            os.close(saved)
+
+
+def _forget() -> None:
+    """Gives the memory of a run back: JAX keeps every program, with what its functions hold."""
+    jax.clear_caches()
+    gc.collect()

@@ -22,7 +22,10 @@ class Interrupted(Exception):
 
 
 class StopSignal:
-    """Remembers the first SIGTERM or SIGINT; the second one acts as usual.
+    """Remembers the first SIGTERM or SIGINT; a second Ctrl-C acts as usual.
+
+    SIGTERM may come more than once, from a scheduler that signals every process and from a parent
+    that passes it on; it is the same request, and SIGKILL ends who is too slow.
 
     Where several processes make one run, a SIGTERM to any of them, which JAX passes on, stops all
     of them after the same step.
@@ -60,8 +63,9 @@ class StopSignal:
         self._restore()
 
     def _remember(self, signum, _frame):
-        self.received = signum
-        self._restore()
+        self.received = self.received or signum
+        if signal.SIGINT in self._previous:
+            signal.signal(signal.SIGINT, self._previous.pop(signal.SIGINT))
 
     def _restore(self):
         for signum, handler in self._previous.items():

@@ -32,6 +32,14 @@ def test_half_a_line_of_a_killed_process_is_forgotten_and_harms_nothing(tmp_path
     assert results.load(path) == [record(0), record(2)]
 
 
+def test_a_whole_record_without_a_line_end_is_kept(tmp_path):
+    path = tmp_path / "results.jsonl"
+    path.write_text(f"{json.dumps(record(0))}\n\n{json.dumps(record(1))}")
+    assert results.load(path) == [record(0), record(1)]
+    results.append(path, record(2))
+    assert results.load(path) == [record(0), record(1), record(2)]
+
+
 def test_a_line_that_is_no_record_is_named(tmp_path):
     path = tmp_path / "results.jsonl"
     for line in ("no JSON", "[1]", json.dumps({"seed": 1})):

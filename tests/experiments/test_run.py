@@ -1,15 +1,17 @@
 import os
 import signal
-import sys
 import threading
 import time
 
+import numpy as np
 import pytest
 
 from experiments import provenance, results, run, worker
 from experiments.catalogue import EXPERIMENTS
 from experiments.design import Cell, Scale, cells, get_config
+from experiments.results import Paths
 from tests.experiments import fake_worker
+from tests.experiments.fake_worker import DIES, FAILS, STOPS_ALONE, WAITS
 from tests.training.tiny import shrink
 
 
@@ -19,56 +21,100 @@ def digits(*seeds):
 
 
 def runner(tmp_path, parallel=1, deadline=None):
-    return run.Runner(worker.Paths(tmp_path), parallel, deadline, fake_worker.serve)
+    return run.Runner(Paths(tmp_path), parallel, deadline, fake_worker.serve)
 
 
 def recorded(tmp_path):
     return sorted(record["seed"] for record in results.load(tmp_path / "results.jsonl"))
 
 
-def test_cells_go_to_every_worker_and_a_failure_stops_no_other(tmp_path, capsys):
-    seeds = [0, 13, 1, 99, 2, 3]
+def test_cells_go_to_every_worker_and_no_failure_stops_another(tmp_path, capsys):
+    seeds = [0, FAILS, 1, DIES, 2, STOPS_ALONE, 3]
     assert runner(tmp_path, parallel=2).run(digits(*seeds)) == 1
     assert recorded(tmp_path) == [0, 1, 2, 3]
     printed = capsys.readouterr().out
     assert "failed, an unlucky number" in printed
-    assert "its process ended with 9" in printed
-    assert "2 failed, 2 of 6 runs are left" in printed
+    assert "failed, its process ended with 9" in printed
+    assert "stopped, stopped by SIGTERM after step 7" in printed
+    assert "2 failed, 3 of 7 runs are left" in printed
+    assert "from within" not in printed
+    (cell,) = digits(0)
+    log = Paths(tmp_path).run(cell, provenance.code_hash()).with_suffix(".log")
+    assert log.read_text() == "from within\n"
 
 
-def test_at_the_deadline_runs_save_and_the_rest_waits(tmp_path, capsys):
-    deadline = time.monotonic() + 6
-    assert runner(tmp_path, deadline=deadline).run(digits(0, 1000, 1)) == 1
+def test_at_the_deadline_runs_save_and_the_rest_waits(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(run, "_TOO_SHORT", 0.0)
+    limited = runner(tmp_path, deadline=time.monotonic() + 600)
+    thread = threading.Thread(target=when_begun, args=(tmp_path, limited))
+    thread.start()
+    assert limited.run(digits(0, WAITS, 1)) == 1
+    thread.join()
     assert recorded(tmp_path) == [0]
-    assert "stopped, saved" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "stopped by SIGTERM after step 7" in printed
+    assert "2 of 3 runs are left" in printed
 
 
-def test_a_cell_that_would_not_end_in_time_is_not_begun(tmp_path):
-    late = runner(tmp_path, deadline=time.monotonic() + 60)
-    cell = digits(0)[0]
-    assert late._fits(cell)
-    late._seconds[run._kind(cell)] = 100.0
-    assert not late._fits(cell)
+def when_begun(tmp_path, limited):
+    """Moves the deadline to now, and wakes the runner by the end of the run under way."""
+    wait_for(tmp_path / "begun")
+    limited._deadline = time.monotonic()
+    limited._tell()
+
+
+def wait_for(path):
+    for _ in range(6000):
+        if path.exists():
+            return
+        time.sleep(0.01)
+
+
+def test_no_cell_begins_just_before_the_deadline(tmp_path):
+    assert runner(tmp_path, deadline=time.monotonic() + run._TOO_SHORT + 5)._may_begin()
+    assert not runner(tmp_path, deadline=time.monotonic() + run._TOO_SHORT - 5)._may_begin()
+
+
+def test_who_does_not_save_in_time_is_ended(tmp_path):
+    class Process:
+        ended = None
+
+        def terminate(self):
+            self.ended = self.ended or "told"
+
+        def kill(self):
+            self.ended = "killed"
+
+    late = runner(tmp_path, deadline=time.monotonic() - 1)
+    late._workers = [run._Worker(Process(), None, [], digits(0)[0])]
+    late._keep_time()
+    assert late._workers[0].process.ended == "told"
+    assert 0 < late._patience() <= run.GRACE
+    late._deadline -= run.GRACE
+    late._keep_time()
+    assert late._workers[0].process.ended == "killed"
 
 
 def test_sigterm_lets_runs_save(tmp_path, capsys):
     def terminate():
-        while "1 of 2" not in "".join(lines):
-            time.sleep(0.05)
-            lines.append(capsys.readouterr().out)
+        wait_for(tmp_path / "begun")
         os.kill(os.getpid(), signal.SIGTERM)
 
-    lines = []
     thread = threading.Thread(target=terminate)
     previous = signal.getsignal(signal.SIGTERM)
-    try:
-        thread.start()
-        assert runner(tmp_path).run(digits(0, 1000)) == 128 + signal.SIGTERM
-    finally:
-        signal.signal(signal.SIGTERM, previous)
-        thread.join()
+    thread.start()
+    assert runner(tmp_path).run(digits(0, WAITS)) == 128 + signal.SIGTERM
+    thread.join()
+    assert signal.getsignal(signal.SIGTERM) is previous
     assert "stopping" in capsys.readouterr().err
     assert recorded(tmp_path) == [0]
+
+
+def test_code_that_changes_meanwhile_is_refused(tmp_path):
+    stale = provenance.Code("another", "")
+    outcome = worker._attempt(digits(0)[0], Paths(tmp_path), stale, fake_worker.train)
+    assert (outcome.status, recorded(tmp_path)) == ("failed", [])
+    assert "the code was changed" in outcome.message
 
 
 def test_a_plan_runs_what_experiments_share_once_and_what_has_a_record_never():
@@ -86,19 +132,18 @@ def test_a_plan_runs_what_experiments_share_once_and_what_has_a_record_never():
     assert run.outstanding(planned, [done | {"seed": 5}]) == planned
 
 
-def command(monkeypatch, *arguments):
-    monkeypatch.setattr(sys, "argv", ["experiments.run", *arguments])
-    return run.main()
+def command(*arguments):
+    return run.main(arguments)
 
 
-def test_a_second_command_finds_nothing_left(tmp_path, monkeypatch, capsys):
+def test_a_second_command_finds_nothing_left(tmp_path, capsys):
     flags = ["table4", "--dataset=digits", "--seeds=1", f"--output={tmp_path}"]
     for cell in cells(EXPERIMENTS["table4"], Scale(seeds=1, datasets=("digits",))):
         record = {"config_hash": cell.config_hash, "seed": 0, "code_hash": provenance.code_hash()}
         results.append(tmp_path / "results.jsonl", record)
-    assert command(monkeypatch, *flags) == 0
+    assert command(*flags) == 0
     assert "nothing left to do" in capsys.readouterr().out
-    assert command(monkeypatch, *flags, "--epochs=30", "--plan") == 0
+    assert command(*flags, "--epochs=30", "--plan") == 0
     assert capsys.readouterr().out.count("seed 0") == 4
 
 
@@ -109,21 +154,29 @@ def test_a_second_command_finds_nothing_left(tmp_path, monkeypatch, capsys):
         (["table4", "--dataset=mnist"], "names no data set"),
         (["table4", "--imbalance=0.5"], "no list of factors"),
         (["table4", "--seeds=0"], "not a whole number"),
-        (["table4", "--budget=0.1"], "less than the 20 s"),
+        (["table4", "--budget=0.1"], "more than the 20 s"),
+        (["table4", "--budget=inf"], "more than the 20 s"),
+        (["table4", "--parallel=0"], "less than 1"),
         (["table4", "--backbone=vgg"], "invalid choice: 'vgg'"),
     ],
 )
-def test_wrong_flags_are_refused(monkeypatch, capsys, flags, message):
+def test_wrong_flags_are_refused(capsys, flags, message):
     with pytest.raises(SystemExit):
-        command(monkeypatch, *flags)
+        command(*flags)
     assert message in capsys.readouterr().err
 
 
-def test_missing_data_is_named_before_anything_runs(monkeypatch, capsys, tmp_path):
+def test_missing_data_is_named_before_anything_runs(capsys, tmp_path):
     flags = ["table4", f"--data-dir={tmp_path}", f"--output={tmp_path}/runs"]
-    assert command(monkeypatch, *flags) == 1
+    assert command(*flags) == 1
     assert f"error: there is no folder {tmp_path}/cifar-100-python" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_an_output_that_cannot_be_written_is_named_before_anything_runs(capsys, tmp_path):
+    (tmp_path / "file").touch()
+    assert command("table4", "--dataset=digits", f"--output={tmp_path}/file/x") == 1
+    assert f"error: --output={tmp_path}/file/x cannot be written" in capsys.readouterr().err
 
 
 def test_a_cell_becomes_a_record(tmp_path):
@@ -132,8 +185,8 @@ def test_a_cell_becomes_a_record(tmp_path):
     config.seed, config.epochs, config.eval.every_epochs = 3, 4, 2
     config.optimizer.warmup_epochs = 1
     shrink(config.method)
-    paths = worker.Paths(tmp_path)
-    record = worker.run(cell, paths)
+    paths, code = Paths(tmp_path), provenance.code()
+    record = worker.run(cell, paths, code)
     results.append(paths.results, record)
     assert results.load(paths.results) == [record]
     assert (record["config_hash"], record["seed"]) == (cell.config_hash, 3)
@@ -147,13 +200,11 @@ def test_a_cell_becomes_a_record(tmp_path):
     assert record["feature_space"][-1]["projector"].keys() == (
         record["feature_space"][-1]["backbone"].keys()
     )
-    again = worker.run(cell, paths)
+    again = worker.run(cell, paths, code)
     assert again["correct"] == record["correct"]
     assert again["seconds"] == record["seconds"]
 
 
 def test_measured_images_are_the_first_of_each_class():
-    import numpy as np
-
     labels = np.array([2, 0, 2, 1, 2, 0, 0, 0])
     assert worker._first_of_each_class(labels, 2).tolist() == [0, 1, 2, 3, 5]
