@@ -11,6 +11,7 @@ import argparse
 import functools
 import multiprocessing
 import os
+import queue
 import time
 from collections.abc import Callable, Sequence
 
@@ -24,6 +25,9 @@ from bccl_jax.training import engine
 from benchmarks import recipe
 from benchmarks.common import in_turn, parser, report
 from benchmarks.epoch import Epoch
+
+# Seconds after which a process counts as lost.
+_PATIENCE = 600
 
 
 def _assemble(options: argparse.Namespace):
@@ -80,14 +84,20 @@ def in_processes(options: argparse.Namespace) -> float:
     context = multiprocessing.get_context("spawn")
     barrier, times = context.Barrier(options.runs), context.Queue()
     cores = sorted(os.sched_getaffinity(0))
-    share = len(cores) // options.runs if jax.default_backend() == "cpu" else 0
+    share = len(cores) // options.runs
+    os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", f"{0.8 / options.runs:.3f}")
     parts = [cores[i * share : (i + 1) * share] for i in range(options.runs)]
     started = [
         context.Process(target=_work, args=(options, part, barrier, times)) for part in parts
     ]
     for process in started:
         process.start()
-    found = [times.get() for _ in started]
+    try:
+        found = [times.get(timeout=_PATIENCE) for _ in started]
+    except queue.Empty:
+        for process in started:
+            process.kill()
+        raise RuntimeError("a process did not end; the memory may not do for so many") from None
     for process in started:
         process.join()
     return max(found)
@@ -101,6 +111,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     flags.set_defaults(config=small, classes=20, side=16, repeats=3)
     flags.add_argument("--runs", type=int, default=2, help="at a time (default: %(default)s)")
     options = flags.parse_args(argv)
+    # First, while this process has not yet taken a GPU's memory.
+    apart = in_processes(options) / options.runs
     run, data = _assemble(options)
     alone, steps = _scanned(options)
     found = in_turn(
@@ -108,7 +120,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         options.repeats,
     )
     found["vmapped"] /= options.runs
-    found["a process each"] = in_processes(options) / options.runs
+    found["a process each"] = apart
     rows = [
         {
             "runs": name,

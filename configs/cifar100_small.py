@@ -1,10 +1,11 @@
 """A fifth of CIFAR-100-LT at 16 pixels: studies of many runs on a small machine.
 
-Every fifth class of CIFAR-100, images halved by averaging, ResNet-8, 40 epochs of batch 32; the
-warm-ups are in proportion to 200 epochs. All else is the recipe of CIFAR-100-LT but for what so few
-and small images ask for: with batches of 128 an epoch has 17 steps, after 680 of which the
-contrastive loss had hardly begun to fall, and crops of a twelfth of 16 x 16 pixels show nothing.
-Figures say which of two settings is better at this size, and nothing of the paper's size.
+Every fifth class of CIFAR-100, images halved by averaging, ResNet-8, 40 epochs of batch 32 at
+learning rate 0.1; padding, Cutout and warm-ups in proportion, centroids still renewed every 5
+epochs. With batches of 128 an epoch has 17 steps, after 680 of which the contrastive loss had
+hardly begun to fall, and SimAugment's crops of a twelfth of 16 x 16 pixels show nothing: here they
+cover a quarter at least. All else is the recipe of CIFAR-100-LT. Figures say which of two settings
+is better at this size, and nothing of the paper's size.
 
     python -m bccl_jax.main --config=configs/cifar100_small.py
     python -m experiments.run table4 --dataset=cifar100_small --seeds=3

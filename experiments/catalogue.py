@@ -208,11 +208,13 @@ VIEWS = Experiment(
     rows=(
         Row("BCCL"),
         Row("crops of at least 0.2", changes={"augment.sim.scale": (0.2, 1.0)}),
+        Row("crops of at least 0.5", changes={"augment.sim.scale": (0.5, 1.0)}),
         Row("with blur", changes={"augment.sim.blur_prob": 0.5}),
         Row("no colour jitter", changes={"augment.sim.jitter_prob": 0.0}),
     ),
     on_validation=True,
 )
+
 # What might be better than the paper's own; one that is becomes a preset of its own.
 VARIANTS = Experiment(
     "Variants in search of a better one",

@@ -203,10 +203,11 @@ def _cell(
         config.data.validation_fraction = VALIDATION_FRACTION
     config.data.imbalance = imbalance
     config.seed = seed
-    config.lock()  # an unknown key is an error
+    if unknown := set(row.changes) - set(default.flatten(config)):
+        raise ConfigError(f"row {row.name!r} changes {min(unknown)}, which is no key of {dataset}")
     try:
         config.update_from_flattened_dict(dict(row.changes))
-    except (KeyError, AttributeError, TypeError) as error:
+    except TypeError as error:
         raise ConfigError(f"row {row.name!r} does not fit {dataset}: {error}") from error
     full_size = (
         dataset in experiment.datasets and scale.epochs is None and scale.backbone is None
@@ -222,7 +223,9 @@ def shrink(config: ml_collections.ConfigDict, epochs: int) -> None:
         round(epoch * share) for epoch in config.optimizer.step_epochs
     )
     if "warmup_epochs" in config.method:
-        config.method.warmup_epochs = round(config.method.warmup_epochs * share)
+        # One epoch at least: with none the first centroids would come later, not sooner.
+        own = config.method.warmup_epochs
+        config.method.warmup_epochs = max(round(own * share), min(own, 1))
     config.epochs = epochs
 
 

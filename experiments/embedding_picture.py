@@ -4,7 +4,7 @@ One column a run: the embeddings of its evaluation split by its last checkpoint.
 they have two dimensions (--config.method.projector_dim=2), by t-SNE otherwise.
 
     python -m experiments.embedding_picture runs/digits_lt runs/digits_lt_cross_entropy \
-        --head=backbone --titles=BCCL,cross-entropy --output=runs/embeddings.png
+        --head=backbone --titles='BCCL;cross-entropy' --output=runs/embeddings.png
 
 t-SNE keeps neighbours and nothing else: how large groups are and how far apart says nothing. The
 angle from a class to the nearest other one, below each column, is that of the embeddings themselves
@@ -377,7 +377,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     made.add_argument("runs", nargs="+", type=pathlib.Path, help="directories of runs")
     made.add_argument("--output", type=pathlib.Path, required=True, help="FILE.png and FILE.svg")
-    made.add_argument("--titles", help="one for each run, separated by commas")
+    made.add_argument("--titles", help="one for each run, separated by ;")
     made.add_argument(
         "--head", choices=("projector", "backbone"), default="projector", help="(%(default)s)"
     )
@@ -389,7 +389,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         restored = [restore(path, options.data_dir) for path in options.runs]
         titles = default_titles([run.config for run, _ in restored])
         if options.titles is not None:
-            titles = options.titles.split(",")
+            titles = options.titles.split(";")
         if len(titles) != len(restored):
             raise ConfigError(f"--titles has {len(titles)} titles for {len(restored)} runs")
         head = None if options.head == "backbone" else options.head

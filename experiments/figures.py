@@ -219,7 +219,7 @@ def _forest(axes: Axes, section: Section, style: Style) -> None:
         axes.set_ylabel(section.experiment.axis)
     axes.set_yticks(range(len(found)), names)
     axes.set_ylim(len(found) - 0.5, -0.5)
-    axes.set(xlabel=f"points of all less {section.experiment.reference}, 95 % interval")
+    axes.set(xlabel=f"difference to {section.experiment.reference}, points of all, 95 % interval")
     _clean(axes)
     axes.spines["left"].set_visible(False)
     axes.tick_params(axis="y", length=0)
@@ -247,7 +247,11 @@ def curves(section: Section) -> Figure:
         ("accuracy of few-shot classes, %", lambda point: point["few"]),
     ]
     for name in losses:
-        title = "training loss" if name == "loss" else name.replace("_", " ")
+        title = (
+            "training loss, the sum of the row's own terms"
+            if name == "loss"
+            else name.replace("_", " ")
+        )
         panels.append((title, lambda point, name=name: point["train"].get(name)))
     columns = 3
     lines = -(-len(panels) // columns)

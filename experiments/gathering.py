@@ -162,9 +162,19 @@ class Section:
         return _adjusted(compare(a, b) for a, b in zip(order, order[1:], strict=False))
 
     @property
+    def common_seeds(self) -> list[int]:
+        """The seeds that every row with a record has."""
+        return sorted(set.intersection(*(set(runs.records) for runs in self.finished)))
+
+    @property
     def in_order(self) -> list[Runs]:
-        """The rows that have a record, the most accurate first."""
-        return sorted(self.finished, key=lambda runs: -runs.accuracy("all").mean)
+        """The rows that have a record, over the common seeds alone, the most accurate first."""
+        seeds = self.common_seeds
+        rows = [
+            dataclasses.replace(runs, records={seed: runs.records[seed] for seed in seeds})
+            for runs in self.finished
+        ]
+        return sorted(rows, key=lambda runs: -runs.accuracy("all").mean) if seeds else []
 
 
 def gather(

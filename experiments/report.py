@@ -40,14 +40,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     )  # fmt: skip
     arguments = parser.parse_args(argv)
     target = arguments.report or arguments.output / "report"
-    failed = False
+    failed = []
     for name in arguments.experiments:
         try:
             print(report(name, arguments, target.expanduser()))
         except BcclError as error:
             print(f"error: {error}", file=sys.stderr)
-            failed = True
-    return int(failed)
+            failed.append(name)
+        except OSError as error:
+            print(f"error: --report={target}: {error}; name another folder", file=sys.stderr)
+            return 1
+    if len(failed) < len(arguments.experiments):
+        print(f"written to {target}", file=sys.stderr)
+    return int(bool(failed))
 
 
 def report(name: str, arguments: argparse.Namespace, target: pathlib.Path) -> str:
@@ -65,31 +70,32 @@ def report(name: str, arguments: argparse.Namespace, target: pathlib.Path) -> st
       BcclError: there are no records, or a setting is unknown.
     """
     experiment, scale = EXPERIMENTS[name], selection.scale(arguments)
-    path = Paths(arguments.output.expanduser()).results
+    paths = Paths(arguments.output.expanduser().absolute())
+    path = paths.results
     records = results.load(path)
     asked = cells(experiment, scale)
     command = run_command(name, arguments)
     code, note = choose_code(records, asked, arguments.code, f"{path}; make them with `{command}`")
     sections = gathering.gather(experiment, scale, records, code)
     target.mkdir(parents=True, exist_ok=True)
-    finished = sum(bool(section.records) for section in sections)
+    stem = report_name(name, arguments)
     parts = [f"# {experiment.title}", *([note] if note else [])]
     for section in sections:
         parts.append(f"## {section.dataset}, imbalance {section.imbalance:g}")
         if section.records:
-            stem = name
-            if finished > 1:
-                stem += f"-{section.dataset}-{section.imbalance:g}"
-            parts += _section(section, target / stem, command)
+            picture = stem
+            if len(sections) > 1:
+                picture += f"-{section.dataset}-{section.imbalance:g}"
+            parts += _section(section, target / picture, command, paths)
         else:
             parts.append("Not run.")
     text = "\n\n".join(filter(None, parts)) + "\n"
-    (target / f"{name}.md").write_text(text)
-    _write_csv(target / f"{name}.csv", name, sections)
+    (target / f"{stem}.md").write_text(text)
+    _write_csv(target / f"{stem}.csv", name, sections)
     return text
 
 
-def _section(section: Section, stem: pathlib.Path, command: str) -> list[str]:
+def _section(section: Section, stem: pathlib.Path, command: str, paths: Paths) -> list[str]:
     drawn = figures.draw(section)
     pictures = {}
     for suffix, figure in drawn.items():
@@ -108,8 +114,39 @@ def _section(section: Section, stem: pathlib.Path, command: str) -> list[str]:
     ]
     measured = tables.feature_space(section)
     if measured:
-        parts += ["### Feature space", measured, *pictures.values()]
+        command = embedding_command(section, paths)
+        parts += ["### Feature space", measured, *pictures.values(), command]
     return [*parts, "### Made with", tables.provenance(section)]
+
+
+def report_name(name: str, arguments: argparse.Namespace) -> str:
+    """What the files of a report are called: reports at other scales are other files."""
+    given = [
+        *arguments.dataset,
+        *(f"{factor:g}" for factor in arguments.imbalance),
+        arguments.epochs and f"{arguments.epochs}epochs",
+        arguments.backbone,
+        arguments.split,
+        arguments.code,
+    ]
+    return "-".join([name, *filter(None, given)])
+
+
+def embedding_command(section: Section, paths: Paths) -> str:
+    """The command that draws the embeddings of each row's first seed, if its run is still there."""
+    runs, titles = [], []
+    for row in section.finished:
+        seed, record = next(iter(row.records.items()))
+        cell = next(cell for cell in row.cells if cell.seed == seed)
+        directory = paths.run(cell, record["code_hash"])
+        if directory.is_dir():
+            runs.append(str(directory))
+            titles.append(row.row.name)
+    if not runs:
+        return ""
+    command = ["python", "-m", "experiments.embedding_picture", *runs]
+    command += [f"--titles={';'.join(titles)}", "--output=embeddings.png"]
+    return f"The embeddings themselves: `{shlex.join(command)}`"
 
 
 def choose_code(

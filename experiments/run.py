@@ -165,6 +165,8 @@ def _on_cores(cores: list[int]) -> Iterator[None]:
 
 def _label(cell: Cell) -> str:
     where = f"{cell.dataset} {cell.imbalance:g}"
+    if cell.config.data.validation_fraction:
+        where += " validation"
     return f"{cell.row}, {where}, seed {cell.seed} [{cell.config_hash}]"
 
 
@@ -253,6 +255,8 @@ class Runner:
                         each = self._replace(each)
                         each.connection.send(queue[0])
                     each.cell = queue.pop(0)
+                    log = self._paths.run(each.cell, self._code.hash).with_suffix(".log")
+                    print(f"begun: {_label(each.cell)}, {log}", flush=True)
             busy = {each.connection: each for each in self._workers if each.cell is not None}
             if not busy:
                 return

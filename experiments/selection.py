@@ -59,7 +59,7 @@ def _positive(text: str) -> int:
 
 
 def _names(text: str) -> tuple[str, ...]:
-    names = tuple(filter(None, text.split(",")))
+    names = tuple(dict.fromkeys(filter(None, text.split(","))))
     unknown = [name for name in names if name not in CONFIGS]
     if unknown or not names:
         raise argparse.ArgumentTypeError(
@@ -70,7 +70,7 @@ def _names(text: str) -> tuple[str, ...]:
 
 def _factors(text: str) -> tuple[float, ...]:
     try:
-        factors = tuple(float(part) for part in text.split(","))
+        factors = tuple(dict.fromkeys(float(part) for part in text.split(",")))
     except ValueError:
         factors = ()
     if not factors or not all(1 <= factor < float("inf") for factor in factors):

@@ -40,7 +40,7 @@ def accuracies(section: Section) -> str:
     if printed:
         headings.append("paper: all (many / medium / few)")
         if section.full_size:
-            headings.append("less the paper's")
+            headings.append("minus the paper's")
         else:
             headings[-1] = f"paper, {paper_size(section)}: all (many / medium / few)"
     rows = []
@@ -171,8 +171,8 @@ def comparisons(section: Section) -> str:
     if not section.against_reference:
         return ""
     headings = [
-        f"less {section.experiment.reference}",
-        "seeds of both",
+        f"minus {section.experiment.reference}",
+        "common seeds",
         "difference",
         "95 % interval",
         "p over seeds",
@@ -192,8 +192,8 @@ def comparisons(section: Section) -> str:
     notes = [
         "Percentage points of all, seeds paired, the same images. p over seeds: paired t-test, "
         "would other training runs differ on these images? p over images: sign flips, would these "
-        "networks differ on other images? The interval: bootstrap over both; of few seeds it is "
-        "too narrow. Each column of p is adjusted by Holm over the rows, intervals are not; "
+        "networks differ on other images? The interval takes both seeds and images as drawn at "
+        "random. Each column of p is adjusted by Holm over the rows, intervals are not; "
         f"{NONE} where seeds leave nothing to test."
     ]
     if any(len(found.seeds) == 1 for found in section.against_reference):
@@ -229,7 +229,11 @@ def order(section: Section) -> str:
     ranked = section.in_order
     if len(ranked) < 2:
         return ""
-    lines = ["Order by mean: " + ", ".join(_listed(ranked, lambda r: r.accuracy("all").mean)) + "."]
+    seeds = section.common_seeds
+    partly = any(len(runs.records) > len(seeds) for runs in section.finished)
+    over = f" over seeds {', '.join(map(str, seeds))}, which all have," if partly else ""
+    ours = ", ".join(_listed(ranked, lambda runs: runs.accuracy("all").mean))
+    lines = [f"Order by mean{over}: {ours}."]
     both = [runs for runs in ranked if section.paper(runs.row)]
     if len(both) > 1:
         figures = [section.paper(runs.row)["all"] for runs in both]
@@ -238,6 +242,7 @@ def order(section: Section) -> str:
         names = ", ".join(_listed(theirs, lambda runs: section.paper(runs.row)["all"]))
         agreement = "" if tau is None else f" Kendall's tau of the two: {_number(tau, '{:.2f}')}."
         lines[0] += f" The paper's, of these rows: {names}.{agreement}"
+    lines[0] += " Neighbours, p adjusted over these alone:"
     lines += [f"- {_verdict(pair)}" for pair in section.adjacent]
     return "\n".join([lines[0], "", *lines[1:]])
 
@@ -284,7 +289,7 @@ def feature_space(section: Section) -> str:
                 rows.append([name.replace("_", " "), row, *shown])
         if rows:
             epochs = sorted({max(by_epoch) for by_epoch in found.values()})
-            headings = ["measure", "row", *SHOTS, "few less many"]
+            headings = ["measure", "row", *SHOTS, "few minus many"]
             parts.append(
                 f"Of the {title}, epoch {', '.join(map(str, epochs))}:\n\n"
                 + markdown(headings, rows)
@@ -319,7 +324,7 @@ def provenance(section: Section) -> str:
         for runs in section.finished
     ]
     versions = [_versions(record) for record in records]
-    total, training = (sum(record[k] for record in records) for k in ("seconds_in_all", "seconds"))
+    training = sum(record["seconds"] for record in records)
     split = _SPLITS[section.on]
     lines = [
         f"code `{records[0]['code_hash']}`, commit {_each(commits)}{changed}",
@@ -329,8 +334,8 @@ def provenance(section: Section) -> str:
         f"many / medium / few: {groups} classes; {records[0]['images']:,} images of {split}",
         f"{_each(_backbone(r) for r in records)}, {_each(str(r['last']['epoch']) for r in records)}"
         f" epochs, batch {config['batch_size']}; seeds {_each(str(r['seed']) for r in records)}",
-        f"{len(records)} runs, {training:,.0f} s of training, {total:,.0f} s with all else; last "
-        f"one finished {max(record['finished'] for record in records)}",
+        f"{len(records)} runs, {training:,.0f} s of training; last one finished "
+        f"{max(record['finished'] for record in records)}",
     ]
     for what, values in {
         "devices": {record["device"] for record in records},

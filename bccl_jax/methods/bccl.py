@@ -174,10 +174,12 @@ class BCCL(base.Method):
                 f"config.method.clustering is {self.clustering!r}, which needs all queues in one "
                 'place; take "kmeans" or set config.method.split_classes to False'
             )
-        if not 0 <= self.warmup_epochs < epochs:
+        first = self.warmup_epochs or self.refresh_epochs
+        if self.warmup_epochs < 0 or first >= epochs:
             raise ConfigError(
-                f"config.method.warmup_epochs is {self.warmup_epochs} in a run of {epochs} "
-                "epochs, so that no centroid would ever be used; lower it or raise config.epochs"
+                f"config.method.warmup_epochs is {self.warmup_epochs} and "
+                f"config.method.refresh_epochs {self.refresh_epochs} in a run of {epochs} epochs, "
+                "so that no centroid would ever be used; lower them or raise config.epochs"
             )
 
     def heads(self, context):

@@ -155,7 +155,7 @@ def test_titles_name_the_method_and_what_differs():
         (lambda run: shutil.rmtree(run / "checkpoints"), [], "has no checkpoint"),
         (lambda run: (run / "config.json").write_text("{"), [], "is not the config of a run"),
         (lambda run: (run / "config.json").write_text("[]"), [], "is not the config of a run"),
-        (lambda run: None, ["--titles=a,b"], "--titles has 2 titles for 1 runs"),
+        (lambda run: None, ["--titles=a;b"], "--titles has 2 titles for 1 runs"),
     ],
 )
 def test_what_cannot_be_drawn_ends_in_one_sentence(saved, tmp_path, damage, arguments, message):

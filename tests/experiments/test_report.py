@@ -103,12 +103,12 @@ def test_report_of_a_table(tmp_path, capsys, monkeypatch):
 
     def save_one(figure, stem):
         drawn[stem.name] = figure
-        return save(figure, stem) if stem.name == "table4" else []
+        return save(figure, stem) if stem.name == "table4-cifar100_small" else []
 
     monkeypatch.setattr(figures, "save", save_one)
     markdown = run(tmp_path, capsys, "table4", *FLAGS).out
     folder = tmp_path / "report"
-    assert (folder / "table4.md").read_text() == markdown[:-1]
+    assert (folder / "table4-cifar100_small.md").read_text() == markdown[:-1]
 
     bccl = cells_of(markdown, "**BCCL**")
     assert bccl[1:3] == ["2", "80.00 ± 0.00"]
@@ -119,7 +119,7 @@ def test_report_of_a_table(tmp_path, capsys, monkeypatch):
     assert cells_of(markdown, "L_SCL + L_LC")[1:3] == ["–", "not run"]
     assert "best epoch (chosen on the test set)" in markdown
     assert "paper, cifar100, resnet32, 200 epochs" in markdown
-    assert "less the paper's" not in markdown
+    assert "minus the paper's" not in markdown
     assert "only the order of the rows may be compared" in markdown
     assert "L_SCL + L_CL seed 1; L_SCL + L_LC seeds 0, 1" in markdown
 
@@ -128,13 +128,14 @@ def test_report_of_a_table(tmp_path, capsys, monkeypatch):
     assert " 0.126 " in against
     assert "Kendall's tau of the two: 0.82" in markdown  # one tie in three pairs
 
-    assert (folder / "table4.png").read_bytes().startswith(b"\x89PNG")
-    assert (folder / "table4.svg").read_text().startswith("<?xml")
-    assert sorted(drawn) == ["table4", "table4_backbone", "table4_classes", "table4_curves"]
+    assert (folder / "table4-cifar100_small.png").read_bytes().startswith(b"\x89PNG")
+    assert (folder / "table4-cifar100_small.svg").read_text().startswith("<?xml")
+    suffixes = {name.removeprefix("table4-cifar100_small") for name in drawn}
+    assert suffixes == {"", "_backbone", "_classes", "_curves"}
     assert set(re.findall(r"\]\((.*?)\.png\)", markdown)) == set(drawn)
-    heights = [bar.get_height() for bar in drawn["table4"].axes[0].patches]
+    heights = [bar.get_height() for bar in drawn["table4-cifar100_small"].axes[0].patches]
     np.testing.assert_allclose(heights[:4], [80, 85, 80, 75])
-    with (folder / "table4.csv").open() as file:
+    with (folder / "table4-cifar100_small.csv").open() as file:
         lines = {line["row"]: line for line in csv.DictReader(file)}
     assert float(lines["L_SCL"]["difference"]) == pytest.approx(-25)
     assert float(lines["L_SCL"]["p_seeds"]) == pytest.approx(2 * np.arctan(1 / 5) / np.pi)
