@@ -41,6 +41,7 @@ from bccl_jax.training.checkpoint import Checkpoints
 from bccl_jax.training.state import TrainState
 from bccl_jax.training.workdir import FREE_KEYS, Workdir
 from bccl_jax.validation import validate
+from experiments.pictures import save
 
 MARKERS = {"many": "o", "medium": "s", "few": "^"}
 # From few images to many; the lightest part would be lost on white.
@@ -359,17 +360,6 @@ def _angles(column: Embedded) -> str:
     return f"nearest class: {told}"
 
 
-def save(figure: Figure, output: pathlib.Path) -> list[pathlib.Path]:
-    """Writes a figure as PNG and SVG, the same bytes each time; returns the two paths."""
-    stem = output.with_suffix("") if output.suffix in (".png", ".svg") else output
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    paths = [stem.with_name(f"{stem.name}.{kind}") for kind in ("png", "svg")]
-    figure.savefig(paths[0], dpi=200)
-    with matplotlib.rc_context({"svg.hashsalt": "embeddings"}):
-        figure.savefig(paths[1], metadata={"Date": None})
-    return paths
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     """Reads the flags, draws and writes."""
     made = argparse.ArgumentParser(
@@ -405,7 +395,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             f"{path}: step {step} (epoch {step // run.steps_per_epoch}), {len(column.labels)} "
             f"images in {column.features.shape[1]} dimensions"
         )
-    for path in save(draw(columns, options.samples), options.output):
+    output = options.output
+    stem = output.with_suffix("") if output.suffix in (".png", ".svg") else output
+    for path in save(draw(columns, options.samples), stem, dpi=200):
         print(f"written to {path}")
 
 

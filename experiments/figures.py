@@ -1,11 +1,8 @@
 """Pictures of an experiment: accuracy, training curves, classes by size, feature space."""
 
-import io
-import pathlib
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -65,29 +62,6 @@ def draw(section: Section) -> dict[str, Figure]:
         **{space: feature_space(section, space) for space in SPACES},
     }
     return {suffix: figure for suffix, figure in found.items() if figure is not None}
-
-
-def save(figure: Figure, stem: pathlib.Path) -> list[pathlib.Path]:
-    """Writes a figure as PNG and as SVG, without a date, so that the same one has the same bytes.
-
-    Args:
-      figure: to write.
-      stem: path without suffix.
-
-    Returns:
-      The two paths.
-    """
-    paths = []
-    with matplotlib.rc_context({"svg.hashsalt": stem.name}):
-        for suffix, options in {".png": {"dpi": 110}, ".svg": {"metadata": {"Date": None}}}.items():
-            buffer = io.BytesIO()
-            figure.savefig(buffer, format=suffix[1:], **options)
-            path = stem.parent / (stem.name + suffix)
-            path.write_bytes(buffer.getvalue())
-            paths.append(path)
-            # Laying a figure out takes most of the time, and it is laid out now.
-            figure.set_layout_engine("none")
-    return paths
 
 
 def accuracies(section: Section) -> Figure:
@@ -219,7 +193,7 @@ def _forest(axes: Axes, section: Section, style: Style) -> None:
         axes.set_ylabel(section.experiment.axis)
     axes.set_yticks(range(len(found)), names)
     axes.set_ylim(len(found) - 0.5, -0.5)
-    axes.set(xlabel=f"difference to {section.experiment.reference}, points of all, 95 % interval")
+    axes.set(xlabel=f"points minus {section.experiment.reference}, 95 % interval")
     _clean(axes)
     axes.spines["left"].set_visible(False)
     axes.tick_params(axis="y", length=0)

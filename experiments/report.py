@@ -19,6 +19,7 @@ from experiments import figures, gathering, provenance, results, selection, tabl
 from experiments.catalogue import EXPERIMENTS
 from experiments.design import Cell, cells
 from experiments.gathering import Section
+from experiments.pictures import save
 from experiments.results import Paths, Record
 
 
@@ -100,7 +101,7 @@ def _section(section: Section, stem: pathlib.Path, command: str, paths: Paths) -
     pictures = {}
     for suffix, figure in drawn.items():
         path = stem.parent / "_".join(filter(None, (stem.name, suffix)))
-        figures.save(figure, path)
+        save(figure, path)
         pictures[suffix] = f"![{suffix or 'accuracy'}]({path.name}.png)"
     missing = tables.missing(section)
     parts = [

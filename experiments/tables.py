@@ -231,7 +231,7 @@ def order(section: Section) -> str:
         return ""
     seeds = section.common_seeds
     partly = any(len(runs.records) > len(seeds) for runs in section.finished)
-    over = f" over seeds {', '.join(map(str, seeds))}, which all have," if partly else ""
+    over = f" over the seeds that all have ({', '.join(map(str, seeds))})" if partly else ""
     ours = ", ".join(_listed(ranked, lambda runs: runs.accuracy("all").mean))
     lines = [f"Order by mean{over}: {ours}."]
     both = [runs for runs in ranked if section.paper(runs.row)]

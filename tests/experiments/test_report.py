@@ -73,7 +73,7 @@ def _code(monkeypatch):
 def no_pictures(monkeypatch):
     nothing = dict.fromkeys(("", "curves", "classes"))
     monkeypatch.setattr(figures, "draw", lambda section: dict(nothing))
-    monkeypatch.setattr(figures, "save", lambda figure, stem: None)
+    monkeypatch.setattr(report, "save", lambda figure, stem: None)
 
 
 def cells_of(markdown, row):
@@ -99,13 +99,13 @@ def test_report_of_a_table(tmp_path, capsys, monkeypatch):
             a_record(rows["L_SCL + L_CL"][0], (10, 7, 7)),
         ],
     )
-    drawn, save = {}, figures.save
+    drawn, save = {}, report.save
 
     def save_one(figure, stem):
         drawn[stem.name] = figure
         return save(figure, stem) if stem.name == "table4-cifar100_small" else []
 
-    monkeypatch.setattr(figures, "save", save_one)
+    monkeypatch.setattr(report, "save", save_one)
     markdown = run(tmp_path, capsys, "table4", *FLAGS).out
     folder = tmp_path / "report"
     assert (folder / "table4-cifar100_small.md").read_text() == markdown[:-1]
