@@ -174,8 +174,8 @@ WEIGHTS = _sweep(
 QUEUE_SIZE = _sweep(
     "Size of a class's queue",
     "method.queue_size",
-    (16, 32, 64, 128, 256),
-    default=64,
+    (16, 64, 256, 1024),
+    default=256,
     axis="queue size",
     on_validation=True,
 )

@@ -105,7 +105,7 @@ def test_the_default_is_the_papers_cifar_recipe():
         ("method.preset", "sec44"),
         ("method.temperature", 0.0),
         ("method.warmup_epochs", 200),
-        ("method.num_centroids", 65),
+        ("method.num_centroids", 257),
         ("method.queue_size", 0),
         ("method.clustering", "dbscan"),
         ("method.queue_dtype", "float8"),

@@ -107,7 +107,7 @@ class BCCL(base.Method):
     refresh_epochs: int = 5
     clustering: str = "kmeans"
     num_centroids: int = 5
-    queue_size: int = 64
+    queue_size: int = 256
     queue_dtype: str = "float32"
     kmeans_iterations: int = 20
     class_chunk: int = 0

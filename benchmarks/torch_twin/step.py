@@ -30,7 +30,7 @@ class BCCL(nn.Module):
         class_counts: torch.Tensor,
         *,
         num_centroids: int = 5,
-        queue_size: int = 64,
+        queue_size: int = 256,
         preset: str = "sec43",
         temperature: float = 0.1,
         bfloat16: bool = False,
