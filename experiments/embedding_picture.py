@@ -12,7 +12,6 @@ angle from a class to the nearest other one, below each column, is that of the e
 """
 
 import argparse
-import json
 import pathlib
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -31,17 +30,16 @@ from matplotlib.ticker import LogLocator, StrMethodFormatter
 from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
-from bccl_jax.config import flatten, unflatten
+from bccl_jax.config import flatten
 from bccl_jax.data.long_tail import shot_groups
-from bccl_jax.errors import BcclError, ConfigError, WorkdirError
+from bccl_jax.errors import BcclError, ConfigError
 from bccl_jax.evaluation.embed import embed
 from bccl_jax.evaluation.feature_space import measure, summary
-from bccl_jax.training.assemble import Assembly, assemble
-from bccl_jax.training.checkpoint import Checkpoints
+from bccl_jax.training.assemble import Assembly
 from bccl_jax.training.state import TrainState
-from bccl_jax.training.workdir import FREE_KEYS, Workdir
-from bccl_jax.validation import validate
+from bccl_jax.training.workdir import FREE_KEYS
 from experiments.pictures import save
+from experiments.restoring import restore
 
 MARKERS = {"many": "o", "medium": "s", "few": "^"}
 # From few images to many; the lightest part would be lost on white.
@@ -86,43 +84,6 @@ class Embedded(NamedTuple):
         sums = np.zeros((len(self.class_counts), self.features.shape[1]))
         np.add.at(sums, self.labels, self.features)
         return sums / np.bincount(self.labels, minlength=len(sums)).clip(1)[:, None]
-
-
-def restore(path: pathlib.Path, data_dir: str | None = None) -> tuple[Assembly, TrainState]:
-    """Reads a run back from its directory alone.
-
-    Args:
-      path: of a run.
-      data_dir: where its data lies now; None for where it was.
-
-    Returns:
-      The objects of the run and the state of its last checkpoint.
-
-    Raises:
-      BcclError: there is no run, no checkpoint or no data, or not that of the run.
-    """
-    directory = Workdir(path)
-    if not directory.config.is_file():
-        raise WorkdirError(f"{path} holds no run (no config.json); name the --workdir of one")
-    try:
-        config = unflatten(json.loads(directory.config.read_text()))
-    except (ValueError, AttributeError) as error:
-        raise WorkdirError(f"{directory.config} is not the config of a run ({error})") from error
-    if not directory.has_checkpoint():
-        raise WorkdirError(f"{path} has no checkpoint; let that run go on until it has saved one")
-    if data_dir is not None:
-        config.data.dir = data_dir
-    if config.model.batch_norm == "global":
-        config.devices = 0  # which this machine may have fewer of
-    validate(config)
-    run = assemble(config)
-    directory.check_classes(run.dataset)
-    with (
-        jax.set_mesh(run.mesh),
-        Checkpoints(directory.checkpoints, read_only=True) as checkpoints,
-    ):
-        state, _ = checkpoints.restore(checkpoints.resolve("last"), run.abstract_state)
-    return run, state
 
 
 def embedded(run: Assembly, state: TrainState, title: str, head: str | None) -> Embedded:

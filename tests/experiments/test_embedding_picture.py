@@ -12,7 +12,8 @@ from bccl_jax.training.assemble import assemble
 from bccl_jax.training.checkpoint import Checkpoints
 from bccl_jax.training.workdir import Workdir
 from experiments import embedding_picture
-from experiments.embedding_picture import Embedded, default_titles, draw, main, restore, tsne
+from experiments.embedding_picture import Embedded, default_titles, draw, main, tsne
+from experiments.restoring import restore
 from tests.training.tiny import differing, tiny_config
 
 COUNTS = np.array([90, 30, 4])

@@ -1,0 +1,51 @@
+"""A run read back from its directory alone."""
+
+import json
+import pathlib
+
+import jax
+
+from bccl_jax.config import unflatten
+from bccl_jax.errors import WorkdirError
+from bccl_jax.training.assemble import Assembly, assemble
+from bccl_jax.training.checkpoint import Checkpoints
+from bccl_jax.training.state import TrainState
+from bccl_jax.training.workdir import Workdir
+from bccl_jax.validation import validate
+
+
+def restore(path: pathlib.Path, data_dir: str | None = None) -> tuple[Assembly, TrainState]:
+    """Reads a run back from its directory alone.
+
+    Args:
+      path: of a run.
+      data_dir: where its data lies now; None for where it was.
+
+    Returns:
+      The objects of the run and the state of its last checkpoint.
+
+    Raises:
+      BcclError: there is no run, no checkpoint or no data, or not that of the run.
+    """
+    directory = Workdir(path)
+    if not directory.config.is_file():
+        raise WorkdirError(f"{path} holds no run (no config.json); name the --workdir of one")
+    try:
+        config = unflatten(json.loads(directory.config.read_text()))
+    except (ValueError, AttributeError) as error:
+        raise WorkdirError(f"{directory.config} is not the config of a run ({error})") from error
+    if not directory.has_checkpoint():
+        raise WorkdirError(f"{path} has no checkpoint; let that run go on until it has saved one")
+    if data_dir is not None:
+        config.data.dir = data_dir
+    if config.model.batch_norm == "global":
+        config.devices = 0  # which this machine may have fewer of
+    validate(config)
+    run = assemble(config)
+    directory.check_classes(run.dataset)
+    with (
+        jax.set_mesh(run.mesh),
+        Checkpoints(directory.checkpoints, read_only=True) as checkpoints,
+    ):
+        state, _ = checkpoints.restore(checkpoints.resolve("last"), run.abstract_state)
+    return run, state
