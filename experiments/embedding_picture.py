@@ -33,7 +33,7 @@ from threadpoolctl import threadpool_limits
 from bccl_jax.config import flatten
 from bccl_jax.data.long_tail import shot_groups
 from bccl_jax.errors import BcclError, ConfigError
-from bccl_jax.evaluation.embed import embed
+from bccl_jax.evaluation.embed import make_embed
 from bccl_jax.evaluation.feature_space import measure, summary
 from bccl_jax.training.assemble import Assembly
 from bccl_jax.training.state import TrainState
@@ -93,16 +93,16 @@ def embedded(run: Assembly, state: TrainState, title: str, head: str | None) -> 
       run: the run.
       state: of its network.
       title: of its column.
-      head: as `embed` takes it.
+      head: as `make_embed` takes it.
 
     Returns:
       Its column.
 
     Raises:
-      BcclError: as `embed`.
+      BcclError: as `make_embed`.
     """
     with jax.set_mesh(run.mesh):
-        features, labels = embed(run, state, run.dataset.test, head)
+        features, labels = make_embed(run, head)(state, run.dataset.test)
     features = features.astype(np.float64)
     lengths = np.linalg.norm(features, axis=1, keepdims=True)
     settings = run.config.eval

@@ -4,11 +4,14 @@ import ast
 import functools
 import hashlib
 import importlib.metadata
-import os
 import pathlib
 import platform
 import subprocess
 from typing import NamedTuple
+
+import jax
+
+from benchmarks.common import machine
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -103,19 +106,7 @@ def versions() -> dict[str, str]:
 
 
 def device() -> str:
-    """The device in words; initialises JAX."""
-    import jax
-
-    devices = jax.devices()
-    if devices[0].platform != "cpu":
-        return f"{len(devices)} x {devices[0].device_kind}"
-    return f"{_cpu_model()}, {len(os.sched_getaffinity(0))} cores of it"
-
-
-def _cpu_model() -> str:
-    try:
-        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return f"CPU {platform.machine()}"
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else f"CPU {platform.machine()}"
+    """The device in words, with the number of its cores or of devices; initialises JAX."""
+    found = machine()
+    on_cpu = jax.default_backend() == "cpu"
+    return f"{found['device']}, {found['cores'] if on_cpu else found['devices']} of it"

@@ -76,8 +76,3 @@ def make_embed(run: Assembly, head: str | None = None) -> Callable[[TrainState, 
         return Embeddings(features, split.labels[decoded])
 
     return embed
-
-
-def embed(run: Assembly, state: TrainState, split: Split, head: str | None = None) -> Embeddings:
-    """Computes features once; see `make_embed`."""
-    return make_embed(run, head)(state, split)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bccl_jax.errors import ConfigError
-from bccl_jax.evaluation.embed import embed
+from bccl_jax.evaluation.embed import make_embed
 from bccl_jax.models import Network, Projector
 from bccl_jax.training.assemble import assemble
 from tests.training.test_photographs import tiny_folder_config, write_pictures
@@ -54,8 +54,8 @@ def test_features_and_embeddings_are_those_computed_by_hand(rng):
     test = run.dataset.test
     # An accelerator's default is too coarse to be compared.
     with jax.default_matmul_precision("highest"):
-        features, labels = embed(run, state, test)
-        embeddings, _ = embed(run, state, test, "projector")
+        features, labels = make_embed(run)(state, test)
+        embeddings, _ = make_embed(run, "projector")(state, test)
     np.testing.assert_array_equal(labels, test.labels)
     expected = by_hand(test.images, config, state.params)
     assert features.shape == (797, 4)
@@ -74,7 +74,7 @@ def test_features_and_embeddings_are_those_computed_by_hand(rng):
 def test_a_head_that_a_method_lacks_is_named():
     run = assemble(tiny_config("cross_entropy"))
     with pytest.raises(ConfigError, match="'cross_entropy', which has no head 'projector'"):
-        embed(run, None, run.dataset.test, "projector")
+        make_embed(run, "projector")
 
 
 def test_photographs_that_cannot_be_decoded_are_left_out(tmp_path, rng):
@@ -83,9 +83,9 @@ def test_photographs_that_cannot_be_decoded_are_left_out(tmp_path, rng):
     config.data.max_broken = 0.2
     run, state = with_small_network(config, rng)
     test = run.dataset.test
-    whole, _ = embed(run, state, test)
+    whole, _ = make_embed(run)(state, test)
     with open(test.images.name(2), "wb"):
         pass  # an empty file
-    features, labels = embed(run, state, test)
+    features, labels = make_embed(run)(state, test)
     np.testing.assert_array_equal(features, np.delete(whole, 2, axis=0))
     np.testing.assert_array_equal(labels, np.delete(test.labels, 2))

@@ -64,13 +64,13 @@ def test_the_command_writes_both_pictures_the_same_each_time(saved, tmp_path, mo
     path, _ = saved
     asked = []
 
-    def embed(run, state, split, head):
+    def make_embed(run, head):
         asked.append(head)
         dim = 2 if head == "projector" else 5
         features = np.random.default_rng(0).normal(size=(40, dim)) * 7
-        return Embeddings(features.astype(np.float32), split.labels[:40])
+        return lambda state, split: Embeddings(features.astype(np.float32), split.labels[:40])
 
-    monkeypatch.setattr(embedding_picture, "embed", embed)
+    monkeypatch.setattr(embedding_picture, "make_embed", make_embed)
     for name in ("one.png", "two.svg"):
         main([str(path), f"--output={tmp_path / 'new' / name}"])
     main([str(path), "--head=backbone", f"--output={tmp_path / 'v1.5'}", "--samples=20"])
