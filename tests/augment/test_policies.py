@@ -1,5 +1,3 @@
-from collections import Counter
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -30,31 +28,46 @@ def many():
     return np.random.default_rng(0).integers(40, 200, (1200, 8, 8, 3)).astype(np.uint8)
 
 
-def test_the_policy_has_the_papers_sub_policies():
-    policy = policies.CIFAR10_POLICY
-    assert len(policy) == 25
-    assert policy[0] == (("invert", 0.1, 7), ("contrast", 0.2, 6))
-    assert policy[13] == (("brightness", 0.9, 6), ("color", 0.2, 8))
-    assert policy[24] == (("translate_y", 0.7, 9), ("autocontrast", 0.9, 1))
-    names = Counter(name for pair in policy for name, _, _ in pair)
-    assert names == {
-        "equalize": 9,
-        "autocontrast": 7,
-        "color": 5,
-        "translate_y": 5,
-        "sharpness": 5,
-        "brightness": 4,
-        "solarize": 4,
-        "invert": 3,
-        "shear_y": 2,
-        "translate_x": 2,
-        "contrast": 2,
-        "rotate": 1,
-        "posterize": 1,
-    }
-    probabilities = [probability for pair in policy for _, probability, _ in pair]
-    assert sum(probabilities) == pytest.approx(26.7)
-    assert sum(level for pair in policy for _, _, level in pair) == 267
+# Cubuk et al. 2019, Table 7, in the order of the published code: operation, probability, level.
+PUBLISHED = """
+0   Invert 0.1 7        Contrast 0.2 6
+1   Rotate 0.7 2        TranslateX 0.3 9
+2   Sharpness 0.8 1     Sharpness 0.9 3
+3   ShearY 0.5 8        TranslateY 0.7 9
+4   AutoContrast 0.5 8  Equalize 0.9 2
+5   ShearY 0.2 7        Posterize 0.3 7
+6   Color 0.4 3         Brightness 0.6 7
+7   Sharpness 0.3 9     Brightness 0.7 9
+8   Equalize 0.6 5      Equalize 0.5 1
+9   Contrast 0.6 7      Sharpness 0.6 5
+10  Color 0.7 7         TranslateX 0.5 8
+11  Equalize 0.3 7      AutoContrast 0.4 8
+12  TranslateY 0.4 3    Sharpness 0.2 6
+13  Brightness 0.9 6    Color 0.2 8
+14  Solarize 0.5 2      Invert 0.0 3
+15  Equalize 0.2 0      AutoContrast 0.6 0
+16  Equalize 0.2 8      Equalize 0.6 4
+17  Color 0.9 9         Equalize 0.6 6
+18  AutoContrast 0.8 4  Solarize 0.2 8
+19  Brightness 0.1 3    Color 0.7 0
+20  Solarize 0.4 5      AutoContrast 0.9 3
+21  TranslateY 0.9 9    TranslateY 0.7 9
+22  AutoContrast 0.9 2  Solarize 0.8 3
+23  Equalize 0.8 8      Invert 0.1 3
+24  TranslateY 0.7 9    AutoContrast 0.9 1
+"""
+
+
+def test_the_policy_is_the_published_one_entry_by_entry():
+    ours = {"ShearY": "shear_y", "TranslateX": "translate_x", "TranslateY": "translate_y"}
+    rows = [line.split() for line in PUBLISHED.split("\n") if line]
+    assert [int(row[0]) for row in rows] == list(range(25))
+    for row, sub_policy in zip(rows, policies.CIFAR10_POLICY, strict=True):
+        want = tuple(
+            (ours.get(name, name.lower()), float(probability), int(level))
+            for name, probability, level in (row[1:4], row[4:7])
+        )
+        assert sub_policy == want, f"sub-policy {row[0]}"
 
 
 def test_every_sub_policy_is_pillows_composition(photos, assert_close_to_pillow):
