@@ -19,3 +19,7 @@ class NonFiniteLossError(BcclError, FloatingPointError):
 
 class DataError(BcclError, ValueError):
     """A data set that is missing, broken, or not what the config says."""
+
+
+class DeviceError(BcclError, RuntimeError):
+    """A device that computes wrong."""

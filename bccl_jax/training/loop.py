@@ -25,6 +25,7 @@ from bccl_jax.reporting import console
 from bccl_jax.reporting.plots import save_report
 from bccl_jax.reporting.records import Records
 from bccl_jax.reporting.tensorboard import TensorBoard
+from bccl_jax.selftest import check_devices
 from bccl_jax.training import engine
 from bccl_jax.training.assemble import Assembly, assemble
 from bccl_jax.training.checkpoint import Checkpoints
@@ -99,13 +100,15 @@ def train_and_evaluate(
       The final state and its figures.
 
     Raises:
-      BcclError: bad config, data or directory, before any training; or a loss that is not finite.
+      BcclError: bad config, data or directory, or a device that computes wrong, before any
+        training; or a loss that is not finite.
       Interrupted: SIGTERM or Ctrl-C, after a checkpoint.
     """
     validate(config)
     directory = Workdir(workdir)
     directory.check(config)
     run = assemble(config)
+    check_devices(run.mesh.local_devices)
     directory.check_classes(run.dataset)
     with contextlib.ExitStack() as stack:
         stack.enter_context(jax.set_mesh(run.mesh))
@@ -304,6 +307,7 @@ def evaluate_checkpoints(
             f"--workdir={directory.path} holds no run to evaluate; train there first"
         )
     run = assemble(config)
+    check_devices(run.mesh.local_devices)
     directory.check_classes(run.dataset)
     with (
         jax.set_mesh(run.mesh),
