@@ -142,6 +142,36 @@ def test_randaugment_levels_mean_what_timms_do(name, level, sign, want):
     np.testing.assert_allclose(got, [want], rtol=1e-6)
 
 
+# timm's operations of its default scale with the least and the greatest argument, at level 0 and
+# 10: an enhancement's factor, pixels of the side, degrees, bits, a threshold, an addend.
+TIMM = {
+    "autocontrast": (0, 0),
+    "equalize": (0, 0),
+    "invert": (0, 0),
+    "rotate": (0, 30),
+    "posterize": (0, 4),
+    "solarize": (0, 256),
+    "solarize_add": (0, 110),
+    "color": (0.1, 1.9),
+    "contrast": (0.1, 1.9),
+    "brightness": (0.1, 1.9),
+    "sharpness": (0.1, 1.9),
+    "shear_x": (0, 0.3),
+    "shear_y": (0, 0.3),
+    "translate_x": (0, 0.45),
+    "translate_y": (0, 0.45),
+}
+
+
+def test_randaugment_has_timms_operations_and_ranges():
+    assert sorted(policies.RANDAUGMENT_OPERATIONS) == sorted(TIMM)
+    op = jnp.array([INDEX[name] for name in TIMM])
+    for end, level in enumerate((0.0, 10.0)):
+        got = policies.randaugment_values(op, jnp.full(len(op), level), jnp.ones(len(op)))
+        want = [bounds[end] for bounds in TIMM.values()]
+        np.testing.assert_allclose(got, want, rtol=1e-6, err_msg=f"{list(TIMM)} at {level}")
+
+
 def randaugment_once(images, probability):
     return np.asarray(
         policies.randaugment(
