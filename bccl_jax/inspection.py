@@ -13,6 +13,7 @@ from bccl_jax.data.checks import shown
 from bccl_jax.data.long_tail import imbalance_factor, shot_groups
 from bccl_jax.data.split import Dataset
 from bccl_jax.errors import DataError
+from bccl_jax.reporting import remarks
 from bccl_jax.verification import verify_images
 
 PICTURE, BROKEN, DUPLICATES = "class_counts.png", "broken_images.txt", "duplicates.txt"
@@ -69,7 +70,7 @@ def run(
     output = pathlib.Path(output_dir).expanduser()
     summary = summarize(dataset, config.eval.many_above, config.eval.few_below)
     print(as_text(summary))
-    for note in dataset.notes:
+    for note in (*dataset.notes, *remarks.untested(dataset)):
         print(f"\n{note}")
     with _writing(output):
         output.mkdir(parents=True, exist_ok=True)

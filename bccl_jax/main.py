@@ -121,7 +121,7 @@ def _answers(program: str) -> bool:
 
 def _train(config, workdir: pathlib.Path) -> int:
     from bccl_jax.devices import is_lead
-    from bccl_jax.reporting import console
+    from bccl_jax.reporting import console, remarks
     from bccl_jax.training.interruption import Interrupted
     from bccl_jax.training.loop import train_and_evaluate
 
@@ -136,7 +136,8 @@ def _train(config, workdir: pathlib.Path) -> int:
         _label(config, "last", result.records[-1]["epoch"], result.chosen_on): result.last,
         _label(config, "best", result.best_epoch, result.chosen_on): result.best,
     }
-    print(f"\n{console.table(rows)}\n\npicture      {workdir / 'report.png'}")
+    print(f"\n{console.table(rows)}\n\n{remarks.explain(rows, result.class_names)}\n")
+    print(f"picture      {workdir / 'report.png'}")
     command = [sys.executable, "-m", "bccl_jax.main", f"--config={_config_file()}"]
     command += [a for a in sys.argv[1:] if a.startswith("--config.")] + [f"--workdir={workdir}"]
     command = shlex.join(command)
@@ -148,7 +149,7 @@ def _train(config, workdir: pathlib.Path) -> int:
 
 def _evaluate(config, workdir: pathlib.Path) -> int:
     from bccl_jax.devices import is_lead
-    from bccl_jax.reporting import console
+    from bccl_jax.reporting import console, remarks
     from bccl_jax.training.loop import evaluate_checkpoints
 
     found = evaluate_checkpoints(config, workdir, _CHECKPOINT.value)
@@ -157,7 +158,8 @@ def _evaluate(config, workdir: pathlib.Path) -> int:
         for which, saved in found.items()
     }
     if is_lead():
-        print(console.table(rows))
+        names = next(iter(found.values())).evaluation.class_names
+        print(f"{console.table(rows)}\n\n{remarks.explain(rows, names)}")
         undecoded = sorted({name for s in found.values() for name in s.evaluation.undecoded})
         for name in undecoded:
             print(f"left out: {name} cannot be decoded")

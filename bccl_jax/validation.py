@@ -118,7 +118,14 @@ def validate(config: ml_collections.ConfigDict) -> None:
             f"config.eval.few_below is {config.eval.few_below} and config.eval.many_above "
             f"{config.eval.many_above}, so that a class could be in both groups; lower few_below"
         )
-    methods.create(config.method).validate(config.epochs)
+    method = methods.create(config.method)
+    method.validate(config.epochs)
+    if config.eval.logit_adjustment and method.prior_in_loss:
+        raise ConfigError(
+            f"config.eval.logit_adjustment is {config.eval.logit_adjustment:g}, but the loss of "
+            f"this {config.method.name} run has the class prior in it already, which would be "
+            "corrected twice; leave it at 0 (it is for cross_entropy)"
+        )
 
 
 def _validate_augment(augment: ml_collections.ConfigDict) -> None:

@@ -95,6 +95,8 @@ def _figure(section: Section, height: float) -> Figure:
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08)
     setting = f"{section.dataset}, imbalance {section.imbalance:g}, {section.on} images"
+    if not section.tested.all():
+        setting += f" of {section.tested.sum()} of {len(section.tested)} classes"
     figure.suptitle(f"{section.experiment.title} ({setting})", fontsize=11)
     return figure
 
@@ -217,7 +219,7 @@ def curves(section: Section) -> Figure:
         key=lambda name: (name != "loss", name),
     )
     panels: list[tuple[str, Callable]] = [
-        ("accuracy of all, %", lambda point: point["all"]),
+        ("mean accuracy of all classes, %", lambda point: point["all"]),
         ("accuracy of few-shot classes, %", lambda point: point["few"]),
     ]
     for name in losses:

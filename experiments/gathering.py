@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from bccl_jax.data.long_tail import shot_groups
+from bccl_jax.evaluation.metrics import low_classes
 from bccl_jax.reporting.console import SHOTS
 from experiments import statistics
 from experiments.design import Cell, Experiment, Row, Scale, cells, get_config, settings
@@ -37,18 +38,17 @@ class Runs:
         """Accuracy in percent over seeds.
 
         Args:
-          shot: "all", "many", "medium" or "few".
+          shot: "top1", "all", "many", "medium" or "few", or another figure of an evaluation.
           epoch: "last" or "best".
         """
-        return statistics.spread([record[epoch][shot] for record in self.records.values()])
+        return statistics.spread([figure(r, epoch, shot) for r in self.records.values()])
 
     def per_class(self) -> np.ndarray:
         """Accuracy of each class in percent at the last epoch, float64 [K], mean over seeds.
 
-        NaN for a class without evaluation images.
+        NaN for a class without evaluation images in any of the runs.
         """
-        each = [record["last"]["per_class"] for record in self.records.values()]
-        return np.array(each, np.float64).mean(axis=0)
+        return np.array([class_accuracies(record) for record in self.records.values()]).mean(axis=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Comparison:
       row: name of the first.
       reference: name of the second.
       seeds: that both have.
-      difference: of "all", percentage points.
+      difference: of the mean accuracy of the classes that both tested, percentage points.
       low: of its 95 % interval; None where the images cannot be paired.
       high: of its 95 % interval.
       p_seeds: paired t-test over seeds; None where there is none.
@@ -135,6 +135,24 @@ class Section:
             for record in self.records
         )
 
+    @property
+    def tested(self) -> np.ndarray:
+        """Whether each class has evaluation images in every record, bool [K]."""
+        return np.all([~np.isnan(runs.per_class()) for runs in self.finished], axis=0)
+
+    @property
+    def alike(self) -> bool:
+        """Whether all records have evaluation images of the same classes."""
+        return len({np.isnan(class_accuracies(record)).tobytes() for record in self.records}) == 1
+
+    @property
+    def untested(self) -> list[str]:
+        """What a record calls the classes that no evaluation image was of, labels where unnamed."""
+        names = [record["last"].get("untested") for record in self.records]
+        if None in names:  # records of older runs
+            return [str(label) for label in np.flatnonzero(~self.tested)]
+        return list(dict.fromkeys(name for of_record in names for name in of_record))
+
     def paper(self, row: Row) -> dict[str, float]:
         """What the paper prints of a row at this imbalance factor and its own size; may be {}."""
         return dict(row.paper.get((self.paper_dataset, self.imbalance), {}))
@@ -207,15 +225,26 @@ def gather(
 
 
 def compare(first: Runs, second: Runs) -> Comparison | None:
-    """The first row less the second, over the seeds that both have; None where there are none."""
+    """The first row less the second, over the seeds that both have; None where nothing is common.
+
+    The difference is over the classes that all these runs tested: a mean that lacks a hard class is
+    no gain.
+    """
     seeds = tuple(seed for seed in first.records if seed in second.records)
     if not seeds:
         return None
     pairs = [(first.records[seed], second.records[seed]) for seed in seeds]
-    differences = np.array([a["last"]["all"] - b["last"]["all"] for a, b in pairs])
+    if len({len(record["class_counts"]) for pair in pairs for record in pair}) > 1:
+        return None
+    of_classes = np.array([class_accuracies(a) - class_accuracies(b) for a, b in pairs])
+    common = ~np.isnan(of_classes).any(axis=0)
+    if not common.any():
+        return None
+    differences = of_classes[:, common].mean(axis=1)
     low = high = p_images = None
-    # Pictures that could not be decoded are left out, so that another number is other images.
-    if len({record["images"] for pair in pairs for record in pair}) == 1:
+    # Pictures that could not be decoded are left out: without the same ones, images do not pair.
+    images = {_images(record) for pair in pairs for record in pair}
+    if len(images) == 1 and None not in images and pairs[0][0]["images"] > 1:
         of_images = np.array([_correct(a).astype(int) - _correct(b) for a, b in pairs])
         low, high = (100 * bound for bound in statistics.interval(of_images))
         p_images = statistics.sign_flip(of_images)
@@ -239,6 +268,36 @@ def _adjusted(comparisons: Iterable[Comparison | None]) -> list[Comparison]:
         dataclasses.replace(comparison, adjusted_seeds=s, adjusted_images=i)
         for comparison, s, i in zip(found, of_seeds, of_images, strict=True)
     ]
+
+
+def figure(record: Record, epoch: str, name: str) -> float | None:
+    """A figure of an evaluation; of older runs what their records allow, else None.
+
+    Args:
+      record: of a run.
+      epoch: "last" or "best".
+      name: a key of `Evaluation.record`.
+    """
+    found = record[epoch]
+    if name in found:
+        return found[name]
+    if name == "top1" and epoch == "last":
+        return 100 * float(_correct(record).mean())
+    return low_classes(np.array(found.get("per_class", []), np.float64)).get(name)
+
+
+def class_accuracies(record: Record) -> np.ndarray:
+    """Accuracy of each class at the last epoch, float64 [K]; null becomes NaN."""
+    found = record["last"].get("per_class", [None] * len(record["class_counts"]))
+    return np.array(found, np.float64)
+
+
+def _images(record: Record) -> tuple[int, ...] | None:
+    """What says which images a record is of; None where it does not tell."""
+    left_out = record.get("left_out")
+    if left_out is None:  # a record of an older run, which tells how many were left out alone
+        left_out = None if record["last"].get("undecoded") else ()
+    return None if left_out is None else (record["images"], *left_out)
 
 
 def _correct(record: Record) -> np.ndarray:

@@ -15,7 +15,16 @@ import sys
 from collections.abc import Iterable, Sequence
 
 from bccl_jax.errors import BcclError, WorkdirError
-from experiments import figures, gathering, provenance, results, selection, tables
+from experiments import (
+    class_tables,
+    csv_rows,
+    figures,
+    gathering,
+    provenance,
+    results,
+    selection,
+    tables,
+)
 from experiments.catalogue import EXPERIMENTS
 from experiments.design import Cell, cells
 from experiments.gathering import Section
@@ -107,6 +116,7 @@ def _section(section: Section, stem: pathlib.Path, command: str, paths: Paths) -
     parts = [
         tables.accuracies(section),
         missing and f"{missing} `{command}` makes them.",
+        class_tables.low_classes(section),
         pictures.pop(""),
         tables.comparisons(section),
         tables.order(section),
@@ -203,7 +213,7 @@ def run_command(name: str, arguments: argparse.Namespace) -> str:
 
 
 def _write_csv(path: pathlib.Path, name: str, sections: Iterable[Section]) -> None:
-    rows = [row for section in sections for row in tables.csv_rows(name, section)]
+    rows = [row for section in sections for row in csv_rows.csv_rows(name, section)]
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, rows[0].keys(), lineterminator="\n")
         writer.writeheader()

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from bccl_jax.errors import WorkdirError
+from bccl_jax.reporting.records import as_json
 from experiments.design import Cell
 
 Record = dict[str, Any]
@@ -76,7 +77,7 @@ def append(path: pathlib.Path, record: Record) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+b") as file, _locked(file):
         _end_last_line(file)
-        file.write(json.dumps(record).encode() + b"\n")
+        file.write(as_json(record).encode() + b"\n")
 
 
 def _end_last_line(file) -> None:

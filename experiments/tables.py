@@ -1,15 +1,17 @@
-"""Tables of an experiment: Markdown for a person, rows of a CSV file for a program."""
+"""Tables of an experiment in Markdown."""
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any
+
+import numpy as np
 
 from bccl_jax.data.long_tail import class_counts, shot_groups
 from bccl_jax.evaluation.feature_space import PER_CLASS
-from bccl_jax.reporting.console import SHOTS
+from bccl_jax.reporting.console import ACCURACIES, SHOTS
+from bccl_jax.reporting.remarks import named
 from experiments import statistics
 from experiments.design import get_config
-from experiments.gathering import Comparison, Runs, Section, measures
+from experiments.gathering import Comparison, Runs, Section, class_accuracies, measures
 from experiments.statistics import Spread
 
 SIGNIFICANT = 0.05
@@ -36,7 +38,7 @@ def accuracies(section: Section) -> str:
       A Markdown table and sentences.
     """
     printed = any(section.paper(runs.row) for runs in section.rows)
-    headings = ["row", "seeds", *SHOTS, f"best epoch ({_chosen_on(section)})"]
+    headings = ["row", "seeds", *ACCURACIES.values(), f"all, best epoch ({_chosen_on(section)})"]
     if printed:
         headings.append("paper: all (many / medium / few)")
         if section.full_size:
@@ -45,7 +47,7 @@ def accuracies(section: Section) -> str:
             headings[-1] = f"paper, {paper_size(section)}: all (many / medium / few)"
     rows = []
     for runs in section.rows:
-        cells = [_name(runs, section), *_results(runs)]
+        cells = [row_name(runs, section), *_results(runs)]
         if printed:
             cells.append(_paper(section.paper(runs.row)))
             if section.full_size:
@@ -53,7 +55,8 @@ def accuracies(section: Section) -> str:
         rows.append(cells)
     split = _SPLITS[section.on]
     notes = [
-        f"Top-1 accuracy in percent on {split}, last epoch, mean ± standard deviation over seeds."
+        f"Accuracy in percent on {split}, last epoch, mean ± standard deviation over seeds.",
+        tested(section),
     ]
     if printed and not section.full_size:
         notes.append(
@@ -70,7 +73,25 @@ def accuracies(section: Section) -> str:
     return markdown(headings, rows) + "\n\n" + " ".join(notes)
 
 
-def _name(runs: Runs, section: Section) -> str:
+def tested(section: Section) -> str:
+    """Says what the figures are means of, and which classes they do not tell of."""
+    there = section.tested
+    over = f"{there.sum():,} of {len(there):,} classes"
+    if not section.untested:
+        return f"top-1: share of the images; all: mean of the accuracies of {over}."
+    lacking = (
+        "no run evaluated"
+        if section.alike
+        else ("rows are means of different classes, for not every run evaluated")
+    )
+    return (
+        f"top-1: share of the images; all: mean of the accuracies of {over}; {lacking} an image of "
+        f"{named(section.untested)}."
+    )
+
+
+def row_name(runs: Runs, section: Section) -> str:
+    """A row's name in a table, the reference's in bold."""
     if runs.row.name != section.experiment.reference:
         return runs.row.name
     axis = section.experiment.axis
@@ -88,19 +109,20 @@ def status(runs: Runs) -> str:
 
 def _results(runs: Runs) -> list[str]:
     if not runs.records:
-        return [NONE, status(runs), *[NONE] * len(SHOTS)]
+        return [NONE, status(runs), *[NONE] * len(ACCURACIES)]
     total, found = len(runs.cells), len(runs.records)
     seeds = str(found) if found == total else f"{found} of {total}"
-    shown = [accuracy(runs.accuracy(shot)) for shot in SHOTS]
+    shown = [accuracy(runs.accuracy(name)) for name in ACCURACIES]
     return [seeds, *shown, accuracy(runs.accuracy("all", "best"))]
 
 
 def accuracy(value: Spread | None) -> str:
     """A mean and its deviation to two decimals."""
-    return _plus_minus(value, "{:.2f}")
+    return plus_minus(value, "{:.2f}")
 
 
-def _plus_minus(value: Spread | None, form: str) -> str:
+def plus_minus(value: Spread | None, form: str) -> str:
+    """A mean and its deviation, if it has one, in a format such as "{:.1f}"."""
     if value is None:
         return NONE
     mean = _number(value.mean, form)
@@ -111,7 +133,7 @@ def _measure(value: Spread | None) -> str:
     """Three significant digits of the mean or its deviation, whichever is larger."""
     size = 0.0 if value is None else max(abs(value.mean), value.deviation or 0.0)
     decimals = 2 - math.floor(math.log10(size)) if size else 2
-    return _plus_minus(value, f"{{:.{max(decimals, 0)}f}}")
+    return plus_minus(value, f"{{:.{max(decimals, 0)}f}}")
 
 
 def _number(value: float, form: str) -> str:
@@ -341,6 +363,9 @@ def provenance(section: Section) -> str:
         "devices": {record["device"] for record in records},
         "package versions": set(versions),
         "numbers of evaluation images": {str(record["images"]) for record in records},
+        "numbers of classes with evaluation images": {
+            str((~np.isnan(class_accuracies(record))).sum()) for record in records
+        },
     }.items():
         if len(values) > 1:
             lines.append(f"**Runs of this table have different {what}**: {_each(values)}")
@@ -369,55 +394,3 @@ def missing(section: Section) -> str:
         if runs.missing
     ]
     return f"Runs without a record: {'; '.join(names)}." if names else ""
-
-
-def csv_rows(name: str, section: Section) -> list[dict[str, Any]]:
-    """The figures of a section, a dictionary a row with the same keys in each.
-
-    Args:
-      name: of the experiment.
-      section: records or not.
-
-    Returns:
-      Numbers in full precision; "" where there is none. p-values are as tested (`p_*`) and as
-      adjusted (`holm_*`).
-    """
-    against = {found.row: found for found in section.against_reference}
-    rows = []
-    for runs in section.rows:
-        records = list(runs.records.values())
-        line = {
-            "experiment": name,
-            "dataset": section.dataset,
-            "imbalance": section.imbalance,
-            "row": runs.row.name,
-            "value": runs.row.value,
-            "status": status(runs) or "run",
-            "seeds": len(records),
-            "seeds_asked": len(runs.cells),
-        }
-        for epoch in ("last", "best"):
-            for shot in SHOTS:
-                found = runs.accuracy(shot, epoch)
-                line[f"{epoch}_{shot}"] = found and found.mean
-                line[f"{epoch}_{shot}_std"] = found and found.deviation
-        line["best_chosen_on"] = records[0]["best"]["chosen_on"] if records else None
-        for shot in SHOTS:
-            line[f"paper_{shot}"] = section.paper(runs.row).get(shot)
-        line["less_paper"] = less_paper(section, runs)
-        line["reference"] = section.experiment.reference
-        found = against.get(runs.row.name)
-        line |= {
-            "difference": found and found.difference,
-            "low": found and found.low,
-            "high": found and found.high,
-            "p_seeds": found and found.p_seeds,
-            "holm_seeds": found and found.adjusted_seeds,
-            "p_images": found and found.p_images,
-            "holm_images": found and found.adjusted_images,
-            "evaluated_on": records[0]["evaluated_on"] if records else None,
-            "code_hash": records[0]["code_hash"] if records else None,
-            "config_hash": records[0]["config_hash"] if records else None,
-        }
-        rows.append({key: "" if value is None else value for key, value in line.items()})
-    return rows

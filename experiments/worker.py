@@ -82,6 +82,7 @@ def run(cell: Cell, paths: Paths, code: Code) -> results.Record:
         "best": {"epoch": result.best_epoch, "chosen_on": result.chosen_on, **result.best},
         "images": len(result.correct),
         "correct": results.pack(result.correct),
+        "left_out": np.flatnonzero(~result.decoded).tolist(),
         "curve": [_curve_point(record) for record in result.records if "eval" in record],
         "measured_per_class": MEASURED_PER_CLASS,
         "feature_space": [
@@ -184,7 +185,7 @@ def _attempt(cell: Cell, paths: Paths, code: Code, train: Callable) -> Outcome:
         with contextlib.suppress(OSError), log.open("a") as file:
             traceback.print_exc(file=file)
         return Outcome("failed", f"{type(error).__name__}: {error}; {log} has the rest")
-    return Outcome("done", f"{record['last']['all']:.2f} % in {record['seconds']:.0f} s")
+    return Outcome("done", f"all {record['last']['all']:.2f} % in {record['seconds']:.0f} s")
 
 
 @contextlib.contextmanager

@@ -54,13 +54,17 @@ def restored(workdir):
 
 
 def table(text):
-    return re.findall(r"^(?:top-1|last|best|saved).*$", text, re.MULTILINE)
+    return re.findall(r"^(?:accuracy|(?:last|best|saved) \().*$", text, re.MULTILINE)
 
 
 def test_training_ends_with_the_table_and_what_to_do_next(whole):
     workdir, stdout = whole
     header, last, best = table(stdout)
-    assert header.split()[2:] == ["all", "many", "medium", "few", "ECE"]
+    columns = ["top-1", "all", "many", "medium", "few", "ECE", "classes"]
+    assert header.split()[2:] == columns
+    assert last.endswith("10 of 10")
+    assert "all: mean of the classes' accuracies" in stdout
+    assert re.search(r"^last.*: worst class .*, macro F1 \d", stdout, re.MULTILINE)
     assert last.startswith("last (epoch 4)")
     assert "chosen on the test set" in best
     for line in ("evaluate ", "resume ", "TensorBoard "):

@@ -14,9 +14,9 @@ from bccl_jax.data.pipeline import read_batches
 from bccl_jax.data.split import Split
 from bccl_jax.data.stream import EvaluationStream
 from bccl_jax.devices import gather_rows, local_rows, put, split_over
-from bccl_jax.errors import DataError
+from bccl_jax.errors import DataError, NonFiniteLossError
 from bccl_jax.evaluation import metrics
-from bccl_jax.losses.classification import log_class_prior
+from bccl_jax.losses.classification import post_hoc_offset
 from bccl_jax.training.state import TrainState
 
 
@@ -25,27 +25,49 @@ class Evaluation:
     """What an evaluation found.
 
     Attributes:
-      shots: accuracy in percent of "all", "many", "medium" and "few"; None for an empty group.
+      shots: accuracy in percent: "top1" of the images, "all", "many", "medium" and "few" the means
+        of classes; None for an empty group.
+      macro_f1: percent, as `metrics.macro_f1` has it.
       calibration_error: expected calibration error, percent.
       per_class: accuracy of each class in percent, NaN for one without images.
+      class_names: K names.
+      classes: classes of "all", "many", "medium" and "few".
+      classes_tested: those of them that have images here, which the means are over.
       confusion: int64 [K, K], rows the true classes.
-      correct: bool [N], whether each image was predicted right, in the order of the split.
-      undecoded: names of the images that could not be decoded; they are left out of all figures.
+      correct: bool [n], whether each decoded image was predicted right, in the order of the split.
+      decoded: bool [N], which images of the split were decoded; the others are left out of all
+        figures.
+      undecoded: names of those others.
     """
 
     shots: dict[str, float | None]
-    calibration_error: float
+    macro_f1: float | None
+    calibration_error: float | None
     per_class: np.ndarray
+    class_names: tuple[str, ...]
+    classes: dict[str, int]
+    classes_tested: dict[str, int]
     confusion: np.ndarray
     correct: np.ndarray
+    decoded: np.ndarray
     undecoded: tuple[str, ...] = ()
+
+    @property
+    def untested(self) -> list[str]:
+        """Names of the classes without images, which no figure tells of."""
+        return [self.class_names[k] for k in np.flatnonzero(np.isnan(self.per_class))]
 
     def record(self) -> dict:
         """The figures as JSON values; class by class they are null where there is no image."""
         undecoded = {"undecoded": len(self.undecoded)} if self.undecoded else {}
         return {
             **self.shots,
+            "classes": self.classes,
+            "classes_tested": self.classes_tested,
+            "untested": self.untested,
             **undecoded,
+            "macro_f1": self.macro_f1,
+            **metrics.low_classes(self.per_class),
             "calibration_error": self.calibration_error,
             "per_class": [None if np.isnan(a) else float(a) for a in self.per_class],
         }
@@ -73,31 +95,41 @@ def evaluate(
       The figures, the same in every process.
 
     Raises:
-      DataError: more pictures than `config.data.max_broken` allows cannot be decoded.
+      DataError: more pictures than `config.data.max_broken` allows cannot be decoded, or none can.
+      NonFiniteLossError: the network's outputs are not finite.
     """
     settings = config.eval
-    offset = settings.logit_adjustment * log_class_prior(class_counts)
+    offset = post_hoc_offset(class_counts, settings.logit_adjustment)
     (predictions, confidences), decoded = compute_on(
         split, lambda images: predict(state, images, offset), config, mesh
     )
+    if not np.isfinite(confidences).all():
+        raise NonFiniteLossError(
+            f"the network's outputs for {np.count_nonzero(~np.isfinite(confidences))} of "
+            f"{len(confidences)} images are not finite at step {int(state.step)}; lower "
+            "config.optimizer.learning_rate or lengthen config.optimizer.warmup_epochs, in a new "
+            "--workdir"
+        )
     labels = split.labels[decoded]
     undecoded = tuple(split.images.name(int(i)) for i in np.flatnonzero(~decoded))
 
     confusion = metrics.confusion_matrix(predictions, labels, len(class_counts))
+    per_class = metrics.per_class_accuracy(confusion)
+    bounds = {"many_above": settings.many_above, "few_below": settings.few_below}
+    everyone = np.ones(len(class_counts), bool)
     return Evaluation(
-        shots=metrics.shot_accuracy(
-            predictions,
-            labels,
-            class_counts,
-            many_above=settings.many_above,
-            few_below=settings.few_below,
-        ),
+        shots=metrics.shot_accuracy(predictions, labels, class_counts, **bounds),
+        macro_f1=metrics.macro_f1(confusion),
         calibration_error=metrics.expected_calibration_error(
             confidences, predictions == labels, num_bins=settings.calibration_bins
         ),
-        per_class=metrics.per_class_accuracy(confusion),
+        per_class=per_class,
+        class_names=split.class_names,
+        classes=metrics.count_classes(everyone, class_counts, **bounds),
+        classes_tested=metrics.count_classes(~np.isnan(per_class), class_counts, **bounds),
         confusion=confusion,
         correct=predictions == labels,
+        decoded=decoded,
         undecoded=undecoded,
     )
 
@@ -119,7 +151,7 @@ def compute_on(
       images these are; the same in every process.
 
     Raises:
-      DataError: more pictures than `config.data.max_broken` allows cannot be decoded.
+      DataError: more pictures than `config.data.max_broken` allows cannot be decoded, or none can.
     """
     # One shape is compiled; the devices share it evenly, and the rest is cut off below.
     batch_size = -(-min(config.eval.batch_size, len(split)) // mesh.size) * mesh.size
@@ -134,12 +166,13 @@ def compute_on(
     )
     undecoded = np.flatnonzero(~decoded)
     share = config.data.max_broken
-    if len(undecoded) > allowed_broken(share, len(split)):
+    if len(undecoded) > allowed_broken(share, len(split)) or not decoded.any():
+        limit = f"more than config.data.max_broken={share:g} allows"
+        limit = limit if decoded.any() else "which leaves nothing to evaluate"
         raise DataError(
             f"{len(undecoded)} of {len(split)} pictures to evaluate on cannot be decoded, "
-            f"{split.images.name(int(undecoded[0]))} the first, more than "
-            f"config.data.max_broken={share:g} allows; mend them (--mode=inspect --verify lists "
-            "them) and give the same command again"
+            f"{split.images.name(int(undecoded[0]))} the first, {limit}; mend them (--mode=inspect "
+            "--verify lists them) and give the same command again"
         )
     return [output[decoded] for output in outputs], decoded
 

@@ -56,10 +56,11 @@ def shot_accuracy(
     many_above: int = 100,
     few_below: int = 20,
 ) -> dict[str, float | None]:
-    """Accuracy of all classes and of each shot group (Liu et al. 2019).
+    """Accuracy of the images, of all classes and of each shot group (Liu et al. 2019).
 
-    Each figure is the mean of per-class accuracies, over the classes that have test images. On a
-    balanced test split "all" is therefore plain top-1 accuracy.
+    "top1" is the share of images that are predicted right. Each other figure is the mean of
+    per-class accuracies, over those classes alone that have test images (`count_classes` says how
+    many these are). Where every class has as many test images, "all" equals "top1".
 
     Args:
       predictions: int [N].
@@ -69,23 +70,98 @@ def shot_accuracy(
       few_below: few-shot classes have fewer training images than this.
 
     Returns:
-      {"all", "many", "medium", "few"} in percent; None for a group without classes.
+      {"top1", "all", "many", "medium", "few"} in percent; None where there is no image.
 
     Raises:
       ValueError: as `confusion_matrix`.
     """
-    accuracies = per_class_accuracy(confusion_matrix(predictions, labels, len(class_counts)))
+    confusion = confusion_matrix(predictions, labels, len(class_counts))
+    accuracies, total = per_class_accuracy(confusion), confusion.sum()
     tested = ~np.isnan(accuracies)
-    groups = {"all": tested, **shot_groups(class_counts, many_above, few_below)}
+    top1 = 100.0 * np.trace(confusion) / total if total else None
     return {
-        name: float(accuracies[group & tested].mean()) if (group & tested).any() else None
-        for name, group in groups.items()
+        "top1": None if top1 is None else float(top1),
+        **{
+            name: float(accuracies[group & tested].mean()) if (group & tested).any() else None
+            for name, group in _groups(class_counts, many_above, few_below).items()
+        },
+    }
+
+
+def count_classes(
+    classes: np.ndarray, class_counts: np.ndarray, many_above: int = 100, few_below: int = 20
+) -> dict[str, int]:
+    """Counts classes by shot group: of those that have test images, over how many a mean is.
+
+    Args:
+      classes: bool [K], which classes to count.
+      class_counts: int [K], training images of each class.
+      many_above: as `shot_accuracy` takes it.
+      few_below: as `shot_accuracy` takes it.
+
+    Returns:
+      {"all", "many", "medium", "few"}.
+    """
+    groups = _groups(class_counts, many_above, few_below)
+    return {name: int((group & classes).sum()) for name, group in groups.items()}
+
+
+def _groups(class_counts: np.ndarray, many_above: int, few_below: int) -> dict[str, np.ndarray]:
+    everyone = np.ones(len(class_counts), bool)
+    return {"all": everyone, **shot_groups(class_counts, many_above, few_below)}
+
+
+def macro_f1(confusion: np.ndarray) -> float | None:
+    """F1 = 2 TP / (2 TP + FP + FN) of each class in percent, the mean over classes.
+
+    The mean is over the classes that have test images, as that of the accuracies is. One that is
+    never predicted has the F1 of 0. One without test images has no recall and is left out;
+    predictions of it cost the classes of those images their recall. scikit-learn's
+    `f1_score(average="macro", labels=..., zero_division=0)` of the tested classes is the same; if
+    not told the labels it takes in a class that is predicted alone, as 0.
+
+    Args:
+      confusion: int [K, K], row the true class, column the predicted one.
+
+    Returns:
+      Percent; None where there is no image.
+    """
+    totals, predicted = confusion.sum(axis=1), confusion.sum(axis=0)
+    tested = totals > 0
+    if not tested.any():
+        return None
+    f1 = 2.0 * np.diagonal(confusion)[tested] / (totals + predicted)[tested]
+    return float(100.0 * f1.mean())
+
+
+def low_classes(accuracies: np.ndarray) -> dict[str, float | None]:
+    """Figures that a few lost classes pull down, as LIFT (Shi et al. 2024) reports them.
+
+    Args:
+      accuracies: float [K] in percent; classes of NaN are left out.
+
+    Returns:
+      {"worst_class": the lowest accuracy, "harmonic_mean", "geometric_mean"} in percent; both means
+      are 0 where one class is at 0 (LIFT's code raises it to 0.001 %), all are None where no class
+      has an accuracy.
+    """
+    tested = np.asarray(accuracies, np.float64)
+    tested = tested[~np.isnan(tested)]
+    if not len(tested):
+        return dict.fromkeys(("worst_class", "harmonic_mean", "geometric_mean"))
+    worst = float(tested.min())
+    if worst == 0:
+        return dict.fromkeys(("worst_class", "harmonic_mean", "geometric_mean"), 0.0)
+    return {
+        "worst_class": worst,
+        "harmonic_mean": float(1 / np.mean(1 / tested)),
+        "geometric_mean": float(np.exp(np.mean(np.log(tested)))),
     }
 
 
 def expected_calibration_error(
     confidences: np.ndarray, correct: np.ndarray, num_bins: int = 15
-) -> float:
+) -> float | None:
     """Expected calibration error (Guo et al. 2017) over bins of equal width, in percent.
 
     Args:
@@ -94,7 +170,7 @@ def expected_calibration_error(
       num_bins: bins, closed on the right; the first holds 0 as well.
 
     Returns:
-      Mean over the images of |accuracy - confidence| of their bin; 0 for no image.
+      Mean over the images of |accuracy - confidence| of their bin; None for no image.
 
     Raises:
       ValueError: the lengths differ, or a confidence lies outside 0 to 1.
@@ -106,7 +182,7 @@ def expected_calibration_error(
             "both must be [N]"
         )
     if not len(confidences):
-        return 0.0
+        return None
     # float32 softmax may exceed 1 by a rounding.
     if not (confidences.min() >= 0 and confidences.max() <= 1 + 1e-5):
         raise ValueError(

@@ -47,6 +47,26 @@ def log_class_prior(class_counts: jax.Array) -> jax.Array:
     return jnp.log(counts) - jnp.log(jnp.maximum(jnp.sum(counts), 1.0))
 
 
+def post_hoc_offset(class_counts: jax.Array, factor: float) -> jax.Array:
+    """What post-hoc adjustment takes from the logits: `factor * log prior` (Menon et al. 2021).
+
+    Args:
+      class_counts: [K] images per class, integer or floating.
+      factor: tau; 0 leaves the logits as they are, whatever the counts.
+
+    Returns:
+      float32 [K], without NaN. With a factor a class without training images, whose prior nothing
+      is known of, has the offset inf, and so is never predicted.
+
+    Raises:
+      ValueError: class_counts that is not a vector.
+    """
+    prior = log_class_prior(class_counts)
+    if not factor:  # 0 * -inf is NaN
+        return jnp.zeros_like(prior)
+    return jnp.where(jnp.isneginf(prior), jnp.inf, factor * prior)
+
+
 def logit_compensation_loss(
     logits: jax.Array, labels: jax.Array, class_counts: jax.Array
 ) -> jax.Array:

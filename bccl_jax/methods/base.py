@@ -91,6 +91,14 @@ class Method:
     classifier: str = "linear"
     classifier_scale: float = 30.0
 
+    @property
+    def prior_in_loss(self) -> bool:
+        """Whether the loss adds the log class prior to the logits.
+
+        Then the logits are free of it, and post-hoc adjustment would take it from them twice.
+        """
+        return False
+
     def validate(self, epochs: int) -> None:
         """Checks the settings against each other and against the length of the run.
 

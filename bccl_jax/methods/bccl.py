@@ -125,6 +125,11 @@ class BCCL(base.Method):
         )
         return contrastive, centroid if self.centroid_loss else 0.0, classification
 
+    @property
+    def prior_in_loss(self):
+        """See `base.Method.prior_in_loss`; only with logit compensation (Eq. 8)."""
+        return self.logit_compensation
+
     def validate(self, epochs):
         """See `base.Method.validate`."""
         super().validate(epochs)
@@ -240,15 +245,17 @@ class BCCL(base.Method):
         else:
             classification = cross_entropy_loss(logits, batch.labels)
 
-        loss = weight_contrastive * contrastive + weight_classification * classification
+        terms = [(weight_contrastive, contrastive), (weight_classification, classification)]
         metrics = {
             "accuracy": base.accuracy(logits, batch.labels),
             "contrastive_loss": contrastive,
             "classification_loss": classification,
         }
         if weight_centroid:
-            loss += weight_centroid * centroid
+            terms.append((weight_centroid, centroid))
             metrics["centroid_loss"] = centroid
+        # 0 * inf is NaN: a term without weight is left out.
+        loss = sum((weight * term for weight, term in terms if weight), start=jnp.float32(0))
 
         enqueue = sharded.push if self.split_classes else push
         state = state.replace(queue=enqueue(state.queue, embeddings, labels))

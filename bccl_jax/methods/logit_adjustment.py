@@ -15,6 +15,11 @@ class LogitAdjustment(base.Method):
     The post-hoc form is plain cross-entropy evaluated with `config.eval.logit_adjustment = 1`.
     """
 
+    @property
+    def prior_in_loss(self):
+        """See `base.Method.prior_in_loss`."""
+        return True
+
     def init(self, key, context):
         """Returns {"class_counts": int32 [K]}."""
         del key

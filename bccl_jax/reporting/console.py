@@ -7,8 +7,17 @@ import ml_collections
 from tqdm import tqdm
 
 from bccl_jax.data.split import Dataset
+from bccl_jax.reporting import remarks
 
 SHOTS = ("all", "many", "medium", "few")
+# Columns of accuracies: the field of a record, and how a table heads it.
+ACCURACIES = {"top1": "top-1", **{shot: shot for shot in SHOTS}}
+
+
+def tested(record: dict) -> tuple[int, int]:
+    """Over how many classes the mean of an evaluation's record is, and how many there are."""
+    per_class = record["per_class"]
+    return sum(accuracy is not None for accuracy in per_class), len(per_class)
 
 
 def _cell(value: float | None) -> str:
@@ -22,13 +31,21 @@ def table(rows: dict[str, dict]) -> str:
       rows: records of evaluations by their label.
 
     Returns:
-      The table, accuracies in percent, "-" for an empty shot group.
+      The table: accuracy of the images (top-1), means of the accuracies of all classes and of each
+      shot group, calibration error, all in percent, "-" for an empty shot group; and over how many
+      classes "all" is. `remarks.explain` says the rest.
     """
-    width = max(map(len, rows))
-    lines = [f"{'top-1 %':<{width}}" + "".join(f"{shot:>9}" for shot in SHOTS) + f"{'ECE':>9}"]
+    corner = "accuracy, %"
+    width = max(map(len, (corner, *rows)))
+    headings = [*ACCURACIES.values(), "ECE"]
+    lines = [f"{corner:<{width}}" + "".join(f"{h:>9}" for h in headings) + f"{'classes':>15}"]
     for label, record in rows.items():
-        cells = [record[shot] for shot in SHOTS] + [record["calibration_error"]]
-        lines.append(f"{label:<{width}}" + "".join(f"{_cell(cell):>9}" for cell in cells))
+        # Records of older runs lack some.
+        cells = [record.get(name) for name in (*ACCURACIES, "calibration_error")]
+        count = "{} of {}".format(*tested(record))
+        lines.append(
+            f"{label:<{width}}" + "".join(f"{_cell(c):>9}" for c in cells) + f"{count:>15}"
+        )
     return "\n".join(lines)
 
 
@@ -48,6 +65,7 @@ def announcement(config: ml_collections.ConfigDict, dataset: Dataset, steps: int
     budget = f"{config.epochs} epochs of {steps} steps, batch {config.batch_size}"
     rate = f"learning rate {config.optimizer.learning_rate:g}"
     lines = [f"{config.data.name}: {sizes}, {monitored}; {budget}, {rate}", *dataset.notes]
+    lines += remarks.untested(dataset)
     return "\n".join(lines)
 
 
@@ -84,7 +102,11 @@ class Progress:
         """Prints what an evaluation found."""
         if not self._shown:
             return
-        found = "  ".join(f"{shot} {_cell(record['eval'][shot])}" for shot in SHOTS)
+        shown = [f"{heading} {_cell(record['eval'][n])}" for n, heading in ACCURACIES.items()]
+        found = "  ".join(shown)
+        some, every = tested(record["eval"])
+        if some < every:
+            found += f"  ({some} of {every} classes)"
         if "undecoded" in record["eval"]:
             found += f"  ({record['eval']['undecoded']} pictures cannot be decoded)"
         tqdm.write(

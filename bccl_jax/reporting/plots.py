@@ -5,7 +5,7 @@ import pathlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from bccl_jax.reporting.console import SHOTS
+from bccl_jax.reporting.console import SHOTS, tested
 
 COLORS = {"all": "black", "many": "tab:blue", "medium": "tab:orange", "few": "tab:red"}
 
@@ -31,39 +31,50 @@ def report(
     epochs = [record["epoch"] for record in records]
     for name in [n for n in records[0]["train"] if n == "loss" or n.endswith("_loss")]:
         label = name.replace("_loss", "").replace("loss", "total")
-        loss_axes.plot(epochs, [record["train"][name] for record in records], label=label)
+        loss_axes.plot(epochs, _numbers(records, "train", name), label=label)
     loss_axes.set(xlabel="epoch", ylabel="training loss")
     loss_axes.legend(frameon=False)
 
     evaluated = [record for record in records if "eval" in record]
+    last = evaluated[-1]["eval"]
+    when = [record["epoch"] for record in evaluated]
     for shot in SHOTS:
-        if evaluated[-1]["eval"][shot] is not None:
-            accuracy_axes.plot(
-                [record["epoch"] for record in evaluated],
-                [record["eval"][shot] for record in evaluated],
-                color=COLORS[shot],
-                label=shot,
-                marker=".",
-            )
+        if last[shot] is not None:
+            label = "all, mean of classes" if shot == "all" else shot
+            accuracies = _numbers(evaluated, "eval", shot)
+            accuracy_axes.plot(when, accuracies, color=COLORS[shot], label=label, marker=".")
+    if last.get("top1") is not None:
+        top1 = _numbers(evaluated, "eval", "top1")
+        accuracy_axes.plot(when, top1, color="0.5", linestyle="--", label="top-1, share of images")
     accuracy_axes.set(xlabel="epoch", ylabel="accuracy, %", ylim=(0, 100))
     accuracy_axes.legend(frameon=False, loc="lower right")
 
-    per_class = np.array(evaluated[-1]["eval"]["per_class"], float)  # None becomes NaN
+    per_class = np.array(last["per_class"], float)  # None becomes NaN
     class_axes.scatter(class_counts, per_class, s=18, color="tab:blue")
     for shot, group in groups.items():
-        if group.any():
+        here = group & ~np.isnan(per_class)
+        if here.any():
             class_axes.hlines(
-                np.nanmean(per_class[group]),
-                class_counts[group].min(),
-                class_counts[group].max(),
+                per_class[here].mean(),
+                class_counts[here].min(),
+                class_counts[here].max(),
                 color=COLORS[shot],
-                label=f"{shot}: {group.sum()} classes",
+                label=f"{shot}: {here.sum()} of {group.sum()} classes",
             )
     class_axes.set(
-        xscale="log", xlabel="training images of the class", ylabel="accuracy, %", ylim=(0, 102)
+        xscale="log",
+        xlabel="training images of the class",
+        ylabel="accuracy, %",
+        ylim=(0, 102),
+        title="last evaluation, {} of {} classes".format(*tested(last)),
     )
     class_axes.legend(frameon=False, loc="lower right")
     return figure
+
+
+def _numbers(records: list[dict], group: str, name: str) -> np.ndarray:
+    """A figure over records, NaN where one has none: a shot group of no images, an older run."""
+    return np.array([record[group].get(name) for record in records], float)
 
 
 def save_report(path: pathlib.Path, *args) -> None:

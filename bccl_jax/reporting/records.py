@@ -1,9 +1,24 @@
 """metrics.jsonl: one JSON object for each epoch, readable by anything."""
 
 import json
+import math
 import pathlib
+from typing import Any
 
 from bccl_jax.errors import WorkdirError
+
+
+def as_json(value: Any) -> str:
+    """JSON of one line that every reader takes: NaN and infinities, which JSON lacks, are null."""
+    return json.dumps(_finite(value), allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read(path: pathlib.Path) -> list[dict]:
@@ -53,7 +68,7 @@ class Records:
         if not writes:
             return
         unfinished = path.with_suffix(".tmp")
-        unfinished.write_text("".join(json.dumps(row) + "\n" for row in self.rows))
+        unfinished.write_text("".join(as_json(row) + "\n" for row in self.rows))
         unfinished.replace(path)
 
     def append(self, record: dict) -> None:
@@ -62,4 +77,4 @@ class Records:
         if not self._writes:
             return
         with self._path.open("a") as file:
-            file.write(json.dumps(record) + "\n")
+            file.write(as_json(record) + "\n")

@@ -15,9 +15,9 @@ from bccl_jax.errors import WorkdirError
 from bccl_jax.training.state import TrainState
 
 
-def _score(metrics: dict[str, Any]) -> tuple[float, float]:
-    # Of equally accurate epochs the earliest is the best.
-    return metrics["accuracy"], -metrics["epoch"]
+def _score(metrics: dict[str, Any]) -> tuple[float, float, float]:
+    # Of equally accurate epochs the earliest is the best. Accuracies compare over the same classes.
+    return -metrics.get("lost_classes", 0), metrics["accuracy"], -metrics["epoch"]
 
 
 class Checkpoints:
@@ -102,7 +102,7 @@ class Checkpoints:
         Args:
           state: of the run.
           unfinished: metrics of the steps of an epoch that is not complete, by name.
-          metrics: {"accuracy", "epoch"} if the state was evaluated.
+          metrics: {"accuracy", "epoch", "lost_classes"} if the state was evaluated.
         """
         step = int(state.step)
         # A checkpoint of this very step holds the same bits.

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import json
 import pathlib
 import time
 from collections.abc import Callable
@@ -23,7 +22,7 @@ from bccl_jax.evaluation.evaluate import Evaluation, evaluate
 from bccl_jax.evaluation.metrics import sparse_counts
 from bccl_jax.reporting import console
 from bccl_jax.reporting.plots import save_report
-from bccl_jax.reporting.records import Records
+from bccl_jax.reporting.records import Records, as_json
 from bccl_jax.reporting.tensorboard import TensorBoard
 from bccl_jax.selftest import check_devices
 from bccl_jax.training import engine
@@ -55,7 +54,9 @@ class Result:
       chosen_on: the split that the best epoch was chosen on, "test" or "validation".
       records: one for each epoch.
       class_counts: int [K], training images of each class.
-      correct: bool [N], whether the state predicts each image of the test split right.
+      class_names: K names.
+      correct: bool [n], whether the state predicts each decoded image of the test split right.
+      decoded: bool [N], which images of the test split these are.
       workdir: where everything lies.
     """
 
@@ -66,7 +67,9 @@ class Result:
     chosen_on: str
     records: list[dict[str, Any]]
     class_counts: np.ndarray
+    class_names: tuple[str, ...]
     correct: np.ndarray
+    decoded: np.ndarray
     workdir: pathlib.Path
 
 
@@ -203,6 +206,8 @@ def _train(
                 metrics = None
                 if evaluated:
                     metrics = {"accuracy": record["eval"]["all"], "epoch": complete}
+                    # An epoch whose pictures could not be read is not better for want of a class.
+                    metrics["lost_classes"] = _lost_classes(run.dataset.monitored, evaluation)
                 checkpoints.save(state, {}, metrics)
             if stop.received and not last:
                 raise Interrupted(stop.received, int(state.step))
@@ -244,6 +249,11 @@ def _evaluate(run: Assembly, state: TrainState, split: Split) -> Evaluation:
     return evaluate(run.predict, state, split, run.class_counts, run.config, run.mesh)
 
 
+def _lost_classes(split: Split, evaluation: Evaluation) -> int:
+    """Classes of which no picture could be decoded."""
+    return len(np.unique(split.labels)) - evaluation.classes_tested["all"]
+
+
 def _finish(
     run: Assembly,
     directory: Workdir,
@@ -272,7 +282,9 @@ def _finish(
         chosen_on=run.dataset.chosen_on,
         records=records,
         class_counts=run.class_counts,
+        class_names=run.dataset.train.class_names,
         correct=evaluation.correct,
+        decoded=evaluation.decoded,
         workdir=directory.path,
     )
     if is_lead():
@@ -280,7 +292,7 @@ def _finish(
         title = f"{run.config.method.name} on {run.config.data.name}, seed {run.config.seed}"
         save_report(directory.report, records, run.class_counts, groups, title)
         results = {**figures, "best_epoch": result.best_epoch, "chosen_on": result.chosen_on}
-        directory.results.write_text(json.dumps(results) + "\n")
+        directory.results.write_text(as_json(results) + "\n")
     return result
 
 

@@ -25,7 +25,9 @@ def shots_by_loops(predictions, labels, counts):
         values = [a for k, a in accuracies.items() if chosen(counts[k])]
         return sum(values) / len(values) if values else None
 
+    hits = [p == y for p, y in zip(predictions, labels, strict=True)]
     return {
+        "top1": 100 * sum(hits) / len(hits),
         "all": mean(lambda n: True),
         "many": mean(lambda n: n > 100),
         "medium": mean(lambda n: 20 <= n <= 100),
@@ -41,13 +43,15 @@ pairs = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, ma
 def test_shot_accuracy_is_the_mean_of_per_class_accuracies(pairs):
     predictions, labels = np.array(pairs).T
     found = shot_accuracy(predictions, labels, COUNTS)
-    for name, expected in shots_by_loops(predictions, labels, COUNTS).items():
-        assert found[name] == (None if expected is None else pytest.approx(expected))
+    expected = shots_by_loops(predictions, labels, COUNTS)
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        assert found[name] == (None if value is None else pytest.approx(value))
 
 
 def test_an_empty_group_is_none_and_not_zero():
     found = shot_accuracy(np.array([0, 1]), np.array([0, 1]), np.array([500, 400]))
-    assert found == {"all": 100.0, "many": 100.0, "medium": None, "few": None}
+    assert found == {"top1": 100.0, "all": 100.0, "many": 100.0, "medium": None, "few": None}
 
 
 def test_the_bounds_of_the_groups_can_be_moved():
@@ -113,6 +117,7 @@ def test_a_confidence_on_an_edge_belongs_to_the_bin_below(dtype, num_bins):
 
 def test_no_image_has_no_accuracy():
     assert set(shot_accuracy([], [], COUNTS).values()) == {None}
+    assert expected_calibration_error(np.array([]), np.array([], bool)) is None
 
 
 @settings(max_examples=50, deadline=None)

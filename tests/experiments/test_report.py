@@ -111,8 +111,8 @@ def test_report_of_a_table(tmp_path, capsys, monkeypatch):
     assert (folder / "table4-cifar100_small.md").read_text() == markdown[:-1]
 
     bccl = cells_of(markdown, "**BCCL**")
-    assert bccl[1:3] == ["2", "80.00 ± 0.00"]
-    assert bccl[3] == "85.00 ± 7.07"  # many: 90 and 80
+    assert bccl[1:4] == ["2", "80.00 ± 0.00", "80.00 ± 0.00"]  # top-1 and all
+    assert bccl[4] == "85.00 ± 7.07"  # many: 90 and 80
     assert bccl[-2:] == ["81.00 ± 0.00", "52.55"]
     assert cells_of(markdown, "L_SCL")[2] == "55.00 ± 7.07"  # 50 and 60
     assert cells_of(markdown, "L_SCL + L_CL")[1:3] == ["1 of 2", "80.00"]

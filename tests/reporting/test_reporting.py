@@ -18,6 +18,7 @@ def record(epoch, **evaluation):
 
 
 EVALUATION = {
+    "top1": 40.0,
     "all": 50.0,
     "many": 60.125,
     "medium": None,
@@ -29,8 +30,10 @@ EVALUATION = {
 
 def test_table_shows_two_digits_and_a_dash_for_an_empty_group():
     header, row = console.table({"last (epoch 3)": EVALUATION}).splitlines()
-    assert header.split() == ["top-1", "%", "all", "many", "medium", "few", "ECE"]
-    assert row.split() == ["last", "(epoch", "3)", "50.00", "60.12", "-", "0.00", "12.35"]
+    columns = ["top-1", "all", "many", "medium", "few", "ECE", "classes"]
+    assert header.split() == ["accuracy,", "%", *columns]
+    cells = ["40.00", "50.00", "60.12", "-", "0.00", "12.35", "2", "of", "3"]
+    assert row.split() == ["last", "(epoch", "3)", *cells]
 
 
 def test_records_of_later_steps_are_dropped_on_resume(tmp_path):
@@ -77,7 +80,15 @@ def test_report_is_a_picture_with_curves_and_classes(tmp_path):
     assert [line.get_label() for line in losses.lines] == ["total", "contrastive"]
     np.testing.assert_allclose(losses.lines[0].get_ydata(), [3.0, 1.5, 1.0])
     # The empty group has no curve.
-    assert [line.get_label() for line in accuracies.lines] == ["all", "many", "few"]
+    assert [line.get_label() for line in accuracies.lines] == [
+        "all, mean of classes", "many", "few", "top-1, share of images",
+    ]  # fmt: skip
+    assert classes.get_title() == "last evaluation, 2 of 3 classes"
+    # The class without images is in no mean.
+    assert [text.get_text() for text in classes.get_legend().get_texts()] == [
+        "many: 1 of 1 classes",
+        "few: 1 of 2 classes",
+    ]
     offsets = np.ma.getdata(classes.collections[0].get_offsets())
     np.testing.assert_allclose(offsets[:, 0], [100, 10, 5])
 
@@ -92,7 +103,7 @@ def test_a_run_says_at_its_start_what_it_will_do():
     train = Split(images, np.zeros(1234, np.int32), ("a", "b"))
     test, validation = train.take(np.arange(50)), train.take(np.arange(20))
     dataset = Dataset("cifar100", train, test, validation, notes=("3 files are no pictures.",))
-    first, note = console.announcement(config, dataset, 9).splitlines()
+    first, note, *_ = console.announcement(config, dataset, 9).splitlines()
     assert first == (
         "cifar100: 1,234 training images of 2 classes, 20 validation images; "
         "200 epochs of 9 steps, batch 128, learning rate 0.15"

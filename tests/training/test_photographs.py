@@ -141,6 +141,12 @@ def test_pictures_that_cannot_be_decoded_are_left_out_of_the_figures(whole, phot
     assert evaluation.record()["undecoded"] == 1
     assert evaluation.confusion.sum() == len(test) - 1
     assert np.isnan(evaluation.per_class[test.class_names.index("blue")])
+    # The class that vanishes is told, and in how many classes the means are.
+    record = evaluation.record()
+    assert record["untested"] == ["blue"]
+    assert (record["classes"]["all"], record["classes_tested"]["all"]) == (3, 2)
+    assert evaluation.decoded.tolist() == [i != blue for i in range(len(test))]
+    assert record["top1"] == pytest.approx(100 * evaluation.correct.mean())
 
 
 def test_the_best_epoch_is_chosen_on_the_validation_split_and_both_are_tested(photos, tmp_path):

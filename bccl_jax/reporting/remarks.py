@@ -1,0 +1,86 @@
+"""What figures do not show by themselves: classes without images, lost classes, what a mean is."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from bccl_jax.data.checks import shown
+from bccl_jax.data.split import Dataset
+
+# Names that are told; of thousands of classes results.json has every accuracy.
+MOST_NAMED = 20
+_MEANINGS = (
+    "top-1: share of the images; all: mean of the classes' accuracies; "
+    "many, medium, few: of those classes"
+)
+_LOW = {
+    "worst_class": "worst class",
+    "harmonic_mean": "harmonic mean of the classes",
+    "geometric_mean": "geometric mean",
+    "macro_f1": "macro F1",
+}
+
+
+def untested(dataset: Dataset) -> list[str]:
+    """A sentence for each evaluation split that lacks classes: no figure of it tells of them."""
+    told = []
+    for part, split in dataset.splits.items():
+        if part == "train":
+            continue
+        there = np.bincount(split.labels, minlength=dataset.num_classes) > 0
+        absent = [dataset.train.class_names[k] for k in np.flatnonzero(~there)]
+        if absent:
+            part = "validation" if dataset.set_aside else part
+            choice = ", nor does the choice of the best epoch" if split is dataset.monitored else ""
+            told.append(
+                f"{len(absent):,} of {dataset.num_classes:,} classes have no {part} image, so that "
+                f"no {part} figure tells of them{choice}: {named(absent)}"
+            )
+    return told
+
+
+def explain(rows: dict[str, dict], class_names: Sequence[str]) -> str:
+    """Says what the figures of a table are means of, and which classes they hide.
+
+    Args:
+      rows: records of evaluations by their label, as `console.table` takes them.
+      class_names: K names.
+
+    Returns:
+      Lines: what the columns are; of each row figures that lost classes pull down, classes without
+      images, pictures left out and classes at 0 %.
+    """
+    lines = [_MEANINGS]
+    of_rows: dict[str, list[str]] = {}
+    for label, record in rows.items():
+        for remark in _remarks(record, class_names):
+            of_rows.setdefault(remark, []).append(label.split(" (")[0])
+    return "\n".join(lines + [f"{', '.join(labels)}: {text}" for text, labels in of_rows.items()])
+
+
+def _remarks(record: dict, class_names: Sequence[str]) -> list[str]:
+    per_class = record["per_class"]
+    absent = [class_names[k] for k, accuracy in enumerate(per_class) if accuracy is None]
+    lost = [class_names[k] for k, accuracy in enumerate(per_class) if accuracy == 0]
+    # Records of older runs lack some.
+    low = [f"{name} {record[key]:.2f}" for key, name in _LOW.items() if record.get(key) is not None]
+    found = [", ".join(low)] if low else []
+    if "undecoded" in record:
+        found.append(f"{record['undecoded']} pictures cannot be decoded and are left out")
+    if absent:
+        inside = {"all": len(per_class) - len(absent), **record.get("classes_tested", {})}
+        total = {"all": len(per_class), **record.get("classes", {})}
+        means = ", ".join(f"{shot} {n:,} of {total[shot]:,}" for shot, n in inside.items())
+        found.append(
+            f"no image was evaluated of {len(absent):,} classes: {named(absent)}; the means are "
+            f"over {means} classes"
+        )
+    if lost:
+        found.append(f"0 % in {len(lost):,} classes: {named(lost)}")
+    return found
+
+
+def named(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    more = f" and {len(names) - MOST_NAMED:,} more" if len(names) > MOST_NAMED else ""
+    return ", ".join(shown(name) for name in names[:MOST_NAMED]) + more
