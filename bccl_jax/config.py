@@ -160,7 +160,8 @@ def get_config(method: str = "bccl") -> ml_collections.ConfigDict:
     # few-shot, the others medium-shot.
     evaluation.many_above = 100
     evaluation.few_below = 20
-    # t of post-hoc logit adjustment: logits - t * log prior. 0 uses the raw logits.
+    # t of post-hoc logit adjustment: logits - t * log prior. 0 uses the raw logits, as it must be
+    # where the loss has the prior (`Method.prior_in_loss`).
     evaluation.logit_adjustment = 0.0
     # Bins of the expected calibration error.
     evaluation.calibration_bins = 15

@@ -318,7 +318,8 @@ def feature_space(section: Section) -> str:
             )
     if parts:
         parts.append(
-            "Mean ± standard deviation over seeds. Spread, alignment: 0 for a class collapsed to a "
+            "Mean ± standard deviation over seeds, of the classes that have images enough to be "
+            "measured. Spread, alignment: 0 for a class collapsed to a "
             "point. Nearest class: degrees. Uniformity: the lower, the emptier is the space around "
             "a class. Simplex gap: 0 under neural collapse. Definitions: "
             "`bccl_jax/evaluation/feature_space.py`."

@@ -45,7 +45,8 @@ def report(
             accuracy_axes.plot(when, accuracies, color=COLORS[shot], label=label, marker=".")
     if last.get("top1") is not None:
         top1 = _numbers(evaluated, "eval", "top1")
-        accuracy_axes.plot(when, top1, color="0.5", linestyle="--", label="top-1, share of images")
+        style = {"color": "0.5", "linestyle": "--", "marker": "."}
+        accuracy_axes.plot(when, top1, label="top-1, share of images", **style)
     accuracy_axes.set(xlabel="epoch", ylabel="accuracy, %", ylim=(0, 100))
     accuracy_axes.legend(frameon=False, loc="lower right")
 
@@ -65,7 +66,7 @@ def report(
         xscale="log",
         xlabel="training images of the class",
         ylabel="accuracy, %",
-        ylim=(0, 102),
+        ylim=(-3, 102),  # classes at 0 are to be seen
         title="last evaluation, {} of {} classes".format(*tested(last)),
     )
     class_axes.legend(frameon=False, loc="lower right")

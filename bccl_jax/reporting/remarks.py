@@ -33,7 +33,7 @@ def untested(dataset: Dataset) -> list[str]:
             part = "validation" if dataset.set_aside else part
             choice = ", nor does the choice of the best epoch" if split is dataset.monitored else ""
             told.append(
-                f"{len(absent):,} of {dataset.num_classes:,} classes have no {part} image, so that "
+                f"no {part} image of {len(absent):,} of {dataset.num_classes:,} classes, so that "
                 f"no {part} figure tells of them{choice}: {named(absent)}"
             )
     return told
@@ -63,20 +63,25 @@ def _remarks(record: dict, class_names: Sequence[str]) -> list[str]:
     absent = [class_names[k] for k, accuracy in enumerate(per_class) if accuracy is None]
     lost = [class_names[k] for k, accuracy in enumerate(per_class) if accuracy == 0]
     # Records of older runs lack some.
-    low = [f"{name} {record[key]:.2f}" for key, name in _LOW.items() if record.get(key) is not None]
-    found = [", ".join(low)] if low else []
+    low = {key: record[key] for key in _LOW if record.get(key) is not None}
+    told = [f"{_LOW[key]} {value:.2f}" for key, value in low.items()]
+    if low.get("worst_class"):  # those at 0 are named below
+        told[0] += f" ({shown(class_names[per_class.index(low['worst_class'])])})"
+    found = [", ".join(told)] if told else []
     if "undecoded" in record:
         found.append(f"{record['undecoded']} pictures cannot be decoded and are left out")
     if absent:
-        inside = {"all": len(per_class) - len(absent), **record.get("classes_tested", {})}
-        total = {"all": len(per_class), **record.get("classes", {})}
-        means = ", ".join(f"{shot} {n:,} of {total[shot]:,}" for shot, n in inside.items())
+        inside, total = record.get("classes_tested", {}), record.get("classes", {})
+        groups = [
+            f"{shot} {n:,} of {total[shot]:,}" for shot, n in inside.items() if n < total[shot]
+        ]
+        means = f"; the means are of {', '.join(groups)}" if groups else ""
         found.append(
-            f"no image was evaluated of {len(absent):,} classes: {named(absent)}; the means are "
-            f"over {means} classes"
+            f"no image was evaluated of {len(absent):,} of {len(per_class):,} classes: "
+            f"{named(absent)}{means}"
         )
     if lost:
-        found.append(f"0 % in {len(lost):,} classes: {named(lost)}")
+        found.append(f"0 % in {len(lost):,} of {len(per_class):,} classes: {named(lost)}")
     return found
 
 
