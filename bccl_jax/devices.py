@@ -195,6 +195,11 @@ def is_lead() -> bool:
     return jax.process_index() == 0
 
 
+def speaks() -> bool:
+    """Whether this process is the one that says something; starts nothing, as `is_lead` would."""
+    return not in_several_processes() or is_lead()
+
+
 def wait_for_all(what: str) -> None:
     """Returns once every process has come here."""
     if jax.process_count() > 1:

@@ -81,7 +81,8 @@ def run(
             summary.class_names,
             headline(summary),
         )
-    print(f"\npicture      {output / PICTURE}")
+    # At once, for to verify takes long.
+    print(f"\npicture      {output / PICTURE}", flush=True)
     return _verify(dataset, output, config.data.workers) if verify else 0
 
 

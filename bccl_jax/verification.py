@@ -7,20 +7,18 @@ import hashlib
 import multiprocessing
 import os
 import pickle
-import sys
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from typing import NamedTuple
 
-from tqdm import tqdm
-
 from bccl_jax.data.decode import BrokenImageError, decode
 from bccl_jax.data.encoded import EncodedImages
 from bccl_jax.data.processes import deaf_to_interrupts, follow_parent
 from bccl_jax.data.split import Split
 from bccl_jax.errors import DataError
+from bccl_jax.reporting.progress import under_way
 
 # Images a task of a worker process.
 CHUNK = 32
@@ -46,7 +44,7 @@ class Verification(NamedTuple):
 
 
 def verify_images(splits: dict[str, Split], workers: int = -1) -> Verification:
-    """Decodes every image, with a progress bar, and compares the splits byte by byte.
+    """Decodes every image, says how far it is, and compares the splits byte by byte.
 
     Args:
       splits: by name, of `EncodedImages`; "train" is compared with each other one.
@@ -76,17 +74,10 @@ def verify_images(splits: dict[str, Split], workers: int = -1) -> Verification:
 
 def _check_all(images: dict[str, EncodedImages], workers: int) -> dict[str, list[Check]]:
     found = {part: [None] * len(some) for part, some in images.items()}
-    with tqdm(
-        desc="verifying",
-        unit="image",
-        total=sum(map(len, images.values())),
-        file=sys.stderr,
-        disable=None,
-        dynamic_ncols=True,
-    ) as bar:
+    with under_way("verifying", sum(map(len, images.values()))) as task:
         for part, start, checks in _checks(images, workers):
             found[part][start : start + len(checks)] = checks
-            bar.update(len(checks))
+            task.advance(len(checks))
     return found
 
 

@@ -17,7 +17,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordWriter
-from tqdm import tqdm
 
 from bccl_jax.data.checks import shown
 from bccl_jax.data.decode import BrokenImageError, decode
@@ -35,6 +34,7 @@ from bccl_jax.data.packed import (
 from bccl_jax.data.records import Shard
 from bccl_jax.data.split import Dataset, Split, Splits
 from bccl_jax.errors import ConfigError, DataError
+from bccl_jax.reporting.progress import Task, say, under_way
 
 PARTS = ("train", "test", "validation")
 UNFINISHED = ".partial"
@@ -90,7 +90,7 @@ def pack(
     shard_bytes: int = SHARD_BYTES,
     shard_images: int = SHARD_IMAGES,
 ) -> None:
-    """Packs the images of all splits, with a progress bar; goes on where it was stopped.
+    """Packs the images of all splits and says how far it is; goes on where it was stopped.
 
     Args:
       name: of the data set.
@@ -136,6 +136,7 @@ def pack(
             plan |= {key: there[key] for key in ("shard_bytes", "shard_images") if key in there}
             if (directory / MANIFEST).exists():
                 load(directory)
+                say(f"{shown(directory)} is packed completely already; nothing is left to do")
             else:
                 _pack_parts(directory, plan, parts, names, verify)
 
@@ -155,17 +156,13 @@ def _pack_parts(
         with _whole(directory / f"{part}.labels.npy") as path, path.open("wb") as file:
             np.save(file, split.labels.astype(np.int32), allow_pickle=False)
     whole = {part: whole_shards(directory, part, len(split)) for part, split in parts.items()}
-    with tqdm(
-        desc="packing",
-        unit="image",
-        total=sum(map(len, parts.values())),
-        initial=sum(shard.images for shards in whole.values() for shard in shards),
-        file=sys.stderr,
-        disable=None,
-        dynamic_ncols=True,
-    ) as bar:
+    total = sum(map(len, parts.values()))
+    done = sum(shard.images for shards in whole.values() for shard in shards)
+    if done:
+        say(f"goes on after {done:,} of {total:,} images, which lie in whole shards")
+    with under_way("packing", total, done=done) as task:
         for part, split in parts.items():
-            _write_shards(directory, part, split.images, whole[part], plan, verify, bar)
+            _write_shards(directory, part, split.images, whole[part], plan, verify, task)
             plan["splits"][part]["shards"] = [
                 {"images": shard.images, "bytes": shard.path.stat().st_size}
                 for shard in whole[part]
@@ -249,7 +246,7 @@ def _write_shards(
     shards: list[Shard],
     plan: dict,
     verify: bool,
-    bar: tqdm,
+    task: Task,
 ) -> None:
     """Appends to `shards` until they hold all images."""
     done = sum(shard.images for shard in shards)
@@ -257,12 +254,12 @@ def _write_shards(
         while done < len(images):
             path = shard_path(directory, part, len(shards))
             with _whole(path) as unfinished:
-                count = _write_shard(unfinished, stream, plan, bar)
+                count = _write_shard(unfinished, stream, plan, task)
             shards.append(Shard(path, count))
             done += count
 
 
-def _write_shard(path: pathlib.Path, stream: Iterator[bytes], plan: dict, bar: tqdm) -> int:
+def _write_shard(path: pathlib.Path, stream: Iterator[bytes], plan: dict, task: Task) -> int:
     """Writes images until the shard is full or none is left; returns how many."""
     size = count = 0
     try:
@@ -270,7 +267,7 @@ def _write_shard(path: pathlib.Path, stream: Iterator[bytes], plan: dict, bar: t
         try:
             for data in stream:
                 writer.write(data)
-                bar.update()
+                task.advance()
                 size += len(data)
                 count += 1
                 if size >= plan["shard_bytes"] or count >= plan["shard_images"]:

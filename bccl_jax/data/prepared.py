@@ -8,19 +8,18 @@ import hashlib
 import json
 import os
 import pathlib
-import sys
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from bccl_jax.data.checks import shown
 from bccl_jax.data.records import RecordImages, Shard
 from bccl_jax.data.split import Split, Splits
 from bccl_jax.errors import DataError
+from bccl_jax.reporting.progress import under_way
 
 # Of the photographs: our splits -> theirs, and the feature that names an image. The test images of
 # iNaturalist 2018 have no public labels: the field tests on its validation split.
@@ -178,19 +177,12 @@ def _labels_and_names(
 
     rows = []
     with (
-        tqdm(
-            desc=f"labels of {description}",
-            unit="image",
-            total=len(records),
-            file=sys.stderr,
-            disable=None,
-            dynamic_ncols=True,
-        ) as bar,
+        under_way(f"labels of {description}", len(records)) as task,
         ThreadPoolExecutor(THREADS) as pool,
     ):
         for found in pool.map(read, range(0, len(records), CHUNK)):
             rows += found
-            bar.update(len(found))
+            task.advance(len(found))
     labels = np.array([label for label, _ in rows], np.int32)
     names = np.array([name for _, name in rows], np.bytes_)
     _write_cache(cache, labels, names)

@@ -80,6 +80,7 @@ def evaluate(
     class_counts: np.ndarray,
     config: ml_collections.ConfigDict,
     mesh: Mesh,
+    advance: Callable[[int], None] | None = None,
 ) -> Evaluation:
     """Predicts every image of a split and counts.
 
@@ -90,6 +91,7 @@ def evaluate(
       class_counts: int [K], training images of each class.
       config: of the run.
       mesh: whose devices share each batch.
+      advance: called with the number of images that were done since the last call.
 
     Returns:
       The figures, the same in every process.
@@ -101,7 +103,7 @@ def evaluate(
     settings = config.eval
     offset = post_hoc_offset(class_counts, settings.logit_adjustment)
     (predictions, confidences), decoded = compute_on(
-        split, lambda images: predict(state, images, offset), config, mesh
+        split, lambda images: predict(state, images, offset), config, mesh, advance
     )
     if not np.isfinite(confidences).all():
         raise NonFiniteLossError(
@@ -135,7 +137,11 @@ def evaluate(
 
 
 def compute_on(
-    split: Split, compute: Callable, config: ml_collections.ConfigDict, mesh: Mesh
+    split: Split,
+    compute: Callable,
+    config: ml_collections.ConfigDict,
+    mesh: Mesh,
+    advance: Callable[[int], None] | None = None,
 ) -> tuple[list[np.ndarray], np.ndarray]:
     """Computes something of every image of a split, batch by batch.
 
@@ -145,6 +151,7 @@ def compute_on(
         whole. They stay on the devices until all of the split is done.
       config: of the run.
       mesh: whose devices share each batch.
+      advance: called with the number of images that were done since the last call.
 
     Returns:
       Those arrays of the images that are decoded, in the order of the split, and bool [N], which
@@ -161,9 +168,15 @@ def compute_on(
         for batch in batches:
             images = put(batch["image"], split_over(mesh))
             found.append((*compute(images), gather_rows(batch["decoded"])))
+            if advance is not None and len(found) > 1:
+                # Of the batch before, so that the devices have this one to go on with.
+                jax.block_until_ready(found[-2][:-1])
+                advance(batch_size)
     *outputs, decoded = (
         np.concatenate(column)[: len(split)] for column in zip(*jax.device_get(found), strict=True)
     )
+    if advance is not None:
+        advance(len(split) - (len(found) - 1) * batch_size)
     undecoded = np.flatnonzero(~decoded)
     share = config.data.max_broken
     if len(undecoded) > allowed_broken(share, len(split)) or not decoded.any():

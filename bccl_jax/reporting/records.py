@@ -53,13 +53,19 @@ class Records:
       epochs: that are complete at that step.
       writes: False leaves the file to another process.
 
+    Attributes:
+      rows: the records.
+      dropped: how many steps later than that step the file had records of.
+
     Raises:
       WorkdirError: the file does not hold one record for each complete epoch.
     """
 
     def __init__(self, path: pathlib.Path, step: int, epochs: int, writes: bool = True):
         self._path, self._writes = path, writes
-        self.rows = [record for record in read(path) if record["step"] <= step]
+        found = read(path)
+        self.rows = [record for record in found if record["step"] <= step]
+        self.dropped = max([0, *(record["step"] - step for record in found)])
         if len(self.rows) != epochs:
             raise WorkdirError(
                 f"{path} has {len(self.rows)} records of the {epochs} epochs that are complete; "

@@ -17,11 +17,12 @@ from bccl_jax.data.crops import Crop
 from bccl_jax.data.order import epoch_order
 from bccl_jax.data.sources import load_dataset
 from bccl_jax.data.split import Dataset
-from bccl_jax.devices import create_mesh, replicated, split_over
+from bccl_jax.devices import create_mesh, replicated, speaks, split_over
 from bccl_jax.errors import ConfigError
 from bccl_jax.methods.base import Context, Method
 from bccl_jax.models import Network, create_backbone
 from bccl_jax.models.pretrained import load as load_pretrained
+from bccl_jax.reporting.progress import under_way
 from bccl_jax.sizing import sized
 from bccl_jax.training.optimizer import create_optimizer, create_schedule
 from bccl_jax.training.state import TrainState
@@ -179,19 +180,20 @@ def load_data(config: ml_collections.ConfigDict) -> Dataset:
       DataError: the data set is missing or broken.
     """
     data = config.data
-    return load_dataset(
-        data.name,
-        source=data.source,
-        data_dir=data.dir,
-        lists=data.lists,
-        check_totals=data.check_totals,
-        classes=data.classes,
-        pixels=data.pixels,
-        imbalance=data.imbalance,
-        subset_seed=data.subset_seed,
-        validation_fraction=data.validation_fraction,
-        test_fraction=data.test_fraction,
-    )
+    with under_way("reading the data set", shown=speaks()):
+        return load_dataset(
+            data.name,
+            source=data.source,
+            data_dir=data.dir,
+            lists=data.lists,
+            check_totals=data.check_totals,
+            classes=data.classes,
+            pixels=data.pixels,
+            imbalance=data.imbalance,
+            subset_seed=data.subset_seed,
+            validation_fraction=data.validation_fraction,
+            test_fraction=data.test_fraction,
+        )
 
 
 def _state_shardings(mesh: Mesh, method: Method, state: TrainState) -> TrainState:

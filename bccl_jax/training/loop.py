@@ -16,12 +16,13 @@ from bccl_jax.data.pipeline import read_batches
 from bccl_jax.data.resident import put_on_device
 from bccl_jax.data.split import Split
 from bccl_jax.data.stream import TrainingStream
-from bccl_jax.devices import is_lead, local_rows, replicated
+from bccl_jax.devices import is_lead, local_rows, replicated, speaks
 from bccl_jax.errors import DataError, WorkdirError
 from bccl_jax.evaluation.evaluate import Evaluation, evaluate
 from bccl_jax.evaluation.metrics import sparse_counts
 from bccl_jax.reporting import console
 from bccl_jax.reporting.plots import save_report
+from bccl_jax.reporting.progress import PATIENCE, Task, under_way
 from bccl_jax.reporting.records import Records, as_json
 from bccl_jax.reporting.tensorboard import TensorBoard
 from bccl_jax.selftest import check_devices
@@ -107,8 +108,14 @@ def train_and_evaluate(
         training; or a loss that is not finite.
       Interrupted: SIGTERM or Ctrl-C, after a checkpoint.
     """
+    with under_way("preparing the run", shown=speaks()) as task:
+        return _run(config, Workdir(workdir), observe, task)
+
+
+def _run(
+    config: ml_collections.ConfigDict, directory: Workdir, observe: Observe | None, task: Task
+) -> Result:
     validate(config)
-    directory = Workdir(workdir)
     directory.check(config)
     run = assemble(config)
     check_devices(run.mesh.local_devices)
@@ -124,6 +131,8 @@ def train_and_evaluate(
             state, unfinished = checkpoints.restore(saved, run.abstract_state)
         else:
             state, unfinished = start or run.init_state(), {}
+        # Of what comes after the last step, or after an interruption.
+        task.what = "finishing the run"
         return _train(run, directory, checkpoints, stop, state, unfinished, observe)
 
 
@@ -137,13 +146,16 @@ def _train(
     observe: Observe | None,
 ) -> Result:
     config, steps = run.config, run.steps_per_epoch
-    if is_lead():
-        print(console.announcement(config, run.dataset, steps), flush=True)
     done = int(state.step)
     first_epoch, skip = divmod(done, steps)
     records = Records(directory.records, done, first_epoch, writes=is_lead())
+    budget = _budget(run)
+    if is_lead():
+        saved = directory.checkpoints / str(done) if done else None
+        print(console.announcement(config, run.dataset, steps))
+        standing = console.standing(directory.path, budget, done, records.dropped, saved)
+        print(standing, flush=True)
     board = TensorBoard(directory.tensorboard, first_epoch) if is_lead() else None
-    progress = console.Progress(config.epochs * steps, done, shown=is_lead())
     skipped = None
     if run.dataset.train.encoded:
         skipped = SkippedImages(
@@ -152,12 +164,24 @@ def _train(
     every = config.checkpoint.every_steps
     evaluation = None
 
+    def evaluated_after(epoch):
+        return epoch == config.epochs or epoch % config.eval.every_epochs == 0
+
     # The order of an epoch's end is part of what makes a resumed run exact: refresh, evaluate,
     # log, and only then save, so that a checkpoint of a complete epoch leaves nothing to redo.
     with contextlib.ExitStack() as stack:
-        stack.callback(progress.close)
         if board is not None:
             stack.callback(board.close)
+        progress = stack.enter_context(
+            console.Progress(
+                budget,
+                done,
+                ("starting the readers and " if run.dataset.train.encoded else "")
+                + "compiling the step",
+                {"refresh": run.method.refresh_due, "evaluation": evaluated_after},
+                shown=is_lead(),
+            )
+        )
         run_epoch = _create_engine(run, done, checkpoints, stack)
         for epoch in range(first_epoch, config.epochs):
             started = time.perf_counter()
@@ -183,19 +207,25 @@ def _train(
             unfinished, skip = {}, 0
 
             complete = epoch + 1
+            where = f"epoch {complete}/{config.epochs}"
             record = {"epoch": complete, "step": complete * steps, "train": means}
             if run.method.refresh_due(complete):
                 key = jax.random.fold_in(jax.random.fold_in(state.key, _REFRESH_STREAM), complete)
-                method_state, record["refresh"] = run.method.refresh(state.method, key)
+                refreshing = under_way(f"{where}  refreshing the method's state", shown=is_lead())
+                with progress.pause("refresh"), refreshing:
+                    method_state, record["refresh"] = run.method.refresh(state.method, key)
                 state = state.replace(method=method_state)
             record["seconds"] = round(time.perf_counter() - started, 3)
             last = complete == config.epochs
-            evaluated = last or complete % config.eval.every_epochs == 0
+            evaluated = evaluated_after(complete)
             if evaluated:
-                evaluation = _evaluate(run, state, run.dataset.monitored)
+                with progress.pause("evaluation"):
+                    evaluation = _evaluate(run, state, run.dataset.monitored, f"{where}  ")
                 record["eval"] = evaluation.record()
                 if observe is not None:
-                    record |= observe(run, state, complete)
+                    observing = under_way(f"{where}  measuring", shown=is_lead())
+                    with progress.pause("observation"), observing:
+                        record |= observe(run, state, complete)
                 if last:
                     record["confusion"] = sparse_counts(evaluation.confusion)
                 progress.evaluated(record, config.epochs)
@@ -245,8 +275,16 @@ def _create_engine(
     return engine.fed(run.train_step, batches, run.steps_per_epoch, *where)
 
 
-def _evaluate(run: Assembly, state: TrainState, split: Split) -> Evaluation:
-    return evaluate(run.predict, state, split, run.class_counts, run.config, run.mesh)
+def _budget(run: Assembly) -> console.Budget:
+    return console.Budget(run.config.epochs, run.steps_per_epoch, run.config.batch_size)
+
+
+def _evaluate(run: Assembly, state: TrainState, split: Split, where: str = "") -> Evaluation:
+    # The bar of a short evaluation would only flicker.
+    with under_way(f"{where}evaluating", len(split), delay=PATIENCE, shown=is_lead()) as task:
+        return evaluate(
+            run.predict, state, split, run.class_counts, run.config, run.mesh, task.advance
+        )
 
 
 def _lost_classes(split: Split, evaluation: Evaluation) -> int:
@@ -274,7 +312,7 @@ def _finish(
         figures["best"] = figures["last"]
     elif run.dataset.validation is not None:
         chosen, _ = checkpoints.restore(best_step, run.abstract_state)
-        figures["best"] = _evaluate(run, chosen, run.dataset.test).record()
+        figures["best"] = _evaluate(run, chosen, run.dataset.test, "best epoch  ").record()
     result = Result(
         state=state,
         **figures,
@@ -329,10 +367,14 @@ def evaluate_checkpoints(
         if which is None:
             names = ["last"] if checkpoints.best() is None else ["last", "best"]
         steps = {name: checkpoints.resolve(name) for name in names}
-        found = {}
-        for name, step in steps.items():
+        by_step = {}
+        for step in dict.fromkeys(steps.values()):
+            if is_lead():
+                those = " and ".join(name for name in steps if steps[name] == step)
+                where = directory.checkpoints / str(step)
+                print(f"evaluating {those}: {_budget(run).position(step)}, {where}", flush=True)
             state, _ = checkpoints.restore(step, run.abstract_state)
             evaluation = _evaluate(run, state, run.dataset.test)
             epoch = step // run.steps_per_epoch
-            found[name] = SavedEvaluation(epoch, evaluation, run.dataset.chosen_on)
-    return found
+            by_step[step] = SavedEvaluation(epoch, evaluation, run.dataset.chosen_on)
+    return {name: by_step[step] for name, step in steps.items()}

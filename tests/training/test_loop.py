@@ -1,6 +1,7 @@
 import json
 import math
 import os
+import re
 import shutil
 import signal
 
@@ -11,7 +12,7 @@ import pytest
 from bccl_jax.data.resident import put_on_device
 from bccl_jax.devices import replicated
 from bccl_jax.errors import ConfigError, NonFiniteLossError, WorkdirError
-from bccl_jax.reporting import console
+from bccl_jax.reporting import console, progress
 from bccl_jax.training import engine
 from bccl_jax.training.assemble import assemble
 from bccl_jax.training.checkpoint import Checkpoints
@@ -55,10 +56,38 @@ def observe(run, state, epoch):
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def under_way():
+    """What the heartbeat could tell of in that run, in order."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, under_way):
     """A run that nothing disturbed."""
     workdir = tmp_path_factory.mktemp("whole") / "run"
-    return train_and_evaluate(tiny_config(), workdir, observe=observe)
+    begin = progress.Heartbeat.begin
+
+    def told(self, job):
+        under_way.append(getattr(job, "what", "training"))
+        begin(self, job)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(progress.Heartbeat, "begin", told)
+        return train_and_evaluate(tiny_config(), workdir, observe=observe)
+
+
+def test_whatever_may_take_long_has_a_line_a_minute(whole, under_way):
+    assert under_way == [
+        "preparing the run",
+        "reading the data set",
+        "training",
+        "epoch 1/4  refreshing the method's state",
+        "epoch 2/4  evaluating",
+        "epoch 2/4  measuring",
+        "epoch 3/4  refreshing the method's state",
+        "epoch 4/4  evaluating",
+        "epoch 4/4  measuring",
+    ]
 
 
 def test_a_run_trains_refreshes_evaluates_and_leaves_its_files(whole):
@@ -121,7 +150,7 @@ def test_a_run_killed_three_times_ends_bit_for_bit_where_the_whole_one_ends(
 
 @pytest.mark.parametrize("resident", [True, False])
 def test_sigterm_saves_within_the_epoch_and_the_run_goes_on_exactly(
-    whole, tmp_path, monkeypatch, resident
+    whole, tmp_path, monkeypatch, capsys, resident
 ):
     config = tiny_config()
     config.data.resident = resident
@@ -136,9 +165,17 @@ def test_sigterm_saves_within_the_epoch_and_the_run_goes_on_exactly(
     assert differing(whole.state, resumed.state) == []
     mine, theirs = (w / "metrics.jsonl" for w in (tmp_path / "run", whole.workdir))
     assert without_times(mine) == without_times(theirs)
+    told = capsys.readouterr()
+    assert f"begins in {tmp_path}/run\n" in told.out
+    # Three steps of 64 images of the second epoch.
+    assert (
+        "goes on after step 8 of 20 (1 of 4 epochs and 3 of the next one's 5 steps, 192 images, "
+        "done) from "
+    ) in told.out
+    assert told.err.count("compiling the step; a line comes every minute\n") == 2
 
 
-def test_a_complete_run_started_again_changes_nothing(whole):
+def test_a_complete_run_started_again_changes_nothing(whole, capsys):
     before = (whole.workdir / "metrics.jsonl").read_text()
     again = train_and_evaluate(tiny_config(), whole.workdir)
     assert differing(whole.state, again.state) == []
@@ -148,10 +185,17 @@ def test_a_complete_run_started_again_changes_nothing(whole):
         whole.best_epoch,
     )
     assert (whole.workdir / "metrics.jsonl").read_text() == before
+    told = capsys.readouterr()
+    assert f"the run in {whole.workdir} is complete, step 20 of 20 (4 of 4 epochs done)" in told.out
+    assert "compiling" not in told.err
 
 
-def test_a_restored_checkpoint_evaluates_to_what_training_reported(whole):
+def test_a_restored_checkpoint_evaluates_to_what_training_reported(whole, capsys):
     found = evaluate_checkpoints(tiny_config(), whole.workdir)
+    assert re.match(
+        r"evaluating last( and best)?: step 20 of 20 \(4 of 4 epochs done\), .*/checkpoints/20\n",
+        capsys.readouterr().out,
+    )
     epoch, last, chosen_on = found["last"]
     assert (epoch, last.record(), chosen_on) == (4, whole.last, "test")
     epoch, best, _ = found["best"]
