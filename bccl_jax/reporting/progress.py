@@ -258,9 +258,9 @@ def say(text: str, file: TextIO | None = None) -> None:
     """
     if file is None:
         file = sys.stderr if _ipython() is None else sys.stdout
-    if file is None or file.closed:
+    if file is None:
         return
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, ValueError):  # the second of a file that is closed
         tqdm.write(text, file=file)
         file.flush()
 

@@ -350,8 +350,14 @@ def evaluate_checkpoints(
     Raises:
       BcclError: bad config, data or directory, or no such checkpoint.
     """
+    with under_way("preparing the evaluation", shown=speaks()):
+        return _evaluate_saved(config, Workdir(workdir), which)
+
+
+def _evaluate_saved(
+    config: ml_collections.ConfigDict, directory: Workdir, which: str | None
+) -> dict[str, SavedEvaluation]:
     validate(config)
-    directory = Workdir(workdir)
     if not directory.check(config, evaluating=True):
         raise WorkdirError(
             f"--workdir={directory.path} holds no run to evaluate; train there first"

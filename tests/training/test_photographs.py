@@ -118,6 +118,9 @@ def test_broken_pictures_are_skipped_named_once_and_counted(photos, tmp_path, ca
     assert result.records[-1]["epoch"] == 4
     assert (tmp_path / "run" / "broken.txt").read_text() == f"{broken}\n"
     told = capsys.readouterr().err
+    assert told.startswith(
+        "starting the readers and compiling the step; a line comes every minute\n"
+    )
     assert told.count("skipped") == 1
     assert f"skipped {broken}, which cannot be decoded: 1 of 33 training pictures" in told
 
