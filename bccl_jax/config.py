@@ -46,6 +46,15 @@ def get_config(method: str = "bccl") -> ml_collections.ConfigDict:
     data.dir = "data"
     # Folder of the list files of a photograph data set; "" for `dir` itself.
     data.lists = ""
+    # Of "folder": the folders of the splits as paths from `dir`, such as "seg_train/seg_train"; ""
+    # for the ones called train, test and val. train_folder="." says that `dir` holds the classes.
+    data.train_folder = ""
+    data.test_folder = ""
+    data.validation_folder = ""
+    # Of "folder" with a CSV file: what its columns are called; "" for path, label and split.
+    data.path_column = ""
+    data.label_column = ""
+    data.split_column = ""
     # Whether the lists must be the public ones, by their number of images.
     data.check_totals = True
     # Largest class over smallest; 1 keeps the split balanced, 0 takes it as it is. A split that is
@@ -63,6 +72,9 @@ def get_config(method: str = "bccl") -> ml_collections.ConfigDict:
     data.validation_fraction = 0.0
     # Share of each class of a folder without a test set that becomes one.
     data.test_fraction = 0.2
+    # Red, green and blue of the ground that transparent photographs are put on, as a viewer of
+    # pictures does.
+    data.background = (255, 255, 255)
     # True: the images lie on the device and an epoch is an array of indices; False: a grain
     # pipeline feeds each batch. Both give the same batches in the same order.
     # Photographs are always fed.

@@ -10,11 +10,13 @@ import ml_collections
 import numpy as np
 
 from bccl_jax.data.checks import shown
+from bccl_jax.data.levels import Look
 from bccl_jax.data.long_tail import imbalance_factor, shot_groups
-from bccl_jax.data.split import Dataset
+from bccl_jax.data.split import Dataset, Split
 from bccl_jax.errors import DataError
+from bccl_jax.names import printable
 from bccl_jax.reporting import remarks
-from bccl_jax.verification import verify_images
+from bccl_jax.verification import sample_images, verify_images
 
 PICTURE, BROKEN, DUPLICATES = "class_counts.png", "broken_images.txt", "duplicates.txt"
 # Classes and files that are told on the screen; the files hold all.
@@ -49,7 +51,7 @@ def run(
     *,
     verify: bool = False,
 ) -> int:
-    """Prints what a data set holds, draws it, and decodes every image if asked to.
+    """Prints what a data set holds, draws it, and decodes a few images, or all if asked to.
 
     Args:
       dataset: what to look at.
@@ -82,8 +84,20 @@ def run(
             headline(summary),
         )
     # At once, for to verify takes long.
-    print(f"\npicture      {output / PICTURE}", flush=True)
-    return _verify(dataset, output, config.data.workers) if verify else 0
+    print(f"\npicture      {printable(output / PICTURE)}", flush=True)
+    splits = {part: split for part, split in dataset.splits.items() if split.encoded}
+    if verify:
+        return _verify(dataset, splits, output, config.data.workers)
+    found = sample_images(splits)
+    for line in about_levels(found.looks):
+        print(line)
+    if found.broken:
+        number = len(found.broken) + len(found.looks)
+        print(
+            f"looked at    {len(found.broken)} of {number} images cannot be decoded; --verify "
+            "names all of them"
+        )
+    return 0
 
 
 @contextlib.contextmanager
@@ -97,13 +111,16 @@ def _writing(output: pathlib.Path) -> Iterator[None]:
         ) from error
 
 
-def _verify(dataset: Dataset, output: pathlib.Path, workers: int) -> int:
-    splits = {part: split for part, split in dataset.splits.items() if split.encoded}
+def _verify(dataset: Dataset, splits: dict[str, Split], output: pathlib.Path, workers: int) -> int:
     if not splits:
         print(f"verified     nothing: the images of {dataset.name} are arrays in memory")
         return 0
+    # What an earlier look found may be mended; this one may be stopped before its end.
+    with _writing(output):
+        for name in (BROKEN, DUPLICATES):
+            (output / name).unlink(missing_ok=True)
     try:
-        broken, duplicates = verify_images(splits, workers)
+        broken, duplicates, looks = verify_images(splits, workers)
     except KeyboardInterrupt:
         print("stopped before every image was read", file=sys.stderr)
         return 130
@@ -116,7 +133,46 @@ def _verify(dataset: Dataset, output: pathlib.Path, workers: int) -> int:
         f"of {others:,} images outside the training split are byte for byte in it too",
         " = ",
     )
+    for line in about_levels(looks):
+        print(line)
     return 1 if broken else 0
+
+
+def about_levels(looks: list[tuple[str, Look]]) -> list[str]:
+    """Says what a person should know of the levels of images.
+
+    Args:
+      looks: name and levels of each.
+
+    Returns:
+      A line for each kind that there is: transparent parts, levels that hardly reach into the
+      scale.
+    """
+    lines = []
+    clear = [(name, found) for name, found in looks if found.transparent]
+    if clear:
+        empty = sum(found.highest < 0 for _, found in clear)
+        nothing = f", and {empty:,} are nothing else" if empty else ""
+        lines.append(
+            f"transparent  {len(clear):,} of {len(looks):,} images have transparent parts, "
+            f"{shown(clear[0][0])} for one, which are put on config.data.background{nothing}"
+        )
+    for bits in (16, 8):
+        of_bits = [(name, found) for name, found in looks if found.deep == (bits == 16)]
+        faint = [(name, found.highest) for name, found in of_bits if found.faint]
+        if any(highest >= 0 for _, highest in faint):
+            mend = (
+                "fewer bits than 16 may be in use, 12 for example, so spread the levels over 0 to "
+                "65,535"
+                if bits == 16
+                else "spread the levels over 0 to 255 unless they are to be so dark"
+            )
+            lines.append(
+                f"levels       {len(faint):,} of {len(of_bits):,} images of {bits} bits a level "
+                f"are read as 0 to {max(highest for _, highest in faint)} of 255, "
+                f"{shown(faint[0][0])} for one; {mend}"
+            )
+    return lines
 
 
 def summarize(dataset: Dataset, many_above: int = 100, few_below: int = 20) -> Summary:
@@ -201,15 +257,13 @@ def _table(rows: list[list[str]], right) -> str:
 
 def _tell(path: pathlib.Path, pairs: list[tuple[str, str]], what: str, between: str) -> None:
     """Says how many there are and which are the first; all of them go into a file."""
-    lines = [between.join(pair) for pair in pairs]
+    lines = [between.join(map(printable, pair)) for pair in pairs]
     with _writing(path.parent):
-        path.unlink(missing_ok=True)
         if lines:
-            rows = [line if line.isprintable() else ascii(line) for line in lines]
-            path.write_text("".join(f"{row}\n" for row in rows))
+            path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     if not lines:
         print(f"verified     none {what}")
         return
-    print(f"verified     {len(lines):,} {what}: {path}")
+    print(f"verified     {len(lines):,} {what}: {printable(path)}")
     for line in lines[:FIRST]:
         print(f"  {shown(line)}")

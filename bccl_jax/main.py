@@ -21,6 +21,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from bccl_jax.errors import BcclError
+from bccl_jax.names import printable
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Config file, such as configs/digits_lt.py or configs/digits_lt.py:METHOD."
@@ -137,13 +138,15 @@ def _train(config, workdir: pathlib.Path) -> int:
         _label(config, "best", result.best_epoch, result.chosen_on): result.best,
     }
     print(f"\n{console.table(rows)}\n\n{remarks.explain(rows, result.class_names)}\n")
-    print(f"picture      {workdir / 'report.png'}")
+    print(f"picture      {printable(workdir / 'report.png')}")
     command = [sys.executable, "-m", "bccl_jax.main", f"--config={_config_file()}"]
     command += [a for a in sys.argv[1:] if a.startswith("--config.")] + [f"--workdir={workdir}"]
-    command = shlex.join(command)
+    # Bytes that are not UTF-8 can only be shown.
+    command = os.fsencode(shlex.join(command)).decode(errors="backslashreplace")
     print(f"evaluate     {command} --mode=eval")
     print(f"resume       {command}")
-    print(f"TensorBoard  pip install tensorboard; tensorboard --logdir={workdir}/tensorboard")
+    logs = printable(workdir / "tensorboard")
+    print(f"TensorBoard  pip install tensorboard; tensorboard --logdir={logs}")
     return 0
 
 
@@ -162,7 +165,7 @@ def _evaluate(config, workdir: pathlib.Path) -> int:
         print(f"{console.table(rows)}\n\n{remarks.explain(rows, names)}")
         undecoded = sorted({name for s in found.values() for name in s.evaluation.undecoded})
         for name in undecoded:
-            print(f"left out: {name} cannot be decoded")
+            print(f"left out: {printable(name)} cannot be decoded")
     return 0
 
 

@@ -92,6 +92,13 @@ def validate(config: ml_collections.ConfigDict) -> None:
     ):
         if not 0 <= _value(config, key) <= 1:
             raise ConfigError(f"config.{key} is {_value(config, key)}; it must lie in 0 to 1")
+    ground = config.data.background
+    levels = [level for level in ground if isinstance(level, int) and 0 <= level <= 255]
+    if not len(levels) == len(ground) == 3:
+        raise ConfigError(
+            f"config.data.background is {ground}; it takes red, green and blue, whole numbers from "
+            "0 to 255"
+        )
     for key in ("data.validation_fraction", "data.test_fraction"):
         if not 0 <= _value(config, key) < 1:
             raise ConfigError(

@@ -13,8 +13,11 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from typing import NamedTuple
 
-from bccl_jax.data.decode import BrokenImageError, decode
+import numpy as np
+
+from bccl_jax.data.decode import BrokenImageError, decode, look
 from bccl_jax.data.encoded import EncodedImages
+from bccl_jax.data.levels import Look
 from bccl_jax.data.processes import deaf_to_interrupts, follow_parent
 from bccl_jax.data.split import Split
 from bccl_jax.errors import DataError
@@ -23,8 +26,12 @@ from bccl_jax.reporting.progress import under_way
 # Images a task of a worker process.
 CHUNK = 32
 
-# Of one image: why it is broken, "" if it is not, and the hash of its bytes, b"" without any.
-Check = tuple[str, bytes]
+# Images that are looked at where not every one is decoded.
+SAMPLE = 64
+
+# Of one image: why it is broken, "" if it is not; the hash of its bytes, b"" without any; and what
+# its levels are, None if it is broken.
+Check = tuple[str, bytes, Look | None]
 
 # Of a worker process, read once.
 _images: dict[str, EncodedImages] = {}
@@ -37,10 +44,34 @@ class Verification(NamedTuple):
       broken: name and reason of each image that cannot be read or decoded.
       duplicates: name of an image outside the training split and of a training image that has the
         very same bytes.
+      looks: name and levels of each image that is not broken.
     """
 
     broken: list[tuple[str, str]]
     duplicates: list[tuple[str, str]]
+    looks: list[tuple[str, Look]]
+
+
+def sample_images(splits: dict[str, Split], most: int = SAMPLE) -> Verification:
+    """Decodes a few images, evenly spaced over the splits, in this process.
+
+    Args:
+      splits: by name, of `EncodedImages`.
+      most: so many at most.
+
+    Returns:
+      What was found; no duplicates are looked for.
+    """
+    places = [(split.images, index) for split in splits.values() for index in range(len(split))]
+    broken, looks = [], []
+    for place in np.unique(np.linspace(0, len(places) - 1, most).astype(int)) if places else ():
+        images, index = places[place]
+        reason, _, levels = _check(images, index)
+        if reason:
+            broken.append((images.name(index), reason))
+        else:
+            looks.append((images.name(index), levels))
+    return Verification(broken, [], looks)
 
 
 def verify_images(splits: dict[str, Split], workers: int = -1) -> Verification:
@@ -58,18 +89,20 @@ def verify_images(splits: dict[str, Split], workers: int = -1) -> Verification:
     """
     images = {part: split.images for part, split in splits.items()}
     checks = _check_all(images, workers)
-    broken, duplicates = [], []
+    broken, duplicates, looks = [], [], []
     known: dict[bytes, str] = {}
     for part in sorted(images, key=lambda part: part != "train"):
-        for index, (reason, digest) in enumerate(checks[part]):
+        for index, (reason, digest, levels) in enumerate(checks[part]):
             name = images[part].name(index)
             if reason:
                 broken.append((name, reason))
+            else:
+                looks.append((name, levels))
             if part == "train" and digest:
                 known.setdefault(digest, name)
             elif digest in known:
                 duplicates.append((name, known[digest]))
-    return Verification(broken, duplicates)
+    return Verification(broken, duplicates, looks)
 
 
 def _check_all(images: dict[str, EncodedImages], workers: int) -> dict[str, list[Check]]:
@@ -140,10 +173,9 @@ def _check(images: EncodedImages, index: int) -> Check:
     try:
         data = images[index]
     except OSError as error:
-        return " ".join((error.strerror or str(error)).split()), b""
+        return " ".join((error.strerror or str(error)).split()), b"", None
     digest = hashlib.blake2b(data, digest_size=16).digest()
     try:
-        decode(data)
+        return "", digest, look(data, decode(data))
     except BrokenImageError as error:
-        return str(error), digest
-    return "", digest
+        return str(error), digest, None

@@ -35,6 +35,7 @@ from bccl_jax.data.long_tail import shot_groups
 from bccl_jax.errors import BcclError, ConfigError
 from bccl_jax.evaluation.embed import make_embed
 from bccl_jax.evaluation.feature_space import measure, summary
+from bccl_jax.names import printable
 from bccl_jax.training.assemble import Assembly
 from bccl_jax.training.state import TrainState
 from bccl_jax.training.workdir import FREE_KEYS
@@ -306,7 +307,7 @@ def _mark_means(
             axes.plot(*names_at[i], markersize=9, markeredgewidth=1.2, zorder=zorder, **look)
             axes.text(
                 *names_at[i],
-                column.class_names[classes[i]],
+                printable(column.class_names[classes[i]]),
                 ha="center",
                 va="center_baseline",
                 fontsize=6,

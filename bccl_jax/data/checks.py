@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from bccl_jax.errors import DataError
+from bccl_jax.names import printable
 
 _SHOWN = 300
 # What reading a folder reports where there can be none of that name.
@@ -18,8 +19,7 @@ _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 
 def shown(text: str | os.PathLike) -> str:
     """A name from a file or a disk as one line: quoted where it is not printable, cut if long."""
-    text = os.fspath(text)
-    text = text if text.isprintable() else ascii(text)
+    text = printable(text)
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN // 2]}...{text[-_SHOWN // 2 :]}"
 
 

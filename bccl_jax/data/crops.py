@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from bccl_jax.data.decode import Box, Picture
+from bccl_jax.data.levels import WHITE, Color
 
 _TRIES = 10
 # Of a longer strip only the middle is resized: the whole of it might not fit into memory.
@@ -87,6 +88,7 @@ def training_crops(
     rng: np.random.Generator,
     *,
     reduced: bool = True,
+    background: Color = WHITE,
 ) -> np.ndarray:
     """Decodes an image once and cuts random boxes out of it, each resized to a square.
 
@@ -98,6 +100,7 @@ def training_crops(
       reduced: whether a JPEG is decoded at a fraction of its size that leaves every box at least
         as many pixels as needed on both sides. The crops are then close to those of the full
         size, else equal bit for bit to Pillow's.
+      background: red, green and blue of the ground that transparent parts are put on.
 
     Returns:
       uint8 [V, size, size, 3].
@@ -105,7 +108,7 @@ def training_crops(
     Raises:
       BrokenImageError: the image cannot be decoded.
     """
-    picture = Picture(data)
+    picture = Picture(data, background)
     boxes = random_boxes(picture.height, picture.width, crops, rng)
     pixels = picture.decode(boxes[:, 2:].min() / size if reduced else 1)
     squares = np.empty((len(crops), size, size, 3), np.uint8)
@@ -115,7 +118,9 @@ def training_crops(
     return squares
 
 
-def evaluation_crop(data: bytes, resize: int, size: int, *, reduced: bool = True) -> np.ndarray:
+def evaluation_crop(
+    data: bytes, resize: int, size: int, *, reduced: bool = True, background: Color = WHITE
+) -> np.ndarray:
     """Resizes an image to a length of its short side and cuts out the central square.
 
     Args:
@@ -126,6 +131,7 @@ def evaluation_crop(data: bytes, resize: int, size: int, *, reduced: bool = True
         many pixels as needed. The crop is then within a level of that of the full size in the
         mean, else equal bit for bit to torchvision's `Resize` and `CenterCrop` on a Pillow
         image of aspect ratio up to 16.
+      background: as of `training_crops`.
 
     Returns:
       uint8 [size, size, 3].
@@ -136,7 +142,7 @@ def evaluation_crop(data: bytes, resize: int, size: int, *, reduced: bool = True
     """
     if not 0 < size <= resize:
         raise ValueError(f"A central square of {size} pixels is none of an image of {resize}.")
-    picture = Picture(data)
+    picture = Picture(data, background)
     height, width = picture.height, picture.width
     most = min(height, width) / (_EVALUATION_MARGIN * resize)
     pixels = picture.decode(most if reduced else 1)

@@ -16,15 +16,16 @@ import re
 import warnings
 from collections.abc import Iterator
 
-import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
+
+from bccl_jax.data import levels
+from bccl_jax.data.levels import WHITE, Color, Look
 
 Box = tuple[int, int, int, int]
 
 _PILLOW = re.compile(r"PIL\.")
 _REDUCTIONS = (8, 4, 2)
 _LONGEST_REASON = 200
-_TIFF_BITS_PER_SAMPLE = 258
 
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -88,6 +89,7 @@ class Picture:
 
     Args:
       data: the bytes of the file, in any format that Pillow reads but PostScript.
+      background: red, green and blue of the ground that transparent parts are put on.
 
     Attributes:
       height: in pixels, of the upright picture.
@@ -97,10 +99,11 @@ class Picture:
       BrokenImageError: the file is none, or broken.
     """
 
-    def __init__(self, data: bytes):
-        self._data = data
+    def __init__(self, data: bytes, background: Color = WHITE):
+        self._data, self._background = data, background
         with _as_broken_image():
             self._image = _open(data)
+            self._encoding = levels.encoding(self._image)
             self._reducible = self._image.format in ("JPEG", "MPO")
             if not self._reducible:
                 # A PNG may have its EXIF behind the pixels; a TIFF turns itself as it is loaded.
@@ -116,7 +119,7 @@ class Picture:
     def decode(self, at_most: float = 1.0) -> Pixels:
         """Decodes the pixels, of an animation those of the first frame.
 
-        Transparency is dropped, 16-bit grey is scaled to 8 bits.
+        16-bit grey is scaled to 8 bits.
 
         Args:
           at_most: by how much the sides may be divided. Only 2, 4 and 8 are possible, and only
@@ -138,7 +141,7 @@ class Picture:
                 image = _open(self._data)
                 image.draft("RGB", tuple(side // reduction for side in image.size))
             image.load()
-            image = _to_rgb(image)
+            image = levels.to_rgb(image, self._encoding, self._background)
             if self._orientation in _UPRIGHT:
                 image = image.transpose(_UPRIGHT[self._orientation])
         # The last pixel may be a part of one; turned, it is the first.
@@ -151,11 +154,12 @@ class Picture:
         )
 
 
-def decode(data: bytes) -> Image.Image:
+def decode(data: bytes, background: Color = WHITE) -> Image.Image:
     """Decodes an image file at its full size.
 
     Args:
       data: its bytes.
+      background: see `Picture`.
 
     Returns:
       An upright RGB image.
@@ -163,7 +167,29 @@ def decode(data: bytes) -> Image.Image:
     Raises:
       BrokenImageError: the file is no image, or broken.
     """
-    return Picture(data).decode().image
+    return Picture(data, background).decode().image
+
+
+def look(data: bytes, image: Image.Image) -> Look:
+    """Looks at the levels of an image file.
+
+    Args:
+      data: its bytes.
+      image: what `decode` makes of them, so that most files need not be decoded again.
+
+    Returns:
+      What there is to know.
+
+    Raises:
+      BrokenImageError: the file is no image, or broken.
+    """
+    with _as_broken_image():
+        there = _open(data)
+        encoding = levels.encoding(there)
+        if not there.has_transparency_data:
+            return levels.look(image, encoding)
+        there.load()
+        return levels.look(there, encoding)
 
 
 @contextlib.contextmanager
@@ -200,19 +226,3 @@ def _orientation(image: Image.Image) -> int:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:
         return 1
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    mode = image.mode
-    if mode == "RGB":
-        return image
-    if mode.startswith("I;16") or (mode == "I" and image.format in ("PNG", "PPM")):
-        bits = getattr(image, "tag_v2", {}).get(_TIFF_BITS_PER_SAMPLE, (16,))[0]
-        most = 2**bits - 1
-        levels = np.asarray(image).astype(np.uint32)
-        grey = (levels.clip(0, most) * 255 + most // 2) // most
-        return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
-    if mode in ("I", "F"):
-        what = "32-bit integers" if mode == "I" else "floating-point numbers"
-        raise BrokenImageError(f"its levels are {what}, of which nothing says what is white")
-    return image.convert("RGB")

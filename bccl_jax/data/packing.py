@@ -76,8 +76,8 @@ def pack_dataset(dataset: Dataset, output_dir: str | pathlib.Path, verify: bool 
     except KeyboardInterrupt:
         print("stopped; the same command goes on from the last whole shard", file=sys.stderr)
         return 130
-    print(f"packed       {output_dir}")
-    print(f"train on it  --config.data.source=packed --config.data.dir={output_dir}")
+    print(f"packed       {shown(output_dir)}")
+    print(f"train on it  --config.data.source=packed --config.data.dir={shown(output_dir)}")
     return 0
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from bccl_jax.data import checks, cifar, digits, folder, listed, packed, prepared
 from bccl_jax.data.long_tail import class_counts, holdout_split, imbalance_factor, subset_indices
 from bccl_jax.data.split import Dataset, Split, Splits
+from bccl_jax.data.table import Columns
 from bccl_jax.errors import ConfigError, DataError
 
 SOURCES = ("original", "tfds", "packed")
@@ -23,6 +24,8 @@ class Request:
     check_totals: bool
     test_fraction: float
     seed: int
+    folders: dict[str, str]
+    columns: Columns
 
 
 def _in(load: Callable, *args) -> Callable[[Request], tuple]:
@@ -49,6 +52,16 @@ def _prepared(tfds_name: str, request: Request) -> Splits:
     return prepared.load_encoded(tfds_name, request.data_dir)
 
 
+def _own(request: Request) -> Splits:
+    return folder.load(
+        request.data_dir,
+        request.test_fraction,
+        request.seed,
+        **request.folders,
+        columns=request.columns,
+    )
+
+
 def _photographs(dataset: listed.ListedDataset, tfds_name: str = "") -> dict[str, Callable]:
     others = {"packed": functools.partial(_packed, dataset.name)}
     if tfds_name:
@@ -73,12 +86,7 @@ DATASETS = {
     "inaturalist2018": _photographs(listed.INATURALIST2018, "i_naturalist2018"),
     "places_lt": _photographs(listed.PLACES_LT),
     "tiny_imagenet_lt": _photographs(listed.TINY_IMAGENET_LT),
-    "folder": {
-        "original": lambda request: folder.load(
-            request.data_dir, request.test_fraction, request.seed
-        ),
-        "packed": functools.partial(_packed, "folder"),
-    },
+    "folder": {"original": _own, "packed": functools.partial(_packed, "folder")},
 }
 
 
@@ -95,6 +103,12 @@ def load_dataset(
     subset_seed: int = 0,
     validation_fraction: float = 0.0,
     test_fraction: float = 0.2,
+    train_folder: str = "",
+    test_folder: str = "",
+    validation_folder: str = "",
+    path_column: str = "",
+    label_column: str = "",
+    split_column: str = "",
 ) -> Dataset:
     """Reads a data set and makes its training split long-tailed.
 
@@ -114,6 +128,13 @@ def load_dataset(
       validation_fraction: share of each class of the training split that is set aside, before the
         draw, and takes the place of the test split; 0 evaluates on the test split.
       test_fraction: share of each class of "folder" that becomes a test split if there is none.
+      train_folder: of "folder", the folder of the training split as a path from `data_dir`; "" for
+        the one of its name.
+      test_folder: the same of the test split.
+      validation_folder: the same of the validation split.
+      path_column: of "folder" with a CSV file, the column of the paths; "" for "path".
+      label_column: the same of the labels.
+      split_column: the same of the splits.
 
     Returns:
       The data set.
@@ -135,7 +156,19 @@ def load_dataset(
             f"config.data.source is {source!r}, which {name} does not come from; "
             f"choose one of {', '.join(DATASETS[name])}"
         )
-    request = Request(data_dir, lists, check_totals, test_fraction, subset_seed)
+    folders = {
+        "train_folder": train_folder,
+        "test_folder": test_folder,
+        "validation_folder": validation_folder,
+    }
+    columns = Columns(path_column, label_column, split_column)
+    named = [f"config.data.{key}" for key, value in folders.items() if value] + columns.keys()
+    if named and name != "folder":
+        raise ConfigError(
+            f"{named[0]} is for pictures of one's own, but config.data.name is {name!r}; leave it "
+            "empty, or write config.data.name='folder'"
+        )
+    request = Request(data_dir, lists, check_totals, test_fraction, subset_seed, folders, columns)
     splits = Splits(*DATASETS[name][source](request))
     _check(splits, name)
     if classes:

@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from bccl_jax.data.checks import shown
 from bccl_jax.data.crops import Crop, evaluation_crop, training_crops
 from bccl_jax.data.decode import BrokenImageError
 from bccl_jax.data.encoded import EncodedImages
+from bccl_jax.data.levels import WHITE, Color
 from bccl_jax.data.order import epoch_order
 from bccl_jax.errors import DataError
 
@@ -36,6 +38,7 @@ class TrainingStream:
       first_step: steps done before.
       crops: of encoded images, one for each view.
       size: S, side of the crops in pixels.
+      background: what transparent encoded images are put on, red, green and blue.
     """
 
     def __init__(
@@ -49,12 +52,14 @@ class TrainingStream:
         first_step: int = 0,
         crops: Sequence[Crop] = (),
         size: int = 0,
+        background: Color = WHITE,
     ):
         self._images, self._labels = images, labels
         self._batch_size, self._seed, self._rows = batch_size, seed, rows
         self._steps = len(labels) // batch_size  # of an epoch
         self._first_step, self._last_step = first_step, self._steps * epochs
         self._crops, self._size = tuple(crops), size
+        self._background = tuple(background)
 
     def __len__(self) -> int:
         return (self._last_step - self._first_step) * len(self._rows)
@@ -75,15 +80,18 @@ class TrainingStream:
         for _ in range(_ATTEMPTS):
             try:
                 data = _read(self._images, index)
-                crops = training_crops(data, self._crops, self._size, rng)
+                crops = training_crops(
+                    data, self._crops, self._size, rng, background=self._background
+                )
             except (BrokenImageError, OSError):
                 broken = np.int32(index if broken < 0 else broken)
                 index = int(rng.integers(len(self._labels)))
             else:
                 return {"image": crops, "label": self._labels[index], "broken": broken}
         raise DataError(
-            f"{_ATTEMPTS} training images in a row cannot be decoded, {self._images.name(index)} "
-            "the last; --mode=inspect --verify lists all that are broken"
+            f"{_ATTEMPTS} training images in a row cannot be decoded, "
+            f"{shown(self._images.name(index))} the last; --mode=inspect --verify lists all that "
+            "are broken"
         )
 
 
@@ -112,9 +120,19 @@ class EvaluationStream:
       rows: those of each batch that are wanted.
       resize: length of the short side in pixels, before the crop.
       size: S, side of the crop.
+      background: as of `TrainingStream`.
     """
 
-    def __init__(self, images: EncodedImages, batch_size: int, rows: range, resize: int, size: int):
+    def __init__(
+        self,
+        images: EncodedImages,
+        batch_size: int,
+        rows: range,
+        resize: int,
+        size: int,
+        background: Color = WHITE,
+    ):
+        self._background = tuple(background)
         self._images, self._batch_size, self._rows = images, batch_size, rows
         self._resize, self._size = resize, size
 
@@ -127,7 +145,8 @@ class EvaluationStream:
         index = batch * self._batch_size + self._rows[row]
         if index < len(self._images):
             try:
-                image = evaluation_crop(_read(self._images, index), self._resize, self._size)
+                data = _read(self._images, index)
+                image = evaluation_crop(data, self._resize, self._size, background=self._background)
                 return {"image": image, "decoded": np.bool_(True)}
             except (BrokenImageError, OSError):
                 pass

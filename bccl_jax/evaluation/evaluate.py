@@ -9,6 +9,7 @@ import ml_collections
 import numpy as np
 from jax.sharding import Mesh
 
+from bccl_jax.data.checks import shown
 from bccl_jax.data.encoded import allowed_broken
 from bccl_jax.data.pipeline import read_batches
 from bccl_jax.data.split import Split
@@ -184,8 +185,8 @@ def compute_on(
         limit = limit if decoded.any() else "which leaves nothing to evaluate"
         raise DataError(
             f"{len(undecoded)} of {len(split)} pictures to evaluate on cannot be decoded, "
-            f"{split.images.name(int(undecoded[0]))} the first, {limit}; mend them (--mode=inspect "
-            "--verify lists them) and give the same command again"
+            f"{shown(split.images.name(int(undecoded[0])))} the first, {limit}; mend them "
+            "(--mode=inspect --verify lists them) and give the same command again"
         )
     return [output[decoded] for output in outputs], decoded
 
@@ -196,8 +197,8 @@ def _batches(
     """This process's rows of each batch, the last one filled up: images, and which are decoded."""
     if split.encoded:
         size, resize = config.augment.size, config.augment.eval_resize
-        stream = EvaluationStream(split.images, batch_size, rows, resize, size)
         data = config.data
+        stream = EvaluationStream(split.images, batch_size, rows, resize, size, data.background)
         return _closing(read_batches(stream, len(rows), data.workers, data.threads))
     return _slices(split.images, batch_size, rows)
 

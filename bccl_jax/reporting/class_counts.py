@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from bccl_jax.names import printable
 from bccl_jax.reporting.plots import COLORS
 
 # Up to so many classes each one's name stands below its bar.
@@ -104,7 +105,7 @@ def _whole_number(value: float, _position: int) -> str:
 
 def _short(name: str) -> str:
     # A dollar sign would begin a formula.
-    name = name.replace("$", r"\$")
+    name = printable(name).replace("$", r"\$")
     return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
 
 

@@ -193,6 +193,12 @@ def load_data(config: ml_collections.ConfigDict) -> Dataset:
             subset_seed=data.subset_seed,
             validation_fraction=data.validation_fraction,
             test_fraction=data.test_fraction,
+            train_folder=data.train_folder,
+            test_folder=data.test_folder,
+            validation_folder=data.validation_folder,
+            path_column=data.path_column,
+            label_column=data.label_column,
+            split_column=data.split_column,
         )
 
 

@@ -161,6 +161,7 @@ def _train(
         skipped = SkippedImages(
             directory.skipped, run.dataset.train.images, config.data.max_broken, writes=is_lead()
         )
+    progress = console.Progress(config.epochs * steps, done, shown=is_lead())
     every = config.checkpoint.every_steps
     evaluation = None
 
@@ -266,6 +267,7 @@ def _create_engine(
         first_step=done,
         crops=run.crops,
         size=config.augment.size,
+        background=config.data.background,
     )
     workers = config.data.workers if train.encoded else 0
     batches = read_batches(stream, len(rows), workers, config.data.threads)

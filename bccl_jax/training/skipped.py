@@ -1,23 +1,38 @@
 """The photographs that turned out broken in a run: named once, counted, and a limit to them."""
 
+import os
 import pathlib
 import sys
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from tqdm import tqdm
 
+from bccl_jax.data.decode import BrokenImageError, decode
 from bccl_jax.data.encoded import EncodedImages, allowed_broken
+from bccl_jax.devices import gather_rows
 from bccl_jax.errors import DataError
+from bccl_jax.names import from_printable, printable
+
+# Enough to hide a slow disk.
+_THREADS = 16
 
 
 class SkippedImages:
     """Keeps the list of the training photographs that were skipped, across restarts.
+
+    What an earlier start listed is looked at again: who mended a picture is not to hear of it, nor
+    to be stopped by it.
 
     Args:
       path: of the list; a line for each picture.
       images: of the training split.
       max_share: of the split, above which the run stops; one picture is let pass unless it is 0.
       writes: False leaves the list and the console to another process.
+
+    Raises:
+      DataError: more than the share are broken still.
     """
 
     def __init__(
@@ -26,9 +41,14 @@ class SkippedImages:
         self._path, self._images, self._writes = path, images, writes
         self._max_share = max_share
         self._limit = allowed_broken(max_share, len(images))
-        # Half a last line, of a run that was killed as it wrote, names its picture once more.
-        lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-        self._names = {line.rstrip("\n") for line in lines if line.endswith("\n")}
+        listed = _listed(path, images)
+        self._broken = _still_broken(images, listed)
+        if writes and listed:
+            self._rewrite()
+            mended = len(listed) - len(self._broken)
+            if mended:
+                self._tell(f"{mended} of {len(listed)} pictures that {path} named decode again")
+        self._check()
 
     def add(self, broken: np.ndarray) -> None:
         """Takes the `broken` of a whole batch: indices of pictures, -1 for a sound one.
@@ -38,24 +58,84 @@ class SkippedImages:
         Raises:
           DataError: more than the share are broken.
         """
-        for index in np.unique(broken[broken >= 0]):
-            name = self._images.name(int(index))
-            if name in self._names:
+        for index in map(int, np.unique(broken[broken >= 0])):
+            if index in self._broken:
                 continue
-            self._names.add(name)
+            self._broken.add(index)
             if not self._writes:
                 continue
-            with self._path.open("a") as file:
+            name = printable(self._images.name(index))
+            with self._path.open("a", encoding="utf-8") as file:
                 file.write(f"{name}\n")
-            tqdm.write(
-                f"skipped {name}, which cannot be decoded: {len(self._names)} of "
-                f"{len(self._images)} training pictures so far (list: {self._path})",
-                file=sys.stderr,
+            self._tell(
+                f"skipped {name}, which cannot be decoded: {len(self._broken)} of "
+                f"{len(self._images)} training pictures so far (list: {self._path})"
             )
-        if len(self._names) > self._limit:
+        self._check()
+
+    def _check(self) -> None:
+        if len(self._broken) > self._limit:
             raise DataError(
-                f"{len(self._names)} of {len(self._images)} training pictures cannot be decoded "
+                f"{len(self._broken)} of {len(self._images)} training pictures cannot be decoded "
                 f"({self._path} names them), more than config.data.max_broken="
-                f"{self._max_share:g} allows; replace them under the same names, or raise it: the "
-                "run goes on from its last checkpoint if it has one"
+                f"{self._max_share:g} allows; replace them under the same names (packed ones where "
+                "they were packed from, and pack anew), or raise it: the run goes on from its last "
+                "checkpoint if it has one"
             )
+
+    def _rewrite(self) -> None:
+        names = [printable(self._images.name(index)) for index in sorted(self._broken)]
+        unfinished = self._path.with_suffix(".tmp")
+        unfinished.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+        unfinished.replace(self._path)
+
+    def _tell(self, text: str) -> None:
+        tqdm.write(text, file=sys.stderr)
+
+
+def _listed(path: pathlib.Path, images: EncodedImages) -> list[int]:
+    """The pictures that a list names, wherever they lay when it was written."""
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    names = [printable(images.name(index)) for index in range(len(images))]
+    exact = {name: index for index, name in enumerate(names)}
+    found = {exact[line] for line in lines if line in exact}
+    moved = [line for line in lines if line and line not in exact]
+    if moved:
+        relative = {name: index for index, name in enumerate(_relative(images))}
+        ends = ([end for end in _ends(line) if end in relative] for line in moved)
+        found |= {relative[longest[0]] for longest in ends if longest}
+    return sorted(found)
+
+
+def _relative(images: EncodedImages) -> list[str]:
+    """Names below the folder that all share, for the data may have moved."""
+    names = [images.name(index) for index in range(len(images))]
+    try:
+        shared = os.path.commonpath({os.path.dirname(name) for name in names})
+    except ValueError:  # absolute and relative ones
+        shared = ""
+    return [os.path.relpath(name, shared) if shared else name for name in names]
+
+
+def _ends(line: str) -> Iterable[str]:
+    """What may be the relative name in a path of an older place, the longest first."""
+    parts = from_printable(line).split("/")
+    return ("/".join(parts[first:]) for first in range(len(parts)))
+
+
+def _still_broken(images: EncodedImages, indices: list[int]) -> set[int]:
+    """Which of these pictures cannot be decoded, as any of the run's processes finds."""
+
+    def broken(index: int) -> bool:
+        try:
+            decode(images[index])
+        except (BrokenImageError, OSError):
+            return True
+        return False
+
+    found = np.zeros(len(images), bool)
+    with ThreadPoolExecutor(_THREADS) as pool:
+        found[indices] = list(pool.map(broken, indices))
+    return set(np.flatnonzero(gather_rows(found).reshape(-1, len(found)).any(0)).tolist())

@@ -11,7 +11,7 @@ import pathlib
 import ml_collections
 import numpy as np
 
-from bccl_jax.config import flatten
+from bccl_jax.config import flatten, get_config
 from bccl_jax.data.split import Dataset
 from bccl_jax.devices import is_lead, wait_for_all
 from bccl_jax.errors import WorkdirError
@@ -20,6 +20,12 @@ from bccl_jax.errors import WorkdirError
 FREE_KEYS = (
     "data.dir",
     "data.lists",
+    "data.train_folder",
+    "data.test_folder",
+    "data.validation_folder",
+    "data.path_column",
+    "data.label_column",
+    "data.split_column",
     "data.threads",
     "data.workers",
     "data.max_broken",
@@ -92,7 +98,8 @@ class Workdir:
             )
         if self._blank():
             return False
-        saved = self._saved_config()
+        # A key that is younger than the run has its default.
+        saved = flatten(get_config(config.method.name)) | self._saved_config()
         free = FREE_KEYS + EVALUATION_KEYS if evaluating else FREE_KEYS
         if config.model.batch_norm == "device" and not evaluating:
             free = tuple(key for key in free if key != "devices")

@@ -1,0 +1,159 @@
+"""A folder of pictures, walked: what is in it, and what systems left behind is left out."""
+
+import os
+import posixpath
+from collections.abc import Collection
+
+from bccl_jax.data import checks
+from bccl_jax.errors import DataError
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+# Nobody keeps pictures there, so that they are left out without a word, as hidden files are.
+_UNSEEN = {"thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r", "__macosx"}
+# What Windows, Linux, Macintosh, NAS boxes, notebooks and viewers of pictures leave behind. It is
+# told, for it might hold pictures.
+_LEFT_BY_SYSTEMS = {
+    "$recycle.bin",
+    "recycler",
+    "recycled",
+    "system volume information",
+    "found.000",
+    "lost+found",
+    "network trash folder",
+    "temporary items",
+    "#recycle",
+    "#snapshot",
+    "~snapshot",
+    "@recycle",
+    "@recently-snapshot",
+    "@eadir",
+    "@sharebin",
+    "@tmp",
+    "__pycache__",
+    "thumbnails",
+    "thumbnail",
+    "thumbs",
+    "_thumbnails",
+    "_thumbs",
+}
+
+
+class Tree:
+    """A folder, read in the order of names so that nothing depends on the file system.
+
+    Args:
+      root: the folder.
+      apart: folders below it, as paths from it, that are met only where they are asked for by
+        that path: the splits that lie within the folder of another one.
+
+    Raises:
+      DataError: from any method: a folder cannot be read or is met twice, or an image is no file.
+    """
+
+    def __init__(self, root: str, apart: Collection[str] = ()):
+        self.root = root
+        self._apart = frozenset(apart)
+        self._left_out: list[str] = []
+        self._left_by_systems: list[str] = []
+        self._met: dict[tuple[int, int], str] = {}
+        self._read: dict[str, tuple[list[str], list[str]]] = {}
+
+    def path(self, folder: str) -> str:
+        """Where a folder lies."""
+        return os.path.join(self.root, folder) if folder else self.root
+
+    def folders(self, folder: str) -> list[str]:
+        """Names of the folders in a folder."""
+        return self._entries(folder)[0]
+
+    def number_of_images(self, folder: str) -> int:
+        """How many images a folder has itself."""
+        return len(self._entries(folder)[1])
+
+    def leave_images_out(self, folder: str) -> int:
+        """Leaves the images out that a folder of class folders has itself; returns their number."""
+        images = self._entries(folder)[1]
+        self._left_out += [posixpath.join(folder, name) for name in images]
+        return len(images)
+
+    def images_below(self, folder: str) -> list[str]:
+        """Paths from the root of all images below a folder, sorted."""
+        paths, waiting = [], [folder]
+        while waiting:
+            current = waiting.pop()
+            folders, images = self._entries(current)
+            waiting += [posixpath.join(current, name) for name in folders]
+            paths += [posixpath.join(current, name) for name in images]
+        return sorted(paths)
+
+    def notes(self) -> tuple[str, ...]:
+        """What was left out, hidden files apart."""
+        notes = []
+        if self._left_out:
+            notes.append(
+                f"{len(self._left_out)} files of {checks.shown(self.root)} were left out, which "
+                f"are no images of a class: {checks.some(sorted(self._left_out))}"
+            )
+        if self._left_by_systems:
+            names = sorted({posixpath.basename(path) for path in self._left_by_systems})
+            notes.append(
+                f"{len(self._left_by_systems)} folders or files of {checks.shown(self.root)} were "
+                f"left out, as systems leave them behind: {', '.join(map(checks.shown, names))}"
+            )
+        return tuple(notes)
+
+    def _entries(self, folder: str) -> tuple[list[str], list[str]]:
+        """Names of the folders and of the images in a folder, each sorted."""
+        if folder not in self._read:
+            self._read[folder] = self._scan(folder)
+        return self._read[folder]
+
+    def _scan(self, folder: str) -> tuple[list[str], list[str]]:
+        path = self.path(folder)
+        try:
+            status = os.stat(path)
+            with os.scandir(path) as scanned:
+                entries = sorted(scanned, key=lambda entry: entry.name)
+        except OSError as error:
+            raise DataError(
+                f"the folder {checks.shown(path)} cannot be read ({error.strerror}); mend its "
+                "rights"
+            ) from error
+        first = self._met.setdefault((status.st_dev, status.st_ino), path)
+        if first != path:
+            raise DataError(
+                f"{checks.shown(path)} is a link to {checks.shown(first)}, whose images it would "
+                "repeat; take it away"
+            )
+        folders, images = [], []
+        for entry in entries:
+            lower, below = entry.name.lower(), posixpath.join(folder, entry.name)
+            if lower.startswith(".") or lower in _UNSEEN or below in self._apart:
+                continue
+            if lower in _LEFT_BY_SYSTEMS:
+                self._left_by_systems.append(below)
+                continue
+            kind, named = _kind(entry), lower.endswith(SUFFIXES)
+            if kind == "broken link" or (named and kind != "file"):
+                raise DataError(
+                    f"{checks.shown(entry.path)} is a {kind} and no image; put the image in its "
+                    "place or take it away"
+                )
+            if kind == "folder":
+                folders.append(entry.name)
+            elif named:
+                images.append(entry.name)
+            else:
+                self._left_out.append(below)
+        return folders, images
+
+
+def _kind(entry: os.DirEntry) -> str:
+    try:
+        if entry.is_dir():
+            return "folder"
+        if entry.is_file():
+            return "file"
+    except OSError:  # a link that leads back to itself
+        return "broken link"
+    return "broken link" if entry.is_symlink() and not os.path.exists(entry.path) else "device"
