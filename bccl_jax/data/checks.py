@@ -185,6 +185,8 @@ def _mend(root: str, path: str, start: str) -> str:
                 f"the first lies as {shown(entry)}, which capitals or accents tell apart, so write "
                 "that"
             )
+        if os.path.splitext(entry)[0] == name:
+            return f"the first lies as {shown(entry)}, so write the ending too"
     return f"complete the images, whose paths start from {start}"
 
 

@@ -263,7 +263,7 @@ def _write_shard(path: pathlib.Path, stream: Iterator[bytes], plan: dict, task: 
     """Writes images until the shard is full or none is left; returns how many."""
     size = count = 0
     try:
-        writer = ArrayRecordWriter(os.fspath(path), WRITER_OPTIONS)
+        writer = ArrayRecordWriter(os.fsencode(path), WRITER_OPTIONS)
         try:
             for data in stream:
                 writer.write(data)

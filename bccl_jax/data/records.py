@@ -119,7 +119,7 @@ def open_shard(path: pathlib.Path) -> ArrayRecordReader:
     # The library opens even what is not there, and reports it too late.
     with open(path, "rb"):
         reader = ArrayRecordReader(
-            os.fspath(path), options=READER_OPTIONS, file_reader_buffer_size=READER_BUFFER
+            os.fsencode(path), options=READER_OPTIONS, file_reader_buffer_size=READER_BUFFER
         )
     if not reader.ok():
         raise OSError(f"{path} is truncated or no ArrayRecord file")

@@ -2,6 +2,7 @@
 
 import os
 import posixpath
+import re
 from collections.abc import Collection
 
 from bccl_jax.data import checks
@@ -17,7 +18,6 @@ _LEFT_BY_SYSTEMS = {
     "recycler",
     "recycled",
     "system volume information",
-    "found.000",
     "lost+found",
     "network trash folder",
     "temporary items",
@@ -36,6 +36,7 @@ _LEFT_BY_SYSTEMS = {
     "_thumbnails",
     "_thumbs",
 }
+_SAVED_BY_CHKDSK = r"found\.[0-9]{3}"
 
 
 class Tree:
@@ -130,7 +131,7 @@ class Tree:
             lower, below = entry.name.lower(), posixpath.join(folder, entry.name)
             if lower.startswith(".") or lower in _UNSEEN or below in self._apart:
                 continue
-            if lower in _LEFT_BY_SYSTEMS:
+            if lower in _LEFT_BY_SYSTEMS or re.fullmatch(_SAVED_BY_CHKDSK, lower):
                 self._left_by_systems.append(below)
                 continue
             kind, named = _kind(entry), lower.endswith(SUFFIXES)
