@@ -141,7 +141,7 @@ def look(image: Image.Image, coding: Encoding) -> Look:
     if opacity is None:
         return Look(False, coding.deep, max(high for _, high in opaque.getextrema()))
     shown = np.asarray(opaque)[np.asarray(opacity) > 0]
-    return Look(True, coding.deep, int(shown.max(initial=-1)) if len(shown) else -1)
+    return Look(True, coding.deep, int(shown.max()) if len(shown) else -1)
 
 
 def _wide_grey(image: Image.Image) -> bool:

@@ -31,7 +31,7 @@ from bccl_jax.data.packed import (
     shard_path,
     whole_shards,
 )
-from bccl_jax.data.records import Shard
+from bccl_jax.data.records import Shard, library_path
 from bccl_jax.data.split import Dataset, Split, Splits
 from bccl_jax.errors import ConfigError, DataError
 from bccl_jax.reporting.progress import Task, say, under_way
@@ -263,7 +263,7 @@ def _write_shard(path: pathlib.Path, stream: Iterator[bytes], plan: dict, task: 
     """Writes images until the shard is full or none is left; returns how many."""
     size = count = 0
     try:
-        writer = ArrayRecordWriter(os.fsencode(path), WRITER_OPTIONS)
+        writer = ArrayRecordWriter(library_path(path), WRITER_OPTIONS)
         try:
             for data in stream:
                 writer.write(data)

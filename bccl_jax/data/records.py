@@ -110,6 +110,12 @@ class RecordImages(EncodedImages):
         return taken
 
 
+def library_path(path: pathlib.Path) -> str | bytes:
+    """A path as the library takes it: no text where its bytes are not UTF-8."""
+    text = os.fspath(path)
+    return os.fsencode(text) if any("\ud800" <= letter <= "\udfff" for letter in text) else text
+
+
 def open_shard(path: pathlib.Path) -> ArrayRecordReader:
     """Opens a file of records; `num_records()` of what it returns counts them.
 
@@ -119,7 +125,7 @@ def open_shard(path: pathlib.Path) -> ArrayRecordReader:
     # The library opens even what is not there, and reports it too late.
     with open(path, "rb"):
         reader = ArrayRecordReader(
-            os.fsencode(path), options=READER_OPTIONS, file_reader_buffer_size=READER_BUFFER
+            library_path(path), options=READER_OPTIONS, file_reader_buffer_size=READER_BUFFER
         )
     if not reader.ok():
         raise OSError(f"{path} is truncated or no ArrayRecord file")
