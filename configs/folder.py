@@ -6,7 +6,7 @@
 
 `photos` holds CLASS/*.jpg; or train/ and test/ (and val/) of such folders; or it is a CSV file with
 the header path,label or path,label,split. Without a test set a fifth of each class becomes one, the
-same every time. docs/datasets.md has the details.
+same every time. docs/datasets.md has the details, such as the keys for splits of other names.
 
 The recipe is that of ImageNet-LT; batch, epochs, learning rate and warm-ups follow the number of
 pictures (`bccl_jax/sizing.py`). With a few thousand pictures start from ImageNet's weights:

@@ -15,6 +15,7 @@ from bccl_jax.config import get_config
 from bccl_jax.data import packed, packing
 from bccl_jax.data.folder import load
 from bccl_jax.data.split import Dataset
+from bccl_jax.errors import DataError
 from bccl_jax.names import from_printable, printable
 from bccl_jax.training.workdir import Workdir
 
@@ -113,3 +114,16 @@ def test_class_names_of_any_kind_are_drawn(tmp_path):
     groups = {"many": counts > 2, "medium": counts == 2, "few": counts < 2}
     names = ("caf\udce9", "a\nb", "$x^2$")
     save_class_counts(tmp_path / "counts.png", counts, groups, names, "title")
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "cp437", "mac-roman"])
+@pytest.mark.parametrize("where", ["folder", "file"])
+def test_a_list_that_names_a_file_of_other_bytes_says_what_to_do(tmp_path, encoding, where):
+    names = {"folder": ("caf\u00e9", "1.jpg"), "file": ("plain", "\u00e9.jpg")}[where]
+    folder, file = (os.fsdecode(name.encode(encoding)) for name in names)
+    (tmp_path / folder).mkdir()
+    (tmp_path / folder / file).write_bytes(b"")
+    (tmp_path / "set.csv").write_text(f"path,label\n{'/'.join(names)},a\nb,b\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"lies as '.*', whose bytes .*convmv") as caught:
+        load(str(tmp_path / "set.csv"))
+    assert str(caught.value).isprintable()

@@ -13,6 +13,8 @@ from bccl_jax.errors import DataError
 from bccl_jax.names import printable
 
 _SHOWN = 300
+# Of the names in archives of western Windows, Macintosh and DOS.
+_OLDER_ENCODINGS = ("cp1252", "latin-1", "mac-roman", "cp437")
 # What reading a folder reports where there can be none of that name.
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 
@@ -165,6 +167,13 @@ def _mend(root: str, path: str, start: str) -> str:
         return "the first is no ordinary file, so put an image in its place"
     if "\\" in path:
         return "write paths with / in place of \\"
+    for start_of, part in ((root, top), (folder, name)):
+        lies_as = _in_other_bytes(start_of, part)
+        if lies_as:
+            return (
+                f"{shown(part)} lies as {shown(lies_as)}, whose bytes are not UTF-8, so rename it "
+                "and its like (convmv does so for all)"
+            )
     if "/" in path and not os.path.lexists(os.path.join(root, top)):
         return f"there is no {shown(top)} at all, and paths start from {start}"
     if "/" in path and os.path.isfile(flat):
@@ -188,6 +197,18 @@ def _mend(root: str, path: str, start: str) -> str:
         if os.path.splitext(entry)[0] == name:
             return f"the first lies as {shown(entry)}, so write the ending too"
     return f"complete the images, whose paths start from {start}"
+
+
+def _in_other_bytes(folder: str, name: str) -> str:
+    """What lies in a folder under that name in the bytes of an older system, "" if nothing does."""
+    if name.isascii() or not os.path.isdir(folder):
+        return ""
+    there = set(os.listdir(folder))
+    for encoding in _OLDER_ENCODINGS:
+        found = os.fsdecode(name.encode(encoding, errors="ignore"))
+        if found in there and found != name:
+            return found
+    return ""
 
 
 def _folded(name: str) -> str:
