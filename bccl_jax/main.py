@@ -21,7 +21,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from bccl_jax.errors import BcclError
-from bccl_jax.names import printable
+from bccl_jax.names import plain, printable
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Config file, such as configs/digits_lt.py or configs/digits_lt.py:METHOD."
@@ -87,7 +87,8 @@ def _workdir() -> pathlib.Path:
     name, _, argument = _config_file().partition(":")
     stem = pathlib.Path(name).stem
     # Folders of one's own are told apart by their names.
-    data = pathlib.Path(_CONFIG.value.data.dir).stem if _CONFIG.value.data.name == "folder" else ""
+    settings = _CONFIG.value.data
+    data = plain(pathlib.Path(settings.dir).stem) if settings.name == "folder" else ""
     run = "_".join(filter(None, [stem, data, *argument.split(",")]))
     return pathlib.Path("runs") / (f"inspect_{run}" if _MODE.value == "inspect" else run)
 

@@ -6,6 +6,7 @@ a lone surrogate. Files are found by it, but no text file, terminal or picture t
 
 import ast
 import os
+import re
 
 
 def printable(name: str | os.PathLike) -> str:
@@ -22,6 +23,11 @@ def printable(name: str | os.PathLike) -> str:
     """
     name = os.fspath(name)
     return name if name.isprintable() else repr(name)
+
+
+def plain(name: str) -> str:
+    """A name for something new after an old name: what is not UTF-8 in it becomes underscores."""
+    return re.sub("[\ud800-\udfff]", "_", name)
 
 
 def from_printable(text: str) -> str:

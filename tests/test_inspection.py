@@ -109,9 +109,12 @@ def test_whole_photographs_pass(photographs, tmp_path, capsys):
         assert picture.width > 900
 
 
-def test_nothing_is_decoded_unless_asked_for(damaged, tmp_path, capsys):
+def test_broken_images_are_named_only_if_asked_for(damaged, tmp_path, capsys):
     assert inspection.run(damaged, config(), tmp_path / "output") == 0
-    assert "broken" not in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "broken" not in told
+    assert "3 of 13 images cannot be decoded; --verify names all of them" in told
+    assert not (tmp_path / "output" / "broken_images.txt").exists()
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -167,6 +170,18 @@ def test_ctrl_c_ends_a_verification(photographs, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(verification, "decode", stop)
     assert inspection.run(photographs, config(), tmp_path / "output", verify=True) == 130
     assert "stopped before every image was read" in capsys.readouterr().err
+
+
+def test_a_verification_that_is_stopped_leaves_no_list_of_an_earlier_one(
+    damaged, tmp_path, monkeypatch
+):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    inspection.run(damaged, config(), tmp_path / "output", verify=True)
+    monkeypatch.setattr(verification, "decode", stop)
+    assert inspection.run(damaged, config(), tmp_path / "output", verify=True) == 130
+    assert [path.name for path in (tmp_path / "output").iterdir()] == ["class_counts.png"]
 
 
 class Killing(FileImages):

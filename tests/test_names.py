@@ -15,8 +15,8 @@ from bccl_jax.config import get_config
 from bccl_jax.data import packed, packing
 from bccl_jax.data.folder import load
 from bccl_jax.data.split import Dataset
-from bccl_jax.errors import DataError
-from bccl_jax.names import from_printable, printable
+from bccl_jax.errors import DataError, WorkdirError
+from bccl_jax.names import from_printable, plain, printable
 from bccl_jax.training.workdir import Workdir
 
 # Of an archive in Latin-1: "café" and "é", each of a byte that is not UTF-8.
@@ -83,6 +83,14 @@ def test_a_run_writes_them_and_knows_them_again(dataset, tmp_path):
     directory.check_classes(dataset)
     names = [row["name"] for row in json.loads(directory.classes.read_text())]
     assert [os.fsencode(name) for name in names] == list(CLASSES)
+
+
+def test_a_run_needs_a_directory_of_a_name_that_checkpoints_take(tmp_path):
+    """Orbax would fail at the first one."""
+    for path in (tmp_path / "run\udce9", tmp_path / "above\udce9" / "run"):
+        with pytest.raises(WorkdirError, match=r"run.* is not UTF-8, .*; name another directory"):
+            Workdir(path).check(get_config())
+    assert plain("photos\udce9 caf\u00e9") == "photos_ caf\u00e9"
 
 
 @given(st.text(st.characters(exclude_characters="\0")))

@@ -15,6 +15,7 @@ import numpy as np
 from array_record.python.array_record_module import ArrayRecordReader
 
 from bccl_jax.data.encoded import EncodedImages
+from bccl_jax.names import plain
 
 # Shards of a split that a process keeps open. It may often open 1,024 files in all, and
 # tensorflow-datasets makes 1,024 shards of iNaturalist 2018.
@@ -113,7 +114,7 @@ class RecordImages(EncodedImages):
 def library_path(path: pathlib.Path) -> str | bytes:
     """A path as the library takes it: no text where its bytes are not UTF-8."""
     text = os.fspath(path)
-    return os.fsencode(text) if any("\ud800" <= letter <= "\udfff" for letter in text) else text
+    return text if plain(text) == text else os.fsencode(text)
 
 
 def open_shard(path: pathlib.Path) -> ArrayRecordReader:

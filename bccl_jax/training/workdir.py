@@ -15,6 +15,7 @@ from bccl_jax.config import flatten, get_config
 from bccl_jax.data.split import Dataset
 from bccl_jax.devices import is_lead, wait_for_all
 from bccl_jax.errors import WorkdirError
+from bccl_jax.names import plain, printable
 
 # What does not shape a run: where its data lies, who reads it, how it is shared and kept.
 FREE_KEYS = (
@@ -82,6 +83,11 @@ class Workdir:
         Raises:
           WorkdirError: it holds another run, or something else than a run.
         """
+        if plain(os.fspath(self.path)) != os.fspath(self.path):
+            raise WorkdirError(
+                f"--workdir={printable(self.path)} has a name that is not UTF-8, under which no "
+                "checkpoint can be saved; name another directory"
+            )
         if not self.config.exists():
             if self.path.exists() and not self.path.is_dir():
                 raise WorkdirError(f"--workdir={self.path} is a file; name a directory")
