@@ -22,6 +22,7 @@ from ml_collections import config_flags
 
 from bccl_jax.errors import BcclError
 from bccl_jax.names import plain, printable
+from bccl_jax.output import of_a_command
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Config file, such as configs/digits_lt.py or configs/digits_lt.py:METHOD."
@@ -234,6 +235,8 @@ def _guarded(argv: list[str]) -> int:
         print("stopped; a run goes on from its last checkpoint if it has one", file=sys.stderr)
         if not _one_of_several():
             return 128 + signal.SIGINT
+    except BrokenPipeError:
+        raise
     except Exception:
         if not _one_of_several():
             raise
@@ -265,7 +268,8 @@ def _one_of_several() -> bool:
 def run() -> None:
     """Parses the flags and runs; every mistake of the user's ends in one sentence."""
     logging.set_verbosity(logging.ERROR)
-    app.run(_guarded, flags_parser=_parse_flags)
+    with of_a_command():
+        app.run(_guarded, flags_parser=_parse_flags)
 
 
 if __name__ == "__main__":

@@ -7,18 +7,20 @@ import hashlib
 import multiprocessing
 import os
 import pickle
+import signal
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from typing import NamedTuple
 
+import cloudpickle
 import numpy as np
 
 from bccl_jax.data.decode import BrokenImageError, decode, look
 from bccl_jax.data.encoded import EncodedImages
 from bccl_jax.data.levels import Look
-from bccl_jax.data.processes import deaf_to_interrupts, follow_parent
+from bccl_jax.data.processes import follow_parent, starting_workers
 from bccl_jax.data.split import Split
 from bccl_jax.errors import DataError
 from bccl_jax.reporting.progress import under_way
@@ -129,7 +131,8 @@ def _checks(
         return
     with tempfile.NamedTemporaryFile() as file:
         # Sent to each worker as it starts they would keep the next one from starting.
-        pickle.dump(images, file)
+        # Unlike pickle it knows classes of a notebook.
+        cloudpickle.dump(images, file)
         file.flush()
         pool = ProcessPoolExecutor(
             len(os.sched_getaffinity(0)) if workers < 0 else workers,
@@ -139,7 +142,7 @@ def _checks(
             (file.name,),
         )
         try:
-            with deaf_to_interrupts():
+            with starting_workers():
                 futures = [pool.submit(_check_in_worker, *chunk) for chunk in chunks]
             for future in as_completed(futures):
                 yield future.result()
@@ -154,6 +157,8 @@ def _checks(
 
 def _start_worker(path: str) -> None:
     global _images
+    # By SIGTERM the pool ends the others where one has died.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
     follow_parent()
     with open(path, "rb") as file:
         _images = pickle.load(file)

@@ -36,6 +36,7 @@ from bccl_jax.errors import BcclError, ConfigError
 from bccl_jax.evaluation.embed import make_embed
 from bccl_jax.evaluation.feature_space import measure, summary
 from bccl_jax.names import printable
+from bccl_jax.output import of_a_command
 from bccl_jax.training.assemble import Assembly
 from bccl_jax.training.state import TrainState
 from bccl_jax.training.workdir import FREE_KEYS
@@ -364,4 +365,5 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with of_a_command():
+        main()

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Iterable, Sequence
 
 from bccl_jax.errors import BcclError, WorkdirError
+from bccl_jax.output import of_a_command
 from experiments import (
     class_tables,
     csv_rows,
@@ -57,6 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         except BcclError as error:
             print(f"error: {error}", file=sys.stderr)
             failed.append(name)
+        except BrokenPipeError:
+            raise
         except OSError as error:
             print(f"error: --report={target}: {error}; name another folder", file=sys.stderr)
             return 1
@@ -221,4 +224,5 @@ def _write_csv(path: pathlib.Path, name: str, sections: Iterable[Section]) -> No
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with of_a_command():
+        sys.exit(main())

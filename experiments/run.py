@@ -3,7 +3,7 @@
     python -m experiments.run table4 --seeds=3
     python -m experiments.run table4 figure3 --dataset=cifar100_small --budget=60
 
-A run that is interrupted, by Ctrl-C, SIGTERM, SIGKILL or the end of the budget, goes on from its
+A run that is interrupted, by a signal, a closed terminal or the end of the budget, goes on from its
 last checkpoint with the next command. Results of other code or of another config are never taken
 for those that were asked for.
 """
@@ -23,7 +23,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from bccl_jax import config as default
+from bccl_jax.data.processes import REQUESTS, without_main
 from bccl_jax.errors import BcclError, WorkdirError
+from bccl_jax.output import PIPE_CLOSED, lasting, of_a_command
 from bccl_jax.training.assemble import load_data
 from bccl_jax.validation import validate
 from experiments import provenance, results, selection, worker
@@ -183,17 +185,30 @@ class _Stop(Exception):
 
 
 @contextlib.contextmanager
-def _sigterm_stops() -> Iterator[None]:
-    def stop(*_):
-        # A scheduler may send it more than once; it is the same request.
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        raise _Stop
+def _signals_stop() -> Iterator[None]:
+    """Raises `_Stop` with the first signal; Ctrl-C stays KeyboardInterrupt.
 
-    previous = signal.signal(signal.SIGTERM, stop)
+    What was ignored before, as `nohup` has it of SIGHUP, stays ignored.
+    """
+    previous = {
+        signum: signal.getsignal(signum)
+        for signum in REQUESTS
+        if signum != signal.SIGINT and signal.getsignal(signum) is not signal.SIG_IGN
+    }
+
+    def stop(signum, _frame):
+        # A scheduler may send it more than once; it is the same request.
+        for each in previous:
+            signal.signal(each, signal.SIG_IGN)
+        raise _Stop(signum)
+
+    for signum in previous:
+        signal.signal(signum, stop)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for signum, handler in previous.items():
+            signal.signal(signum, handler)
 
 
 class Runner:
@@ -227,7 +242,7 @@ class Runner:
         if self._parallel > 1:
             # Of a GPU's memory, which a process would else take most of.
             os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", f"{0.9 / self._parallel:.3f}")
-        with _sigterm_stops():
+        with _signals_stop():
             try:
                 self._workers = [self._start(cores) for cores in _shared_out(self._parallel)]
                 for outcome, cell in self._work(list(waiting)):
@@ -235,10 +250,14 @@ class Runner:
                     failed += outcome.status == "failed"
                     counted = f"{total - left} of {total}: {_label(cell)}"
                     print(f"{counted}: {outcome.status}, {outcome.message}", flush=True)
-            except (KeyboardInterrupt, _Stop) as stop:
-                print("stopping: runs under way save themselves first", file=sys.stderr, flush=True)
+            except (KeyboardInterrupt, _Stop, BrokenPipeError) as stop:
+                with lasting(lambda: None):
+                    told = "stopping: runs under way save themselves first"
+                    print(told, file=sys.stderr, flush=True)
                 self._end()
-                return 128 + (signal.SIGTERM if isinstance(stop, _Stop) else signal.SIGINT)
+                if isinstance(stop, BrokenPipeError):
+                    return PIPE_CLOSED
+                return 128 + (stop.args[0] if isinstance(stop, _Stop) else signal.SIGINT)
             self._end()
         if left:
             why = f"{failed} failed, " if failed else ""
@@ -321,7 +340,7 @@ class Runner:
         context = multiprocessing.get_context("spawn")
         here, there = context.Pipe()
         process = context.Process(target=self._serve, args=(there, self._paths, self._code))
-        with _on_cores(cores):
+        with _on_cores(cores), without_main():
             process.start()
         there.close()
         return _Worker(process, here, cores)
@@ -347,4 +366,5 @@ class Runner:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with of_a_command():
+        sys.exit(main())

@@ -24,6 +24,7 @@ from bccl_jax.devices import configure
 from bccl_jax.errors import BcclError, WorkdirError
 from bccl_jax.evaluation.embed import make_embed
 from bccl_jax.evaluation.feature_space import measure
+from bccl_jax.output import lasting
 from bccl_jax.training.interruption import Interrupted
 from bccl_jax.training.loop import train_and_evaluate
 from experiments import provenance, results
@@ -57,7 +58,7 @@ def run(cell: Cell, paths: Paths, code: Code) -> results.Record:
 
     Raises:
       BcclError: as `train_and_evaluate`.
-      Interrupted: SIGTERM, after a checkpoint.
+      Interrupted: a signal asked it to stop, after a checkpoint.
     """
     started = time.perf_counter()
     workdir = paths.run(cell, code.hash)
@@ -136,7 +137,7 @@ def serve(
 ) -> None:
     """Trains the cells that come over a connection; a process's main function.
 
-    It ends when the other side closes, after SIGTERM, or when its parent is gone; in each case the
+    It ends when the other side closes, after a signal, or when its parent is gone; in each case the
     run under way saves a checkpoint first.
 
     Args:
@@ -198,7 +199,8 @@ def _output_to(path: pathlib.Path):
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     try:
-        yield
+        with lasting():
+            yield
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

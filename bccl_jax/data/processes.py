@@ -1,6 +1,6 @@
 """Worker processes that answer to their parent alone.
 
-Ctrl-C reaches every process of a terminal, and a scheduler's SIGTERM every process of a job; the
+Ctrl-C reaches every process of a terminal, and a scheduler's signals every process of a job; the
 parent is to answer them.
 """
 
@@ -8,30 +8,59 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import sys
 import threading
+import types
 from collections.abc import Iterator
+from multiprocessing import resource_tracker
+
+# What asks a run to stop: who is at the terminal, its closing, a scheduler, a limit of time.
+REQUESTS = (
+    signal.SIGINT,
+    signal.SIGTERM,
+    signal.SIGHUP,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGXCPU,
+)
 
 
 @contextlib.contextmanager
-def deaf_to_interrupts() -> Iterator[None]:
-    """What is started within it ignores Ctrl-C for good; one that comes within it is lost.
+def starting_workers() -> Iterator[None]:
+    """What is started within it hears no request to stop; one that comes within it waits.
 
-    Not for SIGTERM in a run: JAX may have a handler of it that Python knows nothing of and could
-    not set again.
+    Such processes are born deaf, so that no moment is left in which one could end them. Handlers
+    stay as they are: JAX may have one of SIGTERM that Python could not set again.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may set what signals do
-        return
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Its own start would let signals through.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, REQUESTS)
+    try:
+        with without_main():
+            yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def without_main() -> Iterator[None]:
+    """What is started within it does not import the main module anew.
+
+    Python's "spawn" does, for objects that are of it, of which ours need none: a script that has no
+    `if __name__ == "__main__"` would train again in each process, and one that came through a pipe
+    cannot be read twice.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, handler)
+        sys.modules["__main__"] = main
 
 
 def answer_to_parent_alone(*_) -> None:
-    """Called in a worker process: it ignores Ctrl-C and SIGTERM, and ends with its parent."""
-    for signum in (signal.SIGINT, signal.SIGTERM):
+    """Called in a worker process: it hears no request to stop, and ends with its parent."""
+    for signum in REQUESTS:
         signal.signal(signum, signal.SIG_IGN)
     follow_parent()
 

@@ -61,6 +61,13 @@ class TrainingStream:
         self._crops, self._size = tuple(crops), size
         self._background = tuple(background)
 
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of the pixels of one image or of all its crops."""
+        if isinstance(self._images, EncodedImages):
+            return len(self._crops) * self._size**2 * 3
+        return self._images[:1].nbytes
+
     def __len__(self) -> int:
         return (self._last_step - self._first_step) * len(self._rows)
 
@@ -135,6 +142,11 @@ class EvaluationStream:
         self._background = tuple(background)
         self._images, self._batch_size, self._rows = images, batch_size, rows
         self._resize, self._size = resize, size
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of the pixels of one crop."""
+        return self._size**2 * 3
 
     def __len__(self) -> int:
         return -(-len(self._images) // self._batch_size) * len(self._rows)

@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 
 from bccl_jax.data.checks import shown
 from bccl_jax.data.encoded import allowed_broken
-from bccl_jax.data.pipeline import read_batches
+from bccl_jax.data.pipeline import read_batches, shared_bytes
 from bccl_jax.data.split import Split
 from bccl_jax.data.stream import EvaluationStream
 from bccl_jax.devices import gather_rows, local_rows, put, split_over
@@ -161,8 +161,7 @@ def compute_on(
     Raises:
       DataError: more pictures than `config.data.max_broken` allows cannot be decoded, or none can.
     """
-    # One shape is compiled; the devices share it evenly, and the rest is cut off below.
-    batch_size = -(-min(config.eval.batch_size, len(split)) // mesh.size) * mesh.size
+    batch_size = _batch_size(split, config, mesh)
     rows = local_rows(batch_size)
     found = []
     with contextlib.closing(_batches(split, batch_size, rows, config)) as batches:
@@ -191,14 +190,33 @@ def compute_on(
     return [output[decoded] for output in outputs], decoded
 
 
+def readers_need(split: Split, config: ml_collections.ConfigDict, mesh: Mesh) -> int:
+    """Bytes of shared memory that the reader processes of an evaluation take."""
+    if not split.encoded:
+        return 0
+    batch_size = _batch_size(split, config, mesh)
+    rows = local_rows(batch_size)
+    return shared_bytes(_stream(split, batch_size, rows, config), len(rows), config.data.workers)
+
+
+def _batch_size(split: Split, config: ml_collections.ConfigDict, mesh: Mesh) -> int:
+    # One shape is compiled; the devices share it evenly, and what is too much is cut off.
+    return -(-min(config.eval.batch_size, len(split)) // mesh.size) * mesh.size
+
+
+def _stream(
+    split: Split, batch_size: int, rows: range, config: ml_collections.ConfigDict
+) -> EvaluationStream:
+    size, resize = config.augment.size, config.augment.eval_resize
+    return EvaluationStream(split.images, batch_size, rows, resize, size, config.data.background)
+
+
 def _batches(
     split: Split, batch_size: int, rows: range, config: ml_collections.ConfigDict
 ) -> Iterator[dict[str, np.ndarray]]:
     """This process's rows of each batch, the last one filled up: images, and which are decoded."""
     if split.encoded:
-        size, resize = config.augment.size, config.augment.eval_resize
-        data = config.data
-        stream = EvaluationStream(split.images, batch_size, rows, resize, size, data.background)
+        data, stream = config.data, _stream(split, batch_size, rows, config)
         return _closing(read_batches(stream, len(rows), data.workers, data.threads))
     return _slices(split.images, batch_size, rows)
 

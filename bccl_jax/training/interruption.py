@@ -1,9 +1,13 @@
-"""SIGTERM and Ctrl-C as a flag, so that a run can save before it stops."""
+"""Signals that ask a run to stop as a flag, so that it can save before it stops."""
 
+import contextlib
 import signal
 
 import jax
 from jax.experimental import multihost_utils
+
+from bccl_jax.data.processes import REQUESTS
+from bccl_jax.output import lasting
 
 
 class Interrupted(Exception):
@@ -22,13 +26,17 @@ class Interrupted(Exception):
 
 
 class StopSignal:
-    """Remembers the first SIGTERM or SIGINT; a second Ctrl-C acts as usual.
+    """Remembers the first signal that asks to stop; a second Ctrl-C acts as usual.
 
-    SIGTERM may come more than once, from a scheduler that signals every process and from a parent
-    that passes it on; it is the same request, and SIGKILL ends who is too slow.
+    Such are Ctrl-C, SIGTERM, the SIGHUP of a terminal that is closed, and what schedulers send
+    before the end of a job's time, SIGUSR1, SIGUSR2 and SIGXCPU. What was ignored before, as
+    `nohup` has it of SIGHUP, stays ignored. A closed pipe of the output counts as SIGPIPE.
 
-    Where several processes make one run, a SIGTERM to any of them, which JAX passes on, stops all
-    of them after the same step.
+    They may come more than once, from a scheduler that signals every process and from a parent
+    that passes them on; it is the same request, and SIGKILL ends who is too slow.
+
+    Where several processes make one run, any of these in any of them counts as SIGTERM, which JAX
+    passes on, so that all of them stop after the same step. Ctrl-C there ends one as usual.
 
     Attributes:
       received: the signal's number, None so far.
@@ -38,6 +46,7 @@ class StopSignal:
         self.received: int | None = None
         self._shared = jax.process_count() > 1
         self._previous = {}
+        self._output = contextlib.ExitStack()
 
     def reached(self, step: int) -> int | None:
         """Whether to stop now: the signal's number or None.
@@ -50,9 +59,12 @@ class StopSignal:
         return self.received
 
     def __enter__(self):
-        if self._shared:
-            return self
-        for signum in (signal.SIGTERM, signal.SIGINT):
+        self._output.enter_context(lasting(lambda: self._remember(signal.SIGPIPE)))
+        # JAX's own handler of SIGTERM, which Python knows nothing of, tells the other processes.
+        answered = {signal.SIGTERM, signal.SIGINT} if self._shared else set()
+        for signum in REQUESTS:
+            if signum in answered or signal.getsignal(signum) is signal.SIG_IGN:
+                continue
             try:
                 self._previous[signum] = signal.signal(signum, self._remember)
             except ValueError:  # not the main thread, as in some notebooks: signals stay as are
@@ -60,14 +72,20 @@ class StopSignal:
         return self
 
     def __exit__(self, *_):
-        self._restore()
+        for signum, handler in self._previous.items():
+            _restore(signum, handler)
+        self._previous = {}
+        self._output.close()
 
-    def _remember(self, signum, _frame):
+    def _remember(self, signum, _frame=None):
+        if self._shared:
+            signal.raise_signal(signal.SIGTERM)
+            return
         self.received = self.received or signum
         if signal.SIGINT in self._previous:
-            signal.signal(signal.SIGINT, self._previous.pop(signal.SIGINT))
+            _restore(signal.SIGINT, self._previous.pop(signal.SIGINT))
 
-    def _restore(self):
-        for signum, handler in self._previous.items():
-            signal.signal(signum, handler)
-        self._previous = {}
+
+def _restore(signum: int, handler) -> None:
+    # A handler that is not Python's cannot be set again.
+    signal.signal(signum, signal.SIG_DFL if handler is None else handler)

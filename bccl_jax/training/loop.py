@@ -18,7 +18,7 @@ from bccl_jax.data.split import Split
 from bccl_jax.data.stream import TrainingStream
 from bccl_jax.devices import is_lead, local_rows, replicated, speaks
 from bccl_jax.errors import DataError, WorkdirError
-from bccl_jax.evaluation.evaluate import Evaluation, evaluate
+from bccl_jax.evaluation.evaluate import Evaluation, evaluate, readers_need
 from bccl_jax.evaluation.metrics import sparse_counts
 from bccl_jax.reporting import console
 from bccl_jax.reporting.plots import save_report
@@ -106,7 +106,7 @@ def train_and_evaluate(
     Raises:
       BcclError: bad config, data or directory, or a device that computes wrong, before any
         training; or a loss that is not finite.
-      Interrupted: SIGTERM or Ctrl-C, after a checkpoint.
+      Interrupted: a signal asked it to stop, after a checkpoint.
     """
     with under_way("preparing the run", shown=speaks()) as task:
         return _run(config, Workdir(workdir), observe, task)
@@ -125,8 +125,9 @@ def _run(
         # Before the directory is made: the weights to start from may be missing.
         start = None if directory.has_checkpoint() else run.init_state()
         stack.enter_context(directory.claimed(config, run.config, run.dataset))
-        checkpoints = stack.enter_context(Checkpoints(directory.checkpoints))
+        # Around the checkpoints, whose last one may still be on its way to the disk at the end.
         stop = stack.enter_context(StopSignal())
+        checkpoints = stack.enter_context(Checkpoints(directory.checkpoints))
         if (saved := checkpoints.latest()) is not None:
             state, unfinished = checkpoints.restore(saved, run.abstract_state)
         else:
@@ -198,7 +199,7 @@ def _train(
                         if stopped:
                             raise Interrupted(stopped, int(state.step))
             except DataError:
-                # Ctrl-C ends a reader that has not yet learned to ignore it.
+                # A reader may have been ended by whoever asked this run to stop.
                 if not stop.received:
                     raise
                 checkpoints.save(state, ledger.read_all())
@@ -270,7 +271,8 @@ def _create_engine(
         background=config.data.background,
     )
     workers = config.data.workers if train.encoded else 0
-    batches = read_batches(stream, len(rows), workers, config.data.threads)
+    evaluation = readers_need(run.dataset.monitored, config, run.mesh)
+    batches = read_batches(stream, len(rows), workers, config.data.threads, evaluation)
     stack.callback(batches.close)
     # Before that, for readers take a while to end and a scheduler may not wait for them.
     stack.callback(checkpoints.wait)

@@ -1,6 +1,5 @@
 import contextlib
 import io
-import os
 import signal
 import subprocess
 import sys
@@ -142,44 +141,58 @@ def test_any_number_of_readers_gives_the_same_batches(photographs):
             np.testing.assert_array_equal(values, alone[name])
 
 
+# A script as a user may write it, all at the top level, and given through a pipe.
 READERS = """
-import os, signal, subprocess, sys
-from absl import flags
+import os, signal, subprocess
 from bccl_jax.data.pipeline import read_batches
-from tests.data.test_feeding import flat_pictures, stream_of
+from bccl_jax.data.processes import REQUESTS
+from bccl_jax.data.split import Split
+from bccl_jax.verification import verify_images
+from tests.data.test_feeding import Memory, flat_pictures, stream_of
+
+class Own(Memory):
+    pass
 
 def readers():
     listed = subprocess.run(["pgrep", "-P", str(os.getpid())], capture_output=True, text=True)
     return [int(pid) for pid in listed.stdout.split()]
 
-if __name__ == "__main__":
-    flags.FLAGS.mark_as_parsed()
-    batches = read_batches(stream_of(flat_pictures(), epochs=1000), 5, 1, 1)
-    next(batches)
-    for signum in (signal.SIGINT, signal.SIGTERM):
+def ask_the_whole_group_to_stop():
+    for signum in REQUESTS:
         signal.signal(signum, lambda *_: None)
         os.killpg(0, signum)
-    for _ in range(100):
-        next(batches)
-    print(*readers(), flush=True)
-    os.kill(os.getpid(), signal.SIGKILL)
+
+print("begun")
+split = flat_pictures()
+split = Split(Own(split.images.files), split.labels, split.class_names)
+assert len(verify_images({"train": split}, 1).broken) == 1
+batches = read_batches(stream_of(split, epochs=1000), 5, 1, 1)
+ask_the_whole_group_to_stop()
+next(batches)
+ask_the_whole_group_to_stop()
+for _ in range(100):
+    next(batches)
+print(*readers(), flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-def test_reader_processes_answer_to_their_parent_alone(tmp_path):
-    """Ctrl-C and SIGTERM of the whole group leave them reading; with their parent they are gone."""
-    script = tmp_path / "readers.py"
-    script.write_text(READERS)
+def test_reader_processes_hear_their_parent_alone_and_never_run_its_script():
+    """Signals to the whole group leave them reading; with their parent they are gone."""
     done = subprocess.run(
-        [sys.executable, script],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        [sys.executable, "-"],
+        input=READERS,
+        cwd=ROOT,
         start_new_session=True,
         capture_output=True,
         text=True,
+        timeout=120,
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert "Traceback" not in done.stderr
-    left = {int(pid) for pid in done.stdout.split()}
+    begun, left = done.stdout.splitlines()
+    assert begun == "begun"
+    left = {int(pid) for pid in left.split()}
     assert left
     end = time.monotonic() + 30
     while left and time.monotonic() < end:

@@ -6,6 +6,7 @@ import time
 import numpy as np
 import pytest
 
+from bccl_jax.data.processes import REQUESTS
 from experiments import provenance, results, run, worker
 from experiments.catalogue import EXPERIMENTS
 from experiments.design import Cell, Scale, cells, get_config
@@ -95,19 +96,45 @@ def test_who_does_not_save_in_time_is_ended(tmp_path):
     assert late._workers[0].process.ended == "killed"
 
 
-def test_sigterm_lets_runs_save(tmp_path, capsys):
-    def terminate():
+def test_a_signal_lets_runs_save(tmp_path, capsys):
+    def warn():
         wait_for(tmp_path / "begun")
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGUSR1)
 
-    thread = threading.Thread(target=terminate)
-    previous = signal.getsignal(signal.SIGTERM)
+    thread = threading.Thread(target=warn)
+    previous = [signal.getsignal(signum) for signum in REQUESTS]
     thread.start()
-    assert runner(tmp_path).run(digits(0, WAITS)) == 128 + signal.SIGTERM
+    assert runner(tmp_path).run(digits(0, WAITS)) == 128 + signal.SIGUSR1
     thread.join()
-    assert signal.getsignal(signal.SIGTERM) is previous
+    assert [signal.getsignal(signum) for signum in REQUESTS] == previous
     assert "stopping" in capsys.readouterr().err
     assert recorded(tmp_path) == [0]
+
+
+@pytest.mark.parametrize("signum", sorted(set(REQUESTS) - {signal.SIGINT}))
+def test_every_request_to_stop_is_heard_unless_it_was_ignored_before(signum):
+    with pytest.raises(run._Stop, match=str(signum.value)), run._signals_stop():
+        os.kill(os.getpid(), signum)
+    previous = signal.signal(signum, signal.SIG_IGN)
+    try:
+        with run._signals_stop():
+            os.kill(os.getpid(), signum)
+    finally:
+        signal.signal(signum, previous)
+
+
+def test_a_closed_pipe_of_the_output_lets_runs_save(tmp_path, monkeypatch, capsys):
+    def work(_):
+        raise BrokenPipeError
+
+    ended = []
+    stopped = runner(tmp_path)
+    monkeypatch.setattr(stopped, "_start", lambda cores: None)
+    monkeypatch.setattr(stopped, "_work", work)
+    monkeypatch.setattr(stopped, "_end", lambda: ended.append(True))
+    assert stopped.run(digits(0)) == 128 + signal.SIGPIPE
+    assert ended == [True]
+    assert "save themselves" in capsys.readouterr().err
 
 
 def test_code_that_changes_meanwhile_is_refused(tmp_path):

@@ -1,0 +1,122 @@
+"""Standard output and error, so that no encoding, lost terminal or closed pipe ends a run."""
+
+import contextlib
+import errno
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+
+# What a program ends with that is told of a closed pipe by SIGPIPE, as `| head` closes it.
+PIPE_CLOSED = 128 + signal.SIGPIPE
+
+
+class Output:
+    """A text stream that takes every text and outlives its reader.
+
+    Letters that its encoding lacks are written as Python's escapes. What a terminal that is gone or
+    a full disk does not take is dropped.
+
+    Args:
+      stream: to write to; whatever is not about writing is its own.
+      closed: called where the pipe was closed at the other end; None raises BrokenPipeError.
+    """
+
+    def __init__(self, stream, closed: Callable[[], None] | None = None):
+        self._stream, self._closed = stream, closed
+
+    def write(self, text: str) -> int:
+        """Writes as much of a text as can be written; returns its length."""
+        try:
+            with self._dropping():
+                self._stream.write(text)
+        except UnicodeEncodeError:
+            encoding = self._stream.encoding
+            escaped = text.encode(encoding, "backslashreplace").decode(encoding)
+            with self._dropping():
+                self._stream.write(escaped)
+        return len(text)
+
+    def writelines(self, lines) -> None:
+        """Writes texts one after the other."""
+        for line in lines:
+            self.write(line)
+
+    def flush(self) -> None:
+        """Hands on what was written."""
+        with self._dropping():
+            self._stream.flush()
+
+    @contextlib.contextmanager
+    def _dropping(self) -> Iterator[None]:
+        try:
+            yield
+        except BrokenPipeError:
+            self._leave()
+            if self._closed is None:
+                raise
+            self._closed()
+        except OSError as error:
+            if error.errno == errno.EIO:  # the terminal is gone
+                self._leave()
+
+    def _leave(self) -> None:
+        """Sends what comes later, of libraries and of the interpreter's end too, nowhere."""
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._stream.fileno())
+            os.close(nowhere)
+
+    def __iter__(self):
+        return iter(self._stream)
+
+    def __getattr__(self, name: str):
+        return getattr(self._stream, name)
+
+
+@contextlib.contextmanager
+def lasting(closed: Callable[[], None] | None = None) -> Iterator[None]:
+    """Within it standard output and error are `Output`.
+
+    Args:
+      closed: as `Output` takes it.
+    """
+    kept = sys.stdout, sys.stderr
+    # Python has none where the descriptor was closed before it started.
+    sys.stdout, sys.stderr = (stream and Output(stream, closed) for stream in kept)
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = kept
+
+
+@contextlib.contextmanager
+def of_a_command() -> Iterator[None]:
+    """Around all that a command does: a closed pipe ends it without a traceback.
+
+    Raises:
+      SystemExit: with `PIPE_CLOSED`, where whoever read the output reads no more.
+    """
+    _open_closed_descriptors()
+    with lasting():
+        try:
+            try:
+                yield
+            finally:
+                sys.stdout.flush()
+                sys.stderr.flush()
+        except BrokenPipeError:
+            raise SystemExit(PIPE_CLOSED) from None
+
+
+def _open_closed_descriptors() -> None:
+    """Else the first files of the run would become its standard output and error."""
+    for number, name in ((0, "stdin"), (1, "stdout"), (2, "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The lowest number that is free is this one.
+            os.open(os.devnull, os.O_RDWR)
+        if getattr(sys, name) is None:
+            mode = "r" if name == "stdin" else "w"
+            setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115 - for ever
