@@ -1,7 +1,7 @@
 """The devices of a run: one mesh over the batch, on one host or many."""
 
 import os
-import pathlib
+import sys
 from collections import Counter
 
 import jax
@@ -9,25 +9,79 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from bccl_jax.environment import cache_folder, can_be_written, check_xla_flags
 from bccl_jax.errors import ConfigError
 
 # The one axis, over which batches are split, and classes where a method asks for it.
 AXIS = "data"
+# Either has a GPU take only kernels that give the same bits; the first costs less.
+_DETERMINISTIC = ("--xla_gpu_exclude_nondeterministic_ops", "--xla_gpu_deterministic_ops")
 
 
 def configure(deterministic: bool) -> None:
     """Sets what JAX reads once, before it touches a device: kernels, and where compiled code lies.
 
+    The user's own XLA_FLAGS and cache stay. A run does it first; a second time changes nothing.
+
     Args:
       deterministic: whether a GPU takes only kernels that give the same bits every time.
+
+    Raises:
+      ConfigError: XLA does not take XLA_FLAGS.
     """
-    if deterministic:
-        flag = "--xla_gpu_exclude_nondeterministic_ops=true"
-        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flag}".strip()
-    if not jax.config.jax_compilation_cache_dir:
-        home = os.environ.get("XDG_CACHE_HOME", "~/.cache")
-        cache = pathlib.Path(home).expanduser() / "bccl_jax" / "jax"
-        jax.config.update("jax_compilation_cache_dir", str(cache))
+    flags = os.environ.get("XLA_FLAGS", "").strip()
+    wanted = deterministic and not any(flag in flags for flag in _DETERMINISTIC)
+    started = _has_started()
+    if not started:
+        check_xla_flags(flags)
+    # What does not begin with a dash is the name of a file that holds the flags.
+    if wanted and not started and (not flags or flags.startswith("-")):
+        os.environ["XLA_FLAGS"] = f"{flags} {_DETERMINISTIC[0]}=true".strip()
+    elif wanted and (not started or jax.default_backend() == "gpu"):
+        why = "JAX has started already" if started else "XLA_FLAGS names a file"
+        print(
+            f"config.deterministic has no effect, for {why}: put {_DETERMINISTIC[0]}=true into "
+            "XLA_FLAGS before JAX is first used, or the same run may differ in its last bits",
+            file=sys.stderr,
+        )
+    cache = jax.config.jax_compilation_cache_dir
+    if not cache:
+        if (folder := cache_folder("jax")) is not None:
+            jax.config.update("jax_compilation_cache_dir", str(folder))
+    elif "://" not in cache and not can_be_written(cache):
+        jax.config.update("jax_compilation_cache_dir", None)
+        print(
+            f"JAX_COMPILATION_CACHE_DIR={cache} cannot be written: every start compiles anew",
+            file=sys.stderr,
+        )
+
+
+def _has_started() -> bool:
+    # JAX has no public word for it.
+    from jax._src import xla_bridge
+
+    return getattr(xla_bridge, "backends_are_initialized", lambda: False)()
+
+
+def devices() -> list[jax.Device]:
+    """The devices of all processes; starts JAX.
+
+    Raises:
+      ConfigError: JAX cannot start on what the environment or the config of JAX asks for.
+    """
+    try:
+        return jax.devices()
+    except Exception as error:  # an assertion without a word is among them
+        asked = jax.config.jax_platforms
+        told = str(error) if isinstance(error, RuntimeError) else ""
+        first_line = (told.splitlines() or ["it is not installed"])[0].partition(" (set ")[0]
+        reason = first_line.rstrip(".")
+        raise ConfigError(
+            f"JAX cannot start on JAX_PLATFORMS={asked} ({reason}); unset it to take what is "
+            "there, or install JAX for it: pip install -r requirements.txt has CUDA"
+            if asked
+            else f"JAX cannot start ({reason}); JAX_PLATFORMS=cpu does without an accelerator"
+        ) from error
 
 
 def initialize_processes() -> bool:
@@ -121,7 +175,7 @@ def create_mesh(config) -> Mesh:
       ConfigError: there are fewer devices, they do not divide the batch, or their number has to be
         said and is not.
     """
-    there = jax.devices()
+    there = devices()
     number = config.devices or len(there)
     if number > len(there):
         raise ConfigError(f"config.devices is {number} but there are {len(there)}; lower it")

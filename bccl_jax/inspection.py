@@ -13,6 +13,7 @@ from bccl_jax.data.checks import shown
 from bccl_jax.data.levels import Look
 from bccl_jax.data.long_tail import imbalance_factor, shot_groups
 from bccl_jax.data.split import Dataset, Split
+from bccl_jax.environment import expanded
 from bccl_jax.errors import DataError
 from bccl_jax.names import printable
 from bccl_jax.reporting import remarks
@@ -69,7 +70,7 @@ def run(
     # Imported here, for worker processes do without matplotlib.
     from bccl_jax.reporting.class_counts import save_class_counts
 
-    output = pathlib.Path(output_dir).expanduser()
+    output = expanded(output_dir)
     summary = summarize(dataset, config.eval.many_above, config.eval.few_below)
     print(as_text(summary))
     for note in (*dataset.notes, *remarks.untested(dataset)):

@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import traceback
+import warnings
 
 from absl import app, flags, logging
 from ml_collections import config_flags
@@ -98,11 +99,11 @@ def _prepare_jax(deterministic: bool) -> None:
     """Sets what JAX reads once, and says where it will run."""
     import jax
 
-    from bccl_jax.devices import configure, initialize_processes, is_lead
+    from bccl_jax.devices import configure, devices, initialize_processes, is_lead
 
     configure(deterministic)
     initialize_processes()
-    device = jax.devices()[0]
+    device = devices()[0]
     if not is_lead():
         return
     processes = f" of {jax.process_count()} processes" if jax.process_count() > 1 else ""
@@ -268,6 +269,8 @@ def _one_of_several() -> bool:
 def run() -> None:
     """Parses the flags and runs; every mistake of the user's ends in one sentence."""
     logging.set_verbosity(logging.ERROR)
+    # What libraries will change one day is no error, whatever PYTHONWARNINGS says.
+    warnings.simplefilter("ignore", DeprecationWarning)
     with of_a_command():
         app.run(_guarded, flags_parser=_parse_flags)
 

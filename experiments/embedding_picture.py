@@ -37,6 +37,7 @@ from bccl_jax.evaluation.embed import make_embed
 from bccl_jax.evaluation.feature_space import measure, summary
 from bccl_jax.names import printable
 from bccl_jax.output import of_a_command
+from bccl_jax.reporting.lettering import LITERAL, drawable, label
 from bccl_jax.training.assemble import Assembly
 from bccl_jax.training.state import TrainState
 from bccl_jax.training.workdir import FREE_KEYS
@@ -167,7 +168,7 @@ def draw(columns: Sequence[Embedded], samples: int) -> Figure:
             _draw_circle(axes, column, chosen, norm, peak)
         else:
             _draw_plane(axes, column, chosen, norm)
-        axes.set_title(column.title, fontsize=9)
+        axes.set_title(drawable(column.title), fontsize=9, **LITERAL)
         axes.set_xlabel(_angles(column), fontsize=7.5, labelpad=6)
     bar = figure.colorbar(
         ScalarMappable(norm, COLORS),
@@ -308,11 +309,12 @@ def _mark_means(
             axes.plot(*names_at[i], markersize=9, markeredgewidth=1.2, zorder=zorder, **look)
             axes.text(
                 *names_at[i],
-                printable(column.class_names[classes[i]]),
+                label(printable(column.class_names[classes[i]])),
                 ha="center",
                 va="center_baseline",
                 fontsize=6,
                 zorder=zorder,
+                **LITERAL,
             )
 
 

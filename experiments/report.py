@@ -14,6 +14,7 @@ import shlex
 import sys
 from collections.abc import Iterable, Sequence
 
+from bccl_jax.environment import expanded
 from bccl_jax.errors import BcclError, WorkdirError
 from bccl_jax.output import of_a_command
 from experiments import (
@@ -54,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     failed = []
     for name in arguments.experiments:
         try:
-            print(report(name, arguments, target.expanduser()))
+            print(report(name, arguments, expanded(target)))
         except BcclError as error:
             print(f"error: {error}", file=sys.stderr)
             failed.append(name)
@@ -83,7 +84,7 @@ def report(name: str, arguments: argparse.Namespace, target: pathlib.Path) -> st
       BcclError: there are no records, or a setting is unknown.
     """
     experiment, scale = EXPERIMENTS[name], selection.scale(arguments)
-    paths = Paths(arguments.output.expanduser().absolute())
+    paths = Paths(expanded(arguments.output).absolute())
     path = paths.results
     records = results.load(path)
     asked = cells(experiment, scale)
@@ -103,7 +104,7 @@ def report(name: str, arguments: argparse.Namespace, target: pathlib.Path) -> st
         else:
             parts.append("Not run.")
     text = "\n\n".join(filter(None, parts)) + "\n"
-    (target / f"{stem}.md").write_text(text)
+    (target / f"{stem}.md").write_text(text, encoding="utf-8")
     _write_csv(target / f"{stem}.csv", name, sections)
     return text
 
@@ -217,7 +218,7 @@ def run_command(name: str, arguments: argparse.Namespace) -> str:
 
 def _write_csv(path: pathlib.Path, name: str, sections: Iterable[Section]) -> None:
     rows = [row for section in sections for row in csv_rows.csv_rows(name, section)]
-    with path.open("w", newline="") as file:
+    with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, rows[0].keys(), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)

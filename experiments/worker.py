@@ -20,7 +20,6 @@ import numpy as np
 
 from bccl_jax import config as default
 from bccl_jax.data.long_tail import shot_groups
-from bccl_jax.devices import configure
 from bccl_jax.errors import BcclError, WorkdirError
 from bccl_jax.evaluation.embed import make_embed
 from bccl_jax.evaluation.feature_space import measure
@@ -149,14 +148,10 @@ def serve(
     # The terminal's Ctrl-C is the parent's to answer.
     os.setsid()
     threading.Thread(target=_stop_with_parent, daemon=True).start()
-    configured = False
     # The parent may be gone, with what it was sent unread.
     with contextlib.suppress(EOFError, ConnectionError):
         while True:
             cell = connection.recv()
-            if not configured:
-                configure(cell.config.deterministic)
-                configured = True
             outcome = _attempt(cell, paths, code, train)
             _forget()
             connection.send(outcome)
@@ -183,7 +178,7 @@ def _attempt(cell: Cell, paths: Paths, code: Code, train: Callable) -> Outcome:
     except BcclError as error:
         return Outcome("failed", str(error))
     except Exception as error:  # whatever it is, the other cells can be run
-        with contextlib.suppress(OSError), log.open("a") as file:
+        with contextlib.suppress(OSError), log.open("a", encoding="utf-8") as file:
             traceback.print_exc(file=file)
         return Outcome("failed", f"{type(error).__name__}: {error}; {log} has the rest")
     return Outcome("done", f"all {record['last']['all']:.2f} % in {record['seconds']:.0f} s")

@@ -7,6 +7,7 @@ import numpy as np
 
 from bccl_jax.data import integer_pickle
 from bccl_jax.data.split import Split
+from bccl_jax.environment import expanded
 from bccl_jax.errors import DataError
 
 ORIGIN = "https://www.cs.toronto.edu/~kriz/cifar.html"
@@ -54,7 +55,7 @@ def load_cifar100(data_dir: str) -> tuple[Split, Split]:
 
 
 def _folder(data_dir: str, name: str, first_file: str) -> pathlib.Path:
-    root = pathlib.Path(data_dir).expanduser()
+    root = expanded(data_dir)
     if (root / name).is_dir():
         return root / name
     if (root / first_file).is_file() or root.resolve().name == name:

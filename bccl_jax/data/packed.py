@@ -18,6 +18,7 @@ import numpy as np
 from bccl_jax.data.checks import shown
 from bccl_jax.data.records import RecordImages, Shard, open_shard
 from bccl_jax.data.split import Split, Splits
+from bccl_jax.environment import expanded
 from bccl_jax.errors import DataError
 
 FORMAT = 1
@@ -38,7 +39,7 @@ def load(directory: str | pathlib.Path, name: str | None = None) -> Splits:
       DataError: there is none, packing is not finished, a shard is missing or truncated, or it is
         another data set.
     """
-    directory = pathlib.Path(directory).expanduser()
+    directory = expanded(directory)
     try:
         manifest = _manifest(directory)
         if manifest["format"] != FORMAT:

@@ -33,6 +33,7 @@ from bccl_jax.data.packed import (
 )
 from bccl_jax.data.records import Shard, library_path
 from bccl_jax.data.split import Dataset, Split, Splits
+from bccl_jax.environment import expanded
 from bccl_jax.errors import ConfigError, DataError
 from bccl_jax.reporting.progress import Task, say, under_way
 
@@ -105,7 +106,7 @@ def pack(
       DataError: an image cannot be read or, if it is verified, decoded; the folder cannot be
         written, or is packed but damaged; or another process packs into it.
     """
-    directory = pathlib.Path(directory).expanduser()
+    directory = expanded(directory)
     parts = {part: getattr(splits, part) for part in PARTS if getattr(splits, part) is not None}
     for part, split in parts.items():
         if not split.encoded:

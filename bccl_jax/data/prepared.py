@@ -6,7 +6,6 @@ No module that a reader process imports may import JAX: it would start a runtime
 import contextlib
 import hashlib
 import json
-import os
 import pathlib
 import tempfile
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ import numpy as np
 from bccl_jax.data.checks import shown
 from bccl_jax.data.records import RecordImages, Shard
 from bccl_jax.data.split import Split, Splits
+from bccl_jax.environment import cache_folder
 from bccl_jax.errors import DataError
 from bccl_jax.reporting.progress import under_way
 
@@ -166,7 +166,7 @@ def _labels_and_names(
 ) -> tuple[np.ndarray, list[str]]:
     """Labels int32 [N] and N names of all records, from the cache or read one by one."""
     cache = _cache_file([shard.path for shard in records.shards])
-    cached = _read_cache(cache, len(records))
+    cached = _read_cache(cache, len(records)) if cache else None
     if cached is not None:
         return cached
 
@@ -185,16 +185,20 @@ def _labels_and_names(
             task.advance(len(found))
     labels = np.array([label for label, _ in rows], np.int32)
     names = np.array([name for _, name in rows], np.bytes_)
-    _write_cache(cache, labels, names)
+    if cache:
+        _write_cache(cache, labels, names)
     return labels, _as_text(names)
 
 
-def _cache_file(files: list[pathlib.Path]) -> pathlib.Path:
-    """Where labels and names are kept: another file as soon as one of the data set's changes."""
+def _cache_file(files: list[pathlib.Path]) -> pathlib.Path | None:
+    """Where labels and names are kept: another file as soon as one of the data set's changes.
+
+    None where nothing can be kept, so that they are read again next time.
+    """
     state = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
     key = hashlib.sha256(json.dumps(state).encode()).hexdigest()[:32]
-    home = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-    return home / "bccl_jax" / "labels" / f"{key}.npz"
+    folder = cache_folder("labels")
+    return None if folder is None else folder / f"{key}.npz"
 
 
 def _read_cache(path: pathlib.Path, number: int) -> tuple[np.ndarray, list[str]] | None:
@@ -209,13 +213,11 @@ def _read_cache(path: pathlib.Path, number: int) -> tuple[np.ndarray, list[str]]
 
 
 def _write_cache(path: pathlib.Path, labels: np.ndarray, names: np.ndarray) -> None:
-    # Without a cache, in a home that cannot be written, they are read again next time.
-    with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            unfinished = pathlib.Path(folder) / path.name
-            np.savez(unfinished, labels=labels, names=names)
-            unfinished.replace(path)
+    # A full disk keeps nothing.
+    with contextlib.suppress(OSError), tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        unfinished = pathlib.Path(folder) / path.name
+        np.savez(unfinished, labels=labels, names=names)
+        unfinished.replace(path)
 
 
 def _as_text(names: np.ndarray) -> list[str]:

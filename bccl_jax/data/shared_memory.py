@@ -41,7 +41,7 @@ def check_room(needed: int, workers: int) -> None:
     free = place.f_bavail * place.f_frsize
     if needed > free:
         raise DataError(
-            f"{PLACE} has {_megabytes(free)} MB free, but {workers} reader processes need "
+            f"{PLACE} has {_megabytes(free)} MB free, but the reader processes ({workers}) need "
             f"{_megabytes(needed)} MB there to hand batches over; {_MENDS}"
         )
 

@@ -15,6 +15,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from bccl_jax.environment import expanded
 from bccl_jax.errors import ConfigError, DataError
 from bccl_jax.models import BACKBONES, create_backbone
 from bccl_jax.models.imagenet_resnet import ImageNetResNet, blocks
@@ -62,7 +63,7 @@ def load(path: str | pathlib.Path, backbone: str) -> dict[str, Any]:
             f"config.model.pretrained is set, but torchvision has no weights for "
             f"config.model.backbone {backbone!r}; choose one of {', '.join(able)} or set it to ''"
         )
-    path = pathlib.Path(path).expanduser()
+    path = expanded(path)
     named = f"config.model.pretrained names {path}, which"
     if not path.is_file():
         raise DataError(f"{named} is not a file")

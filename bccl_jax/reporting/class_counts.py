@@ -8,11 +8,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from bccl_jax.names import printable
+from bccl_jax.reporting.lettering import LITERAL, drawable, label
 from bccl_jax.reporting.plots import COLORS
 
 # Up to so many classes each one's name stands below its bar.
 MOST_NAMED = 40
-LONGEST_NAME = 24
 
 
 def class_counts(
@@ -30,7 +30,7 @@ def class_counts(
       The figure.
     """
     order = np.argsort(-counts, kind="stable")
-    heights, names = counts[order], [_short(class_names[k]) for k in order]
+    heights, names = counts[order], [label(printable(class_names[k])) for k in order]
     # An empty class has no place on a logarithmic scale: its bar ends below the others'.
     smallest = max(heights[-1], 1)
     bottom = smallest / 2
@@ -40,8 +40,8 @@ def class_counts(
     for shot, group in groups.items():
         here = np.flatnonzero(group[order])  # a run of ranks, for a group is a range of counts
         if len(here):
-            label = f"{shot}: {len(here):,} classes, {counts[group].sum():,} images"
-            draw(axes, here, heights[here], bottom, color=COLORS[shot], label=label)
+            size = f"{shot}: {len(here):,} classes, {counts[group].sum():,} images"
+            draw(axes, here, heights[here], bottom, color=COLORS[shot], label=size)
     if draw is _bars:
         upright = max(map(len, names)) > 3
         axes.set_xticks(
@@ -50,6 +50,7 @@ def class_counts(
             rotation=60 if upright else 0,
             ha="right" if upright else "center",
             rotation_mode="anchor",
+            **LITERAL,
         )
         axes.tick_params(axis="x", labelsize=8, length=0)
     else:
@@ -67,7 +68,7 @@ def class_counts(
     if heights[0] < 10 * smallest:  # powers of ten would label one tick at most
         axes.yaxis.set_minor_locator(LogLocator(subs=(2, 3, 5)))
         axes.yaxis.set_minor_formatter(FuncFormatter(_whole_number))
-    axes.set_title(title, loc="left", fontsize=11)
+    axes.set_title(drawable(title), loc="left", fontsize=11, **LITERAL)
     axes.grid(axis="y", color="0.9")
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
@@ -96,17 +97,12 @@ def _tell(axes: Axes, name: str, rank: int, height: int, shift: tuple[int, int])
         ha="left" if shift[0] > 0 else "right",
         fontsize=9,
         arrowprops={"arrowstyle": "-", "color": "0.5", "shrinkB": 1},
+        **LITERAL,
     )
 
 
 def _whole_number(value: float, _position: int) -> str:
     return f"{value:,.0f}" if value >= 1 and value == round(value) else ""
-
-
-def _short(name: str) -> str:
-    # A dollar sign would begin a formula.
-    name = printable(name).replace("$", r"\$")
-    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
 
 
 def save_class_counts(path: pathlib.Path, *args) -> None:

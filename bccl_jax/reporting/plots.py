@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from bccl_jax.reporting.console import SHOTS, tested
+from bccl_jax.reporting.lettering import LITERAL, drawable
 
 COLORS = {"all": "black", "many": "tab:blue", "medium": "tab:orange", "few": "tab:red"}
 
@@ -26,7 +27,7 @@ def report(
     """
     figure = Figure(figsize=(15, 4.2), layout="constrained")
     loss_axes, accuracy_axes, class_axes = figure.subplots(1, 3)
-    figure.suptitle(title)
+    figure.suptitle(drawable(title), **LITERAL)
 
     epochs = [record["epoch"] for record in records]
     for name in [n for n in records[0]["train"] if n == "loss" or n.endswith("_loss")]:

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import pathlib
+import sys
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -16,10 +17,11 @@ from bccl_jax.data.pipeline import read_batches
 from bccl_jax.data.resident import put_on_device
 from bccl_jax.data.split import Split
 from bccl_jax.data.stream import TrainingStream
-from bccl_jax.devices import is_lead, local_rows, replicated, speaks
+from bccl_jax.devices import configure, devices, is_lead, local_rows, replicated, speaks
 from bccl_jax.errors import DataError, WorkdirError
 from bccl_jax.evaluation.evaluate import Evaluation, evaluate, readers_need
 from bccl_jax.evaluation.metrics import sparse_counts
+from bccl_jax.jax_settings import unusual, usual
 from bccl_jax.reporting import console
 from bccl_jax.reporting.plots import save_report
 from bccl_jax.reporting.progress import PATIENCE, Task, under_way
@@ -88,6 +90,7 @@ class SavedEvaluation(NamedTuple):
     chosen_on: str
 
 
+@usual()
 def train_and_evaluate(
     config: ml_collections.ConfigDict,
     workdir: str | pathlib.Path,
@@ -115,7 +118,7 @@ def train_and_evaluate(
 def _run(
     config: ml_collections.ConfigDict, directory: Workdir, observe: Observe | None, task: Task
 ) -> Result:
-    validate(config)
+    _start(config)
     directory.check(config)
     run = assemble(config)
     check_devices(run.mesh.local_devices)
@@ -135,6 +138,15 @@ def _run(
         # Of what comes after the last step, or after an interruption.
         task.what = "finishing the run"
         return _train(run, directory, checkpoints, stop, state, unfinished, observe)
+
+
+def _start(config: ml_collections.ConfigDict) -> None:
+    """Checks the config, then starts JAX as it asks for."""
+    validate(config)
+    configure(config.deterministic)
+    devices()
+    if is_lead() and (told := unusual()):
+        print(told, file=sys.stderr)
 
 
 def _train(
@@ -338,6 +350,7 @@ def _finish(
     return result
 
 
+@usual()
 def evaluate_checkpoints(
     config: ml_collections.ConfigDict, workdir: str | pathlib.Path, which: str | None = None
 ) -> dict[str, SavedEvaluation]:
@@ -361,7 +374,7 @@ def evaluate_checkpoints(
 def _evaluate_saved(
     config: ml_collections.ConfigDict, directory: Workdir, which: str | None
 ) -> dict[str, SavedEvaluation]:
-    validate(config)
+    _start(config)
     if not directory.check(config, evaluating=True):
         raise WorkdirError(
             f"--workdir={directory.path} holds no run to evaluate; train there first"

@@ -14,6 +14,7 @@ import numpy as np
 from bccl_jax.config import flatten, get_config
 from bccl_jax.data.split import Dataset
 from bccl_jax.devices import is_lead, wait_for_all
+from bccl_jax.environment import expanded
 from bccl_jax.errors import WorkdirError
 from bccl_jax.names import plain, printable
 
@@ -57,7 +58,7 @@ class Workdir:
     """
 
     def __init__(self, path: str | pathlib.Path):
-        self.path = pathlib.Path(path).expanduser().absolute()
+        self.path = expanded(path).absolute()
         self.config = self.path / "config.json"
         self.records = self.path / "metrics.jsonl"
         self.checkpoints = self.path / "checkpoints"
