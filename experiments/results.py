@@ -1,9 +1,7 @@
 """results.jsonl: one JSON object for each finished run, appended and never rewritten."""
 
 import base64
-import contextlib
 import dataclasses
-import fcntl
 import json
 import pathlib
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from bccl_jax.errors import WorkdirError
+from bccl_jax.locks import lock
 from bccl_jax.reporting.records import as_json
 from experiments.design import Cell
 
@@ -75,7 +74,8 @@ def load(path: pathlib.Path) -> list[Record]:
 def append(path: pathlib.Path, record: Record) -> None:
     """Adds a record, whole or not at all as far as `load` sees it; processes take turns."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+b") as file, _locked(file):
+    with path.open("a+b") as file:
+        lock(file.fileno(), path, wait=True)
         _end_last_line(file)
         file.write(as_json(record).encode() + b"\n")
 
@@ -92,16 +92,6 @@ def _end_last_line(file) -> None:
         file.write(b"\n")
     except ValueError:
         file.truncate(start)
-
-
-@contextlib.contextmanager
-def _locked(file):
-    fcntl.flock(file, fcntl.LOCK_EX)
-    try:
-        yield
-        file.flush()
-    finally:
-        fcntl.flock(file, fcntl.LOCK_UN)
 
 
 def pack(correct: np.ndarray) -> str:

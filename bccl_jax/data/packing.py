@@ -6,7 +6,6 @@ after the last such shard. `packed.py` describes the folder and reads it.
 
 import collections
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -35,6 +34,7 @@ from bccl_jax.data.records import Shard, library_path
 from bccl_jax.data.split import Dataset, Split, Splits
 from bccl_jax.environment import expanded
 from bccl_jax.errors import ConfigError, DataError
+from bccl_jax.locks import lock
 from bccl_jax.reporting.progress import Task, say, under_way
 
 PARTS = ("train", "test", "validation")
@@ -207,21 +207,11 @@ def _writing(directory: pathlib.Path) -> Iterator[None]:
 def _alone(directory: pathlib.Path) -> Iterator[None]:
     handle = os.open(directory, os.O_RDONLY)
     try:
-        _lock(handle, directory)
+        if not lock(handle, directory):
+            raise DataError(f"another process is packing into {shown(directory)}; wait for its end")
         yield
     finally:
         os.close(handle)
-
-
-def _lock(handle: int, directory: pathlib.Path) -> None:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise DataError(
-            f"another process is packing into {shown(directory)}; wait for its end"
-        ) from None
-    except OSError:  # a file system without locks must do without
-        pass
 
 
 def _found(directory: pathlib.Path) -> dict:

@@ -3,7 +3,9 @@
 The state's step says where in the data a run stands: the stream of images starts anew from there.
 """
 
+import contextlib
 import pathlib
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -11,7 +13,9 @@ import jax.numpy as jnp
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
+from bccl_jax.data.checks import shown
 from bccl_jax.errors import WorkdirError
+from bccl_jax.training.plain_path import PlainPath
 from bccl_jax.training.state import TrainState
 
 
@@ -24,8 +28,12 @@ class Checkpoints:
     """The newest and the best checkpoint of a run, written in the background.
 
     Args:
-      directory: where they lie; it is created when the first one is written.
+      directory: where they lie; it is created unless it is there or only to be read.
       read_only: never write or delete anything.
+
+    Raises:
+      WorkdirError: from any method that writes, and at the end: what was saved is not on the disk,
+        or cannot be read.
     """
 
     def __init__(self, directory: pathlib.Path, read_only: bool = False):
@@ -45,18 +53,77 @@ class Checkpoints:
             best_mode="max",
             read_only=read_only,
         )
-        self._manager = ocp.CheckpointManager(directory.absolute(), options=options)
+        self.directory = directory.absolute()
+        # The newest save that was not yet looked at: its step, as what it must be read back.
+        self._unread: tuple[int, jax.ShapeDtypeStruct] | None = None
+        self._trusted = False
+        with self._writing():
+            if not read_only:
+                self.directory.mkdir(parents=True, exist_ok=True)
+            there = self.directory.is_dir()
+            self._plain = PlainPath(self.directory) if there else None
+            path = self._plain.path if there else self.directory
+            self._manager = ocp.CheckpointManager(path, options=options)
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
-        self._manager.wait_until_finished()
-        self._manager.close()
+        try:
+            self.wait()
+        finally:
+            self._manager.close()
+            if self._plain is not None:
+                self._plain.close()
 
     def wait(self) -> None:
-        """Returns once all that was saved is on the disk."""
-        self._manager.wait_until_finished()
+        """Returns once all that was saved is on the disk, and the newest was found readable."""
+        with self._writing():
+            self._manager.wait_until_finished()
+        self._read_back()
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except WorkdirError:
+            raise
+        except Exception as error:  # Orbax and what is under it raise whatever they like
+            raise WorkdirError(
+                f"checkpoints cannot be written to {shown(self.directory)} ({self._reason(error)});"
+                " mend that and give the same command again, which goes on from the last one that "
+                "is whole"
+            ) from error
+
+    def _reason(self, error: Exception) -> str:
+        first = (str(error).splitlines() or [""])[0] or type(error).__name__
+        alias = str(self._plain.path) if self._plain is not None else ""
+        return first.replace(alias, shown(self.directory)) if alias else first
+
+    def _read_back(self) -> None:
+        """Reads one number of what was saved last: a checkpoint without its arrays has none."""
+        if self._unread is None:
+            return
+        (step, abstract), self._unread = self._unread, None
+        item = {"step": abstract}
+        arguments = ocp.args.PyTreeRestore(
+            item,
+            restore_args=ocp.checkpoint_utils.construct_restore_args(item),
+            partial_restore=True,
+        )
+        try:
+            with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
+                found = reader.restore(self._plain.path / str(step) / "state", args=arguments)
+            whole = int(found["step"]) == step
+            reason = f"its step is {found['step']}"
+        except Exception as error:  # as in `restore`
+            whole, reason = False, self._reason(error)
+        if not whole:
+            raise WorkdirError(
+                f"the checkpoint {shown(self.directory / str(step))} was written and cannot be "
+                f"read ({reason}); look at the disk that it lies on or name another --workdir"
+            )
+        self._trusted = True
 
     def steps(self) -> list[int]:
         """The steps of which there is a checkpoint."""
@@ -86,7 +153,7 @@ class Checkpoints:
         if step is None or step not in self.steps():
             there = ", ".join(map(str, self.steps())) or "none"
             raise WorkdirError(
-                f"there is no checkpoint {which!r} in {self._manager.directory} "
+                f"there is no checkpoint {which!r} in {shown(self.directory)} "
                 f"(last, best, or one of these steps, not epochs: {there})"
             )
         return step
@@ -108,12 +175,19 @@ class Checkpoints:
         # A checkpoint of this very step holds the same bits.
         if step in self._manager.all_steps():
             return
+        if not self._trusted:
+            # Of the first one: what keeps it from being read would keep all of them.
+            self.wait()
         items = {
             # Orbax reads the arrays while the next step already reuses their donated memory.
             "state": ocp.args.StandardSave(jax.tree.map(jnp.copy, state)),
             "unfinished": ocp.args.JsonSave(unfinished),
         }
-        self._manager.save(step, args=ocp.args.Composite(**items), metrics=metrics)
+        with self._writing():
+            self._manager.save(step, args=ocp.args.Composite(**items), metrics=metrics)
+        number = state.step
+        abstract = jax.ShapeDtypeStruct(number.shape, number.dtype, sharding=number.sharding)
+        self._unread = step, abstract
 
     def restore(self, step: int, abstract: TrainState) -> tuple[TrainState, dict[str, list[float]]]:
         """Reads a checkpoint back.
@@ -135,9 +209,8 @@ class Checkpoints:
         try:
             restored = self._manager.restore(step, args=ocp.args.Composite(**items))
         except Exception as error:  # damaged files raise whatever their reader trips over
-            first_line = (str(error).splitlines() or [type(error).__name__])[0]
             raise WorkdirError(
-                f"the checkpoint {self._manager.directory / str(step)} cannot be read "
-                f"({first_line}); restore it, or remove that folder to use an earlier one"
+                f"the checkpoint {shown(self.directory / str(step))} cannot be read "
+                f"({self._reason(error)}); restore it, or remove that folder to use an earlier one"
             ) from error
         return restored["state"], restored["unfinished"]

@@ -1,7 +1,6 @@
 """A run's directory: config, records, checkpoints, and the rule that it is one run's."""
 
 import contextlib
-import fcntl
 import hashlib
 import itertools
 import json
@@ -12,10 +11,12 @@ import ml_collections
 import numpy as np
 
 from bccl_jax.config import flatten, get_config
+from bccl_jax.data.checks import shown
 from bccl_jax.data.split import Dataset
 from bccl_jax.devices import is_lead, wait_for_all
 from bccl_jax.environment import expanded
 from bccl_jax.errors import WorkdirError
+from bccl_jax.locks import lock
 from bccl_jax.names import plain, printable
 
 # What does not shape a run: where its data lies, who reads it, how it is shared and kept.
@@ -187,20 +188,17 @@ class Workdir:
             return
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            lock = (self.path / ".lock").open("w")
+            file = (self.path / ".lock").open("w")
         except OSError as error:
             raise WorkdirError(
                 f"--workdir={self.path} cannot be written ({error.strerror}); name another one"
             ) from error
-        with lock:
-            try:
-                # The kernel drops the lock with the process, however that ends.
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
+        with file:
+            if not lock(file.fileno(), self.path):
                 raise WorkdirError(
-                    f"another process is training in --workdir={self.path}; "
+                    f"another process is training in --workdir={shown(self.path)}; "
                     "wait for it or name another directory"
-                ) from error
+                )
             if self._blank():
                 # The config comes last: it is what makes a directory that of a run.
                 self.skipped.unlink(missing_ok=True)
