@@ -5,11 +5,13 @@ import dataclasses
 import pathlib
 import sys
 from collections.abc import Iterator
+from hashlib import blake2b
 
 import ml_collections
 import numpy as np
 
 from bccl_jax.data.checks import shown
+from bccl_jax.data.fingerprint import fingerprint, pair_names, shared
 from bccl_jax.data.levels import Look
 from bccl_jax.data.long_tail import imbalance_factor, shot_groups
 from bccl_jax.data.split import Dataset, Split
@@ -115,13 +117,14 @@ def _writing(output: pathlib.Path) -> Iterator[None]:
 def _verify(dataset: Dataset, splits: dict[str, Split], output: pathlib.Path, workers: int) -> int:
     if not splits:
         print(f"verified     nothing: the images of {dataset.name} are arrays in memory")
+        _compare_in_memory(dataset, output)
         return 0
     # What an earlier look found may be mended; this one may be stopped before its end.
     with _writing(output):
         for name in (BROKEN, DUPLICATES):
             (output / name).unlink(missing_ok=True)
     try:
-        broken, duplicates, looks = verify_images(splits, workers)
+        broken, duplicates, looks, fingerprints = verify_images(splits, workers)
     except KeyboardInterrupt:
         print("stopped before every image was read", file=sys.stderr)
         return 130
@@ -136,6 +139,7 @@ def _verify(dataset: Dataset, splits: dict[str, Split], output: pathlib.Path, wo
     )
     for line in about_levels(looks):
         print(line)
+    _tell_fingerprints(fingerprints)
     return 1 if broken else 0
 
 
@@ -174,6 +178,27 @@ def about_levels(looks: list[tuple[str, Look]]) -> list[str]:
                 f"{shown(faint[0][0])} for one; {mend}"
             )
     return lines
+
+
+def _compare_in_memory(dataset: Dataset, output: pathlib.Path) -> None:
+    numbers = fingerprint(dataset)
+    others = sum(map(len, dataset.splits.values())) - len(dataset.train)
+    duplicates = [
+        pair_names(dataset, part, *pair)
+        for part, pairs in shared(dataset, numbers).items()
+        for pair in pairs
+    ]
+    what = f"of {others:,} images outside the training split are in it too, pixel by pixel"
+    _tell(output / DUPLICATES, duplicates, what, " = ")
+    _tell_fingerprints(
+        {part: blake2b(some, digest_size=8).hexdigest() for part, some in numbers.items()}
+    )
+
+
+def _tell_fingerprints(fingerprints: dict[str, str]) -> None:
+    """A text for each split that another byte of any image, or another order, would change."""
+    told = ", ".join(f"{part} {text}" for part, text in fingerprints.items())
+    print(f"fingerprint  {told}")
 
 
 def summarize(dataset: Dataset, many_above: int = 100, few_below: int = 20) -> Summary:

@@ -9,7 +9,7 @@ import os
 import pickle
 import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from typing import NamedTuple
@@ -47,11 +47,13 @@ class Verification(NamedTuple):
       duplicates: name of an image outside the training split and of a training image that has the
         very same bytes.
       looks: name and levels of each image that is not broken.
+      fingerprints: a text for each split, equal for the very same bytes in the same order.
     """
 
     broken: list[tuple[str, str]]
     duplicates: list[tuple[str, str]]
     looks: list[tuple[str, Look]]
+    fingerprints: dict[str, str]
 
 
 def sample_images(splits: dict[str, Split], most: int = SAMPLE) -> Verification:
@@ -62,7 +64,7 @@ def sample_images(splits: dict[str, Split], most: int = SAMPLE) -> Verification:
       most: so many at most.
 
     Returns:
-      What was found; no duplicates are looked for.
+      What was found; no duplicates are looked for, and no fingerprints made.
     """
     places = [(split.images, index) for split in splits.values() for index in range(len(split))]
     broken, looks = [], []
@@ -73,7 +75,7 @@ def sample_images(splits: dict[str, Split], most: int = SAMPLE) -> Verification:
             broken.append((images.name(index), reason))
         else:
             looks.append((images.name(index), levels))
-    return Verification(broken, [], looks)
+    return Verification(broken, [], looks, {})
 
 
 def verify_images(splits: dict[str, Split], workers: int = -1) -> Verification:
@@ -104,7 +106,15 @@ def verify_images(splits: dict[str, Split], workers: int = -1) -> Verification:
                 known.setdefault(digest, name)
             elif digest in known:
                 duplicates.append((name, known[digest]))
-    return Verification(broken, duplicates, looks)
+    fingerprints = {
+        part: _joined(digest for _, digest, _ in found) for part, found in checks.items()
+    }
+    return Verification(broken, duplicates, looks, fingerprints)
+
+
+def _joined(digests: Iterable[bytes]) -> str:
+    # An image without any bytes keeps its place.
+    return hashlib.blake2b(b"".join(d.ljust(16, b"\0") for d in digests), digest_size=8).hexdigest()
 
 
 def _check_all(images: dict[str, EncodedImages], workers: int) -> dict[str, list[Check]]:

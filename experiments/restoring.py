@@ -6,6 +6,7 @@ import pathlib
 import jax
 
 from bccl_jax.config import unflatten
+from bccl_jax.data.fingerprint import fingerprint
 from bccl_jax.errors import WorkdirError
 from bccl_jax.training.assemble import Assembly, assemble
 from bccl_jax.training.checkpoint import Checkpoints
@@ -43,6 +44,7 @@ def restore(path: pathlib.Path, data_dir: str | None = None) -> tuple[Assembly, 
     validate(config)
     run = assemble(config)
     directory.check_classes(run.dataset)
+    directory.check_images(run.dataset, fingerprint(run.dataset))
     with (
         jax.set_mesh(run.mesh),
         Checkpoints(directory.checkpoints, read_only=True) as checkpoints,

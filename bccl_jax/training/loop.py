@@ -12,6 +12,7 @@ import jax
 import ml_collections
 import numpy as np
 
+from bccl_jax.data.fingerprint import fingerprint, warnings
 from bccl_jax.data.long_tail import shot_groups
 from bccl_jax.data.pipeline import read_batches
 from bccl_jax.data.resident import put_on_device
@@ -123,11 +124,13 @@ def _run(
     run = assemble(config)
     check_devices(run.mesh.local_devices)
     directory.check_classes(run.dataset)
+    numbers = fingerprint(run.dataset)
+    _tell(directory.check_images(run.dataset, numbers), *warnings(run.dataset, numbers))
     with contextlib.ExitStack() as stack:
         stack.enter_context(jax.set_mesh(run.mesh))
         # Before the directory is made: the weights to start from may be missing.
         start = None if directory.has_checkpoint() else run.init_state()
-        stack.enter_context(directory.claimed(config, run.config, run.dataset))
+        stack.enter_context(directory.claimed(config, run.config, run.dataset, numbers))
         # Around the checkpoints, whose last one may still be on its way to the disk at the end.
         stop = stack.enter_context(StopSignal())
         checkpoints = stack.enter_context(Checkpoints(directory.checkpoints))
@@ -145,8 +148,13 @@ def _start(config: ml_collections.ConfigDict) -> None:
     validate(config)
     configure(config.deterministic)
     devices()
-    if is_lead() and (told := unusual()):
-        print(told, file=sys.stderr)
+    _tell(unusual())
+
+
+def _tell(*sentences: str | None) -> None:
+    for sentence in filter(None, sentences):
+        if is_lead():
+            print(sentence, file=sys.stderr, flush=True)
 
 
 def _train(
@@ -382,6 +390,8 @@ def _evaluate_saved(
     run = assemble(config)
     check_devices(run.mesh.local_devices)
     directory.check_classes(run.dataset)
+    # What else the run saw has no part in the figures.
+    _tell(directory.check_images(run.dataset, fingerprint(run.dataset, ["test"])))
     with (
         jax.set_mesh(run.mesh),
         Checkpoints(directory.checkpoints, read_only=True) as checkpoints,

@@ -12,12 +12,14 @@ import numpy as np
 
 from bccl_jax.config import flatten, get_config
 from bccl_jax.data.checks import shown
+from bccl_jax.data.fingerprint import fingerprint
 from bccl_jax.data.split import Dataset
 from bccl_jax.devices import is_lead, wait_for_all
 from bccl_jax.environment import expanded
 from bccl_jax.errors import WorkdirError
 from bccl_jax.locks import lock
 from bccl_jax.names import plain, printable
+from bccl_jax.training import content
 
 # What does not shape a run: where its data lies, who reads it, how it is shared and kept.
 FREE_KEYS = (
@@ -47,6 +49,8 @@ _REMAINS = (
     "classes.tmp",
     "sized.json",
     "sized.tmp",
+    "images.npz",
+    "images.tmp",
     "config.tmp",
 )
 
@@ -68,6 +72,7 @@ class Workdir:
         self.results = self.path / "results.json"
         self.classes = self.path / "classes.json"
         self.splits = self.path / "splits.json"
+        self.images = self.path / "images.npz"
         self.sized = self.path / "sized.json"
         self.skipped = self.path / "broken.txt"
 
@@ -160,6 +165,37 @@ class Workdir:
                     "and tested with; restore them or name another directory"
                 )
 
+    def check_images(self, dataset: Dataset, numbers: dict[str, np.ndarray]) -> str | None:
+        """Checks that the run that the directory holds, if any, was of images of the same content.
+
+        Args:
+          dataset: one that `check_classes` lets pass.
+          numbers: `data.fingerprint.fingerprint` of it, or of the splits that matter.
+
+        Returns:
+          A sentence if that cannot be told, for a run of a time when content was not recorded.
+
+        Raises:
+          WorkdirError: images of a split are other ones.
+        """
+        if self._blank():
+            return None
+        if not self.images.exists():
+            return (
+                f"the run in --workdir={shown(self.path)} has no record of what its images "
+                "contained when it was started, so that it cannot be told whether they are still "
+                "the same; a run that goes on records it"
+            )
+        self._compared(dataset, numbers)
+        return None
+
+    def _compared(self, dataset: Dataset, numbers: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        broken = frozenset()
+        if self.skipped.exists():
+            text = self.skipped.read_text(errors="surrogateescape")
+            broken = frozenset(text.splitlines())
+        return content.compare(content.read(self.images), numbers, dataset, broken, self.path)
+
     def _saved_config(self) -> dict:
         return _read_json(self.config, dict)
 
@@ -169,6 +205,7 @@ class Workdir:
         config: ml_collections.ConfigDict,
         sized: ml_collections.ConfigDict,
         dataset: Dataset,
+        numbers: dict[str, np.ndarray] | None = None,
     ):
         """Holds the directory for one training, and says in a new one what it is of.
 
@@ -178,6 +215,7 @@ class Workdir:
           config: what was asked for, which a run that goes on is compared with.
           sized: the same with what follows the size of the data filled in.
           dataset: of the run.
+          numbers: `data.fingerprint.fingerprint` of the dataset; None to look at it now.
 
         Raises:
           WorkdirError: another process is training there, or the directory cannot be written.
@@ -199,13 +237,20 @@ class Workdir:
                     f"another process is training in --workdir={shown(self.path)}; "
                     "wait for it or name another directory"
                 )
+            numbers = fingerprint(dataset) if numbers is None else numbers
             if self._blank():
                 # The config comes last: it is what makes a directory that of a run.
                 self.skipped.unlink(missing_ok=True)
                 _write_json(self.classes, _class_table(dataset))
                 _write_json(self.splits, _digests(dataset))
+                content.write(self.images, numbers)
                 _write_json(self.sized, flatten(sized))
                 _write_json(self.config, flatten(config))
+            else:
+                # Mended pictures from now on, and all of them of a run that has no record yet.
+                kept, recorded = self._compared(dataset, numbers), content.read(self.images)
+                if not content.equal(kept, recorded):
+                    content.write(self.images, kept)
             wait_for_all("directory claimed")
             yield self
 
@@ -235,20 +280,20 @@ def _digests(dataset: Dataset) -> dict[str, str]:
     return digests
 
 
-def _write_json(path: pathlib.Path, content: dict | list) -> None:
+def _write_json(path: pathlib.Path, value: dict | list) -> None:
     unfinished = path.with_suffix(".tmp")
-    unfinished.write_text(json.dumps(content, indent=1) + "\n")
+    unfinished.write_text(json.dumps(value, indent=1) + "\n")
     unfinished.replace(path)
 
 
 def _read_json(path: pathlib.Path, kind: type) -> dict | list:
     try:
-        content = json.loads(path.read_text())
+        found = json.loads(path.read_text())
     except ValueError:
-        content = None
-    if not isinstance(content, kind):
+        found = None
+    if not isinstance(found, kind):
         raise WorkdirError(
             f"{path} is not the JSON {'object' if kind is dict else 'list'} that a run writes; "
             "restore it or name another --workdir"
         )
-    return content
+    return found

@@ -1,0 +1,109 @@
+"""The images that a run was begun with, as numbers that are compared whenever it goes on."""
+
+import os
+import pathlib
+
+import numpy as np
+
+from bccl_jax.data.checks import shown
+from bccl_jax.data.fingerprint import UNREADABLE, image_name
+from bccl_jax.data.split import Dataset, Split
+from bccl_jax.errors import WorkdirError
+
+
+def read(path: pathlib.Path) -> dict[str, np.ndarray]:
+    """The numbers that a run recorded, by split; none of one of a time before there were any.
+
+    Raises:
+      WorkdirError: the file is damaged.
+    """
+    if not path.exists():
+        return {}
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            numbers = dict(arrays)
+    except Exception as error:  # a damaged archive raises nearly anything
+        raise WorkdirError(
+            f"{shown(path)} is not the record of images that a run writes; restore it, or delete "
+            "it to go on without a look at whether the images are the same"
+        ) from error
+    return {part: found.astype(np.uint64) for part, found in numbers.items()}
+
+
+def write(path: pathlib.Path, numbers: dict[str, np.ndarray]) -> None:
+    """Records numbers, whole or not at all."""
+    unfinished = path.with_suffix(".tmp")
+    with unfinished.open("wb") as file:
+        np.savez(file, **numbers)
+    unfinished.replace(path)
+
+
+def equal(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> bool:
+    """Whether two records say the same."""
+    return one.keys() == other.keys() and all(np.array_equal(one[k], other[k]) for k in one)
+
+
+def compare(
+    then: dict[str, np.ndarray],
+    now: dict[str, np.ndarray],
+    dataset: Dataset,
+    broken: frozenset[str],
+    workdir: pathlib.Path,
+) -> dict[str, np.ndarray]:
+    """Checks that images are those that a run was begun with.
+
+    A picture that was broken then may have been mended, and one that cannot be read now is skipped
+    as any such one is.
+
+    Args:
+      then: the numbers that the run recorded.
+      now: those of the images that there are, of the splits that matter.
+      dataset: of these images.
+      broken: names of the training pictures that the run skipped.
+      workdir: of the run, for the message.
+
+    Returns:
+      What the run is to record from now on.
+
+    Raises:
+      WorkdirError: images of a split are other ones.
+    """
+    kept = dict(then)
+    for part, found in now.items():
+        recorded, split = then.get(part, found), dataset.splits[part]
+        if len(found) != len(recorded):
+            _refuse(f"the files that hold the {part} images have", workdir)
+        differs = (found != recorded) & (found != UNREADABLE) & (recorded != UNREADABLE)
+        changed = np.flatnonzero(differs)
+        if len(found) != len(split):
+            if len(changed):
+                _refuse(f"{len(changed)} of {len(found)} files of {part} images have", workdir)
+        else:
+            if part == "train" and split.encoded and broken:
+                changed = _without(changed, split, broken)
+            if len(changed):
+                first = image_name(split, part, int(changed[0]))
+                _refuse(
+                    f"{len(changed):,} of {len(found):,} {part} images, the first {first}, have",
+                    workdir,
+                )
+        kept[part] = np.where(found == UNREADABLE, recorded, found)
+    return kept
+
+
+def _refuse(what: str, workdir: pathlib.Path) -> None:
+    raise WorkdirError(
+        f"{what} other content than those that --workdir={shown(workdir)} was started with; "
+        "restore them or name another directory"
+    )
+
+
+def _without(changed: np.ndarray, split: Split, broken: frozenset[str]) -> np.ndarray:
+    """The positions without those of broken pictures, wherever the data lay when they were."""
+    names = [split.images.name(i) for i in range(len(split))]
+    shared = len(os.path.commonpath({os.path.dirname(name) for name in names}))
+    tails = set()
+    for name in broken:
+        parts = name.split(os.sep)
+        tails.update(os.sep.join(parts[start:]) for start in range(len(parts)))
+    return changed[[names[i][shared:].lstrip(os.sep) not in tails for i in changed]]
