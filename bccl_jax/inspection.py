@@ -15,7 +15,7 @@ from bccl_jax.data.fingerprint import fingerprint, pair_names, shared
 from bccl_jax.data.levels import Look
 from bccl_jax.data.long_tail import imbalance_factor, shot_groups
 from bccl_jax.data.split import Dataset, Split
-from bccl_jax.environment import expanded
+from bccl_jax.directories import directory_to_write
 from bccl_jax.errors import DataError
 from bccl_jax.names import printable
 from bccl_jax.reporting import remarks
@@ -72,7 +72,7 @@ def run(
     # Imported here, for worker processes do without matplotlib.
     from bccl_jax.reporting.class_counts import save_class_counts
 
-    output = expanded(output_dir)
+    output = directory_to_write(output_dir, "--workdir")
     summary = summarize(dataset, config.eval.many_above, config.eval.few_below)
     print(as_text(summary))
     for note in (*dataset.notes, *remarks.untested(dataset)):

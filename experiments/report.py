@@ -14,7 +14,7 @@ import shlex
 import sys
 from collections.abc import Iterable, Sequence
 
-from bccl_jax.environment import expanded
+from bccl_jax.directories import directory_to_write
 from bccl_jax.errors import BcclError, WorkdirError
 from bccl_jax.output import of_a_command
 from experiments import (
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     failed = []
     for name in arguments.experiments:
         try:
-            print(report(name, arguments, expanded(target)))
+            print(report(name, arguments, directory_to_write(target, "--report")))
         except BcclError as error:
             print(f"error: {error}", file=sys.stderr)
             failed.append(name)
@@ -84,7 +84,7 @@ def report(name: str, arguments: argparse.Namespace, target: pathlib.Path) -> st
       BcclError: there are no records, or a setting is unknown.
     """
     experiment, scale = EXPERIMENTS[name], selection.scale(arguments)
-    paths = Paths(expanded(arguments.output).absolute())
+    paths = Paths(directory_to_write(arguments.output, "--output").absolute())
     path = paths.results
     records = results.load(path)
     asked = cells(experiment, scale)

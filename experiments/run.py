@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from bccl_jax import config as default
 from bccl_jax.data.processes import REQUESTS, without_main
-from bccl_jax.environment import expanded
+from bccl_jax.directories import directory_to_write
 from bccl_jax.errors import BcclError, WorkdirError
 from bccl_jax.output import PIPE_CLOSED, lasting, of_a_command
 from bccl_jax.training.assemble import load_data
@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.budget is not None:
         deadline = time.monotonic() + 60 * arguments.budget - GRACE
     try:
-        paths = Paths(expanded(arguments.output).absolute())
+        paths = Paths(directory_to_write(arguments.output, "--output").absolute())
         planned = plan(arguments.experiments, selection.scale(arguments))
         waiting = outstanding(planned, results.load(paths.results))
         print(f"{len(planned) - len(waiting)} of {len(planned)} runs have a record", flush=True)

@@ -32,7 +32,7 @@ from bccl_jax.data.packed import (
 )
 from bccl_jax.data.records import Shard, library_path
 from bccl_jax.data.split import Dataset, Split, Splits
-from bccl_jax.environment import expanded
+from bccl_jax.directories import directory_to_write
 from bccl_jax.errors import ConfigError, DataError
 from bccl_jax.locks import lock
 from bccl_jax.reporting.progress import Task, say, under_way
@@ -106,7 +106,14 @@ def pack(
       DataError: an image cannot be read or, if it is verified, decoded; the folder cannot be
         written, or is packed but damaged; or another process packs into it.
     """
-    directory = expanded(directory)
+    directory = directory_to_write(directory, "--output")
+    try:
+        os.fspath(directory).encode()
+    except UnicodeEncodeError as error:
+        raise ConfigError(
+            f"--output={shown(directory)} is not UTF-8, and ArrayRecord writes nowhere else; name "
+            "another folder"
+        ) from error
     parts = {part: getattr(splits, part) for part in PARTS if getattr(splits, part) is not None}
     for part, split in parts.items():
         if not split.encoded:

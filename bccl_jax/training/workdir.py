@@ -15,10 +15,9 @@ from bccl_jax.data.checks import shown
 from bccl_jax.data.fingerprint import fingerprint
 from bccl_jax.data.split import Dataset
 from bccl_jax.devices import is_lead, wait_for_all
-from bccl_jax.environment import expanded
+from bccl_jax.directories import directory_to_write
 from bccl_jax.errors import WorkdirError
 from bccl_jax.locks import lock
-from bccl_jax.names import plain, printable
 from bccl_jax.training import content
 
 # What does not shape a run: where its data lies, who reads it, how it is shared and kept.
@@ -53,6 +52,8 @@ _REMAINS = (
     "images.tmp",
     "config.tmp",
 )
+# What a name below the directory may grow to.
+_LONGEST_NAME = 100
 
 
 class Workdir:
@@ -60,10 +61,14 @@ class Workdir:
 
     Args:
       path: the directory; it need not exist yet.
+
+    Raises:
+      WorkdirError: it is no path of a directory.
     """
 
     def __init__(self, path: str | pathlib.Path):
-        self.path = expanded(path).absolute()
+        self.path = directory_to_write(path, "--workdir").absolute()
+        self._named = f"--workdir={shown(self.path)}"
         self.config = self.path / "config.json"
         self.records = self.path / "metrics.jsonl"
         self.checkpoints = self.path / "checkpoints"
@@ -88,26 +93,22 @@ class Workdir:
           Whether it holds a run already.
 
         Raises:
-          WorkdirError: it holds another run, or something else than a run.
+          WorkdirError: it holds another run, or something else than a run, or cannot be read.
         """
-        if plain(os.fspath(self.path)) != os.fspath(self.path):
-            raise WorkdirError(
-                f"--workdir={printable(self.path)} has a name that is not UTF-8, under which no "
-                "checkpoint can be saved; name another directory"
-            )
+        self._check_access()
         if not self.config.exists():
             if self.path.exists() and not self.path.is_dir():
-                raise WorkdirError(f"--workdir={self.path} is a file; name a directory")
+                raise WorkdirError(f"{self._named} is a file; name a directory")
             if self.path.is_dir() and any(p.name not in _REMAINS for p in self.path.iterdir()):
                 raise WorkdirError(
-                    f"--workdir={self.path} holds files but no run (no config.json); "
+                    f"{self._named} holds files but no run (no config.json); "
                     "name an empty or a new directory"
                 )
             return False
         if self.checkpoints.exists() and not self.checkpoints.is_dir():
             raise WorkdirError(
-                f"{self.checkpoints} is a file; restore the directory of checkpoints that a run "
-                "has there or name another --workdir"
+                f"{shown(self.checkpoints)} is a file; restore the directory of checkpoints that a "
+                "run has there or name another --workdir"
             )
         if self._blank():
             return False
@@ -124,10 +125,21 @@ class Workdir:
         ]
         if differing:
             raise WorkdirError(
-                f"--workdir={self.path} holds a run of another config: {'; '.join(differing)}; "
+                f"{self._named} holds a run of another config: {'; '.join(differing)}; "
                 "name another directory or the same values"
             )
         return True
+
+    def _check_access(self) -> None:
+        try:
+            # TensorBoard's names are the longest, for they have that of the machine in them.
+            (self.tensorboard / ("-" * _LONGEST_NAME)).lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        except OSError as error:
+            raise WorkdirError(
+                f"{self._named} cannot be used ({error.strerror}); mend that or name another one"
+            ) from error
 
     def has_checkpoint(self) -> bool:
         """Whether a run would go on, and not begin."""
@@ -153,7 +165,7 @@ class Workdir:
         for then, now in itertools.zip_longest(saved, here):
             if then != now:
                 raise WorkdirError(
-                    f"the training images are not those that --workdir={self.path} was started "
+                    f"the training images are not those that {self._named} was started "
                     f"with: {now} instead of {then}; restore them or name another directory"
                 )
         then = _read_json(self.splits, dict)
@@ -161,7 +173,7 @@ class Workdir:
             if then.get(part) != now:
                 raise WorkdirError(
                     f"the {part} images have other names, order or labels than those that "
-                    f"--workdir={self.path} was started with, so that images could be trained on "
+                    f"{self._named} was started with, so that images could be trained on "
                     "and tested with; restore them or name another directory"
                 )
 
@@ -182,7 +194,7 @@ class Workdir:
             return None
         if not self.images.exists():
             return (
-                f"the run in --workdir={shown(self.path)} has no record of what its images "
+                f"the run in {self._named} has no record of what its images "
                 "contained when it was started, so that it cannot be told whether they are still "
                 "the same; a run that goes on records it"
             )
@@ -229,12 +241,12 @@ class Workdir:
             file = (self.path / ".lock").open("w")
         except OSError as error:
             raise WorkdirError(
-                f"--workdir={self.path} cannot be written ({error.strerror}); name another one"
+                f"{self._named} cannot be written ({error.strerror}); name another one"
             ) from error
         with file:
             if not lock(file.fileno(), self.path):
                 raise WorkdirError(
-                    f"another process is training in --workdir={shown(self.path)}; "
+                    f"another process is training in {self._named}; "
                     "wait for it or name another directory"
                 )
             numbers = fingerprint(dataset) if numbers is None else numbers
@@ -293,7 +305,7 @@ def _read_json(path: pathlib.Path, kind: type) -> dict | list:
         found = None
     if not isinstance(found, kind):
         raise WorkdirError(
-            f"{path} is not the JSON {'object' if kind is dict else 'list'} that a run writes; "
-            "restore it or name another --workdir"
+            f"{shown(path)} is not the JSON {'object' if kind is dict else 'list'} that a run "
+            "writes; restore it or name another --workdir"
         )
     return found

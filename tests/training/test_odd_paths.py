@@ -6,13 +6,31 @@ import pathlib
 
 import jax
 import jax.numpy as jnp
+import ml_collections
 import numpy as np
 import pytest
 
-from bccl_jax.errors import WorkdirError
+from bccl_jax import inspection
+from bccl_jax.data import packing
+from bccl_jax.data.encoded import FileImages
+from bccl_jax.data.fingerprint import fingerprint
+from bccl_jax.data.records import open_shard
+from bccl_jax.data.split import Dataset, Split, Splits
+from bccl_jax.errors import BcclError, ConfigError, WorkdirError
+from bccl_jax.reporting.records import Records
+from bccl_jax.reporting.tensorboard import TensorBoard
 from bccl_jax.training import plain_path
 from bccl_jax.training.checkpoint import Checkpoints
 from bccl_jax.training.state import TrainState
+from bccl_jax.training.workdir import Workdir
+
+CONFIG = ml_collections.ConfigDict({"model": {"batch_norm": "global"}})
+INSPECTION = ml_collections.ConfigDict(
+    {"eval": {"many_above": 5, "few_below": 3}, "data": {"workers": 0}}
+)
+SPLIT = Split(np.zeros((2, 4, 4, 3), np.uint8), np.arange(2, dtype=np.int32), ("a", "b"))
+DATASET = Dataset("mini", SPLIT, SPLIT)
+PHOTOGRAPHS = Splits(*[Split(FileImages("/nowhere", ["1"]), np.zeros(1, np.int32), ("a",))] * 2)
 
 ODD = (
     "lr[0.1]", "a\\b", "a*?", "**", "{x,y}", "%41 #1", "~\n", "gs:/bucket", "a\udce9b", "ü'$|\"",
@@ -114,3 +132,63 @@ def test_a_full_disk_is_told_in_one_sentence(tmp_path, monkeypatch):
     ):
         checkpoints.save(state_at(1), {})
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["lr[0.1]", "a\udce9b", "new\nline", "%41"])
+def test_a_directory_of_any_name_holds_a_whole_run(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    directory = Workdir(f"./{name}")
+    assert directory.path == tmp_path / name
+    # Where it lies was settled at the start.
+    monkeypatch.chdir("/")
+    assert not directory.check(CONFIG)
+    with directory.claimed(CONFIG, CONFIG, DATASET):
+        board = TensorBoard(directory.tensorboard, 0)
+        board.write({"epoch": 1, "train": {"loss": 1.0}})
+        board.close()
+        Records(directory.records, 0, 0).append({"step": 1})
+        save(directory.checkpoints, 1)
+    again = Workdir(tmp_path / name)
+    assert again.check(CONFIG)
+    assert again.has_checkpoint()
+    assert again.check_images(DATASET, fingerprint(DATASET)) is None
+
+
+@pytest.mark.parametrize("use", ["workdir", "inspect", "pack"])
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("gs://bucket/run", "=gs://bucket/run is an address and no directory"),
+        ("s3:/bucket", "is an address and no directory"),
+        ("~nobody-of-this-name/run", "the home of a user whom this system does not know"),
+        ("a\0b", "zero byte"),
+        ("x" * 300, "File name too long"),
+        ("/".join(["x" * 200] * 25), "File name too long"),
+    ],
+)
+def test_what_can_be_no_directory_is_refused_in_one_sentence(
+    tmp_path, monkeypatch, path, message, use
+):
+    monkeypatch.chdir(tmp_path)
+
+    def name_it():
+        if use == "inspect":
+            return inspection.run(DATASET, INSPECTION, path)
+        if use == "pack":
+            return packing.pack("mini", PHOTOGRAPHS, path)
+        directory = Workdir(path)
+        directory.check(CONFIG)
+        with directory.claimed(CONFIG, CONFIG, DATASET):
+            return None
+
+    with pytest.raises(BcclError, match=message) as error:
+        name_it()
+    assert "\n" not in str(error.value)
+    assert list(tmp_path.iterdir()) == [] or "x" * 200 in path
+
+
+def test_shards_in_a_name_that_is_not_utf8_are_refused_in_one_sentence(tmp_path):
+    with pytest.raises(ConfigError, match=r"a\\udce9b' is not UTF-8.*name another folder"):
+        packing.pack("mini", PHOTOGRAPHS, tmp_path / "a\udce9b")
+    with pytest.raises(OSError, match="is not UTF-8"):
+        open_shard(tmp_path / "a\udce9b" / "train-00000.array_record")
