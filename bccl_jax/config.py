@@ -2,12 +2,15 @@
 
 A config file returns `get_config()` with a few fields changed; `--config.KEY=VALUE` changes one
 more. Everything that shapes a run's numbers is here, so that the config names the experiment.
+`--print_config` shows the comment above each key; `bccl_jax/allowed.py` has its bounds.
 """
 
 import ml_collections
 
 from bccl_jax import methods
+from bccl_jax.bounds import shown
 from bccl_jax.errors import ConfigError
+from bccl_jax.suggestions import did_you_mean, key_like
 
 
 def get_config(method: str = "bccl") -> ml_collections.ConfigDict:
@@ -79,17 +82,19 @@ def get_config(method: str = "bccl") -> ml_collections.ConfigDict:
     # pipeline feeds each batch. Both give the same batches in the same order.
     # Photographs are always fed.
     data.resident = True
-    # Readers of the grain pipeline: processes for photographs (-1: one for each core), threads
-    # for other images and where `workers` is 0.
+    # Processes of the grain pipeline that read photographs; -1: one for each core.
     data.workers = -1
+    # Threads of the grain pipeline that read other images, and photographs where `workers` is 0.
     data.threads = 8
     # Share of the training photographs that may turn out broken before the run stops, and one in
     # any case; up to then each is skipped and named in broken.txt. 0 stops at the first.
     data.max_broken = 0.01
 
     config.augment = augment = ml_collections.ConfigDict()
-    # Of the normalised image; the field uses CIFAR-10's figures for CIFAR-100 too.
+    # Of red, green and blue in [0, 1], to normalise images by; the field uses CIFAR-10's figures
+    # for CIFAR-100 too.
     augment.mean = (0.4914, 0.4822, 0.4465)
+    # Standard deviation of red, green and blue in [0, 1], to normalise images by.
     augment.std = (0.2023, 0.1994, 0.2010)
     # Side of a resized crop in pixels; 0 keeps the image's. Photographs need one.
     augment.size = 0
@@ -98,36 +103,46 @@ def get_config(method: str = "bccl") -> ml_collections.ConfigDict:
     augment.eval_resize = 0
     augment.strong = strong = ml_collections.ConfigDict()
     # "padded": `crop_padding` black pixels on each side, then a crop of the image's size;
-    # "resized": RandomResizedCrop by `scale`, its share of the area, and `ratio`, its width over
-    # height; "none".
+    # "resized": RandomResizedCrop by `scale` and `ratio`; "none".
     strong.crop = "padded"
+    # Black pixels on each side of a padded crop's image.
     strong.crop_padding = 4
+    # Share of the image's area that a resized crop covers, from and to.
     strong.scale = (0.08, 1.0)
+    # Width over height of a resized crop, from and to.
     strong.ratio = (3 / 4, 4 / 3)
+    # Mirror half of the images.
     strong.flip = True
     # Brightness, contrast, saturation, hue, of every image.
     strong.jitter = (0.0, 0.0, 0.0, 0.0)
     # "autoaugment_cifar10", "randaugment" or "none".
     strong.policy = "autoaugment_cifar10"
-    # RandAugment's operations, magnitude (of 10) and its standard deviation.
+    # RandAugment's operations in a row.
     strong.num_ops = 2
+    # RandAugment's mean magnitude, of 10.
     strong.magnitude = 10.0
+    # Standard deviation of RandAugment's magnitude.
     strong.magnitude_std = 0.5
     # Red, green and blue of what RandAugment uncovers.
     strong.fill = (128, 128, 128)
     # Side of the Cutout square in pixels; 0 cuts nothing.
     strong.cutout = 16
     augment.sim = sim = ml_collections.ConfigDict()
-    # RandomResizedCrop's share of the area, and width over height.
+    # Share of the image's area that a crop covers, from and to.
     sim.scale = (0.08, 1.0)
+    # Width over height of a crop, from and to.
     sim.ratio = (3 / 4, 4 / 3)
+    # Mirror half of the images.
     sim.flip = True
-    # Brightness, contrast, saturation, hue, and the share of images that are jittered.
+    # Brightness, contrast, saturation, hue, of the images that are jittered.
     sim.jitter = (0.4, 0.4, 0.4, 0.1)
+    # Share of images that are jittered.
     sim.jitter_prob = 0.8
+    # Share of images that turn grey.
     sim.grayscale_prob = 0.2
-    # Share of images that are blurred, and the range of the blur's sigma in pixels.
+    # Share of images that are blurred.
     sim.blur_prob = 0.0
+    # Sigma of the blur in pixels, from and to.
     sim.blur_sigma = (0.1, 2.0)
 
     config.model = model = ml_collections.ConfigDict()
@@ -150,27 +165,34 @@ def get_config(method: str = "bccl") -> ml_collections.ConfigDict:
     config.method = methods.settings(method)
 
     config.optimizer = optimizer = ml_collections.ConfigDict()
-    # SGD; the schedule's peak, linear warm-up from 0 in epochs, then "cosine" to 0, "step"
-    # (times `step_factor` at each of `step_epochs`) or "constant".
+    # Of SGD, the schedule's peak. 0: in proportion to the batch, 0.1 at 128.
     optimizer.learning_rate = 0.15
+    # After the warm-up: "cosine" to 0, "step" (times `step_factor` at each of `step_epochs`) or
+    # "constant".
     optimizer.schedule = "cosine"
+    # Epochs of linear warm-up from 0. -1: sized to the run.
     optimizer.warmup_epochs = 5
+    # Epochs at which the "step" schedule falls.
     optimizer.step_epochs = (160, 180)
+    # What the "step" schedule multiplies the learning rate by.
     optimizer.step_factor = 0.1
+    # Of SGD.
     optimizer.momentum = 0.9
+    # Nesterov's reading of momentum.
     optimizer.nesterov = False
-    # L2 added to the gradient before momentum, as PyTorch's SGD does; on all parameters, or on
-    # kernels alone.
+    # L2 added to the gradient before momentum, as PyTorch's SGD does.
     optimizer.weight_decay = 5e-4
+    # Weight decay on all parameters; False: on kernels alone.
     optimizer.decay_norm_and_bias = True
 
     config.eval = evaluation = ml_collections.ConfigDict()
     # Epochs between two evaluations; the last epoch is always evaluated.
     evaluation.every_epochs = 5
+    # Images of a batch of evaluation.
     evaluation.batch_size = 500
-    # Classes of more than `many_above` training images are many-shot, of fewer than `few_below`
-    # few-shot, the others medium-shot.
+    # Classes of more training images are many-shot.
     evaluation.many_above = 100
+    # Classes of fewer training images are few-shot, those between medium-shot.
     evaluation.few_below = 20
     # t of post-hoc logit adjustment: logits - t * log prior. 0 uses the raw logits, as it must be
     # where the loss has the prior (`Method.prior_in_loss`).
@@ -207,13 +229,17 @@ def unflatten(flat: dict) -> ml_collections.ConfigDict:
       ConfigError: the method or a key is unknown, or a value is of another kind than its key's.
     """
     config = get_config(flat.get("method.name"))
-    unknown = sorted(flat.keys() - flatten(config).keys())
-    if unknown:
-        raise ConfigError(f"the config has no key {unknown[0]!r} (of {len(unknown)} unknown ones)")
-    values = {k: tuple(v) if isinstance(v, list) else v for k, v in flat.items()}
-    for key, value in values.items():
+    known = flatten(config)
+    for key in sorted(flat.keys() - known.keys()):
+        raise ConfigError(
+            f"the config has no key {key!r}{did_you_mean(key_like(key, known), 'config.')}"
+        )
+    for key, value in flat.items():
+        value = tuple(value) if isinstance(value, list) else value
         try:
             config.update_from_flattened_dict({key: value})
-        except TypeError as error:
-            raise ConfigError(f"config.{key} is {value!r}, which is not a value of it") from error
+        except (TypeError, OverflowError) as error:
+            raise ConfigError(
+                f"config.{key} is {shown(value)}, which is not a value of it"
+            ) from error
     return config

@@ -43,7 +43,9 @@ def sized(config: ml_collections.ConfigDict, num_train: int) -> ml_collections.C
     if config.augment.eval_resize == 0:
         config.augment.eval_resize = round(config.augment.size * 256 / 224)
     if config.optimizer.learning_rate == 0:
-        config.optimizer.learning_rate = 0.1 * config.batch_size / 128
+        # A config file may have written the 0 as a whole number.
+        with config.optimizer.ignore_type():
+            config.optimizer.learning_rate = 0.1 * config.batch_size / 128
     if config.optimizer.warmup_epochs < 0:
         config.optimizer.warmup_epochs = min(5, config.epochs // 4)
     if warms_up and config.method.warmup_epochs < 0:

@@ -1,25 +1,40 @@
 """Methods by name: a method called `name` is the class `METHOD` of `bccl_jax/methods/name.py`."""
 
 import dataclasses
+import functools
 import importlib
 import pkgutil
+import typing
 
 import ml_collections
 from ml_collections import config_dict
 
+from bccl_jax.bounds import Bound, shown
 from bccl_jax.errors import ConfigError
 from bccl_jax.methods.base import Method
+from bccl_jax.suggestions import did_you_mean, key_like, nearest
 
 
 def names() -> list[str]:
     """The names of all methods."""
-    return sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name != "base")
+    return list(_names())
 
 
-def _method_class(name: str) -> type[Method]:
+@functools.cache
+def _names() -> tuple[str, ...]:
+    return tuple(sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name != "base"))
+
+
+def method_class(name: str) -> type[Method]:
+    """The class of a method.
+
+    Raises:
+      ConfigError: no method has that name.
+    """
     if name not in names():
         raise ConfigError(
-            f"no method is called {name!r} (config.method.name); there are {', '.join(names())}"
+            f"no method is called {shown(name)} (config.method.name)"
+            f"{did_you_mean(nearest(name, names()))}; there are {', '.join(names())}"
         )
     return importlib.import_module(f"{__name__}.{name}").METHOD
 
@@ -38,15 +53,29 @@ def settings(name: str, **changes) -> ml_collections.ConfigDict:
       ConfigError: no method has that name, or a change names no setting of it.
     """
     config = ml_collections.ConfigDict({"name": name})
-    for field in dataclasses.fields(_method_class(name)):
+    for field in dataclasses.fields(method_class(name)):
         # None means "as the preset says"; a placeholder lets the command line set it.
         default = config_dict.placeholder(float) if field.default is None else field.default
         config[field.name] = default
     unknown = sorted(set(changes) - set(config))
     if unknown:
-        raise ConfigError(f"the method {name} has no setting {unknown[0]!r}")
+        raise ConfigError(unknown_setting(unknown[0], name))
     config.update(changes)
     return config
+
+
+def bounds(name: str) -> dict[str, Bound]:
+    """The bounds that a method states of its settings, which are their fields' annotations.
+
+    Raises:
+      ConfigError: no method has that name.
+    """
+    hints = typing.get_type_hints(method_class(name), include_extras=True)
+    found = {}
+    for field in dataclasses.fields(method_class(name)):
+        for note in getattr(hints[field.name], "__metadata__", ()):
+            found[field.name] = note
+    return found
 
 
 def create(config: ml_collections.ConfigDict) -> Method:
@@ -61,13 +90,42 @@ def create(config: ml_collections.ConfigDict) -> Method:
     Raises:
       ConfigError: no method has that name, or its settings are another method's.
     """
-    method_class = _method_class(config.name)
-    fields = {field.name for field in dataclasses.fields(method_class)}
+    check_settings(config)
     values = {key: value for key, value in config.items() if key != "name"}
-    if set(values) != fields:
+    return method_class(config.name)(**values)
+
+
+def check_settings(config: ml_collections.ConfigDict) -> None:
+    """Checks that `config.method` has the settings of the method that it names, and no others.
+
+    Raises:
+      ConfigError: no method has that name, or its settings are another method's.
+    """
+    fields = _fields(config.name)
+    found = set(config) - {"name"}
+    others = [_fields(name) for name in names()]
+    if fields - found or (found != fields and found in others):
         raise ConfigError(
             f"config.method.name is {config.name!r} but the settings beside it are another "
             "method's; choose a method by the config's argument, as in "
             f"--config=configs/digits_lt.py:{config.name}"
         )
-    return method_class(**values)
+    for setting in sorted(found - fields):
+        raise ConfigError(unknown_setting(setting, config.name))
+
+
+def unknown_setting(setting: str, name: str) -> str:
+    """The sentence on a setting that a method does not have."""
+    text = f"the config has no key {f'method.{setting}'!r}"
+    having = [n for n in names() if setting in _fields(n)]
+    if having:
+        return (
+            f"{text} with the method {name}; it is a setting of {' and '.join(having)}, which the "
+            f"config's argument chooses, as in --config=configs/digits_lt.py:{having[0]}"
+        )
+    keys = [f"method.{key}" for key in sorted(_fields(name))]
+    return text + did_you_mean(key_like(f"method.{setting}", keys), "config.")
+
+
+def _fields(name: str) -> set[str]:
+    return {field.name for field in dataclasses.fields(method_class(name))}

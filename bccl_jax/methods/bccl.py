@@ -8,12 +8,13 @@ compensation (Eq. 8).
 """
 
 import dataclasses
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import flax.struct
 import jax
 import jax.numpy as jnp
 
+from bccl_jax.bounds import Choice, Maybe, Real, Whole
 from bccl_jax.clustering import host, sharded
 from bccl_jax.clustering.kmeans import kmeans
 from bccl_jax.clustering.queue import QueueState, filled_mask, init_queue, push
@@ -32,6 +33,8 @@ from bccl_jax.models.heads import Projector
 PRESETS = {"sec43": (1.0, 0.1, 1.0), "eq9": (1.0, 1.0, 0.1), "bcl": (0.6, 0.6, 2.0)}
 
 CLUSTERINGS = ("kmeans", "mean_shift", "affinity_propagation")
+
+_WEIGHT = Maybe(Real(0, 1000))
 
 
 @flax.struct.dataclass
@@ -94,26 +97,26 @@ class BCCL(base.Method):
 
     views: ClassVar[tuple[str, ...]] = ("strong", "sim", "sim")
 
-    preset: str = "sec43"
-    weight_contrastive: float | None = None
-    weight_centroid: float | None = None
-    weight_classification: float | None = None
+    preset: Annotated[str, Choice(PRESETS)] = "sec43"
+    weight_contrastive: Annotated[float | None, _WEIGHT] = None
+    weight_centroid: Annotated[float | None, _WEIGHT] = None
+    weight_classification: Annotated[float | None, _WEIGHT] = None
     centroid_loss: bool = True
     logit_compensation: bool = True
     class_complement: bool = True
     class_average: bool = False
-    temperature: float = 0.1
-    warmup_epochs: int = 20
-    refresh_epochs: int = 5
-    clustering: str = "kmeans"
-    num_centroids: int = 5
-    queue_size: int = 256
-    queue_dtype: str = "float32"
-    kmeans_iterations: int = 20
-    class_chunk: int = 0
+    temperature: Annotated[float, Real(0.001, 1000)] = 0.1
+    warmup_epochs: Annotated[int, Whole(0, 1_000_000, also=(-1,))] = 20
+    refresh_epochs: Annotated[int, Whole(1, 1_000_000)] = 5
+    clustering: Annotated[str, Choice(CLUSTERINGS)] = "kmeans"
+    num_centroids: Annotated[int, Whole(1, 2**16)] = 5
+    queue_size: Annotated[int, Whole(1, 2**16)] = 256
+    queue_dtype: Annotated[str, Choice(("float32", "bfloat16"))] = "float32"
+    kmeans_iterations: Annotated[int, Whole(1, 10_000)] = 20
+    class_chunk: Annotated[int, Whole(0, 2**20)] = 0
     split_classes: bool = False
-    projector_hidden: int = 512
-    projector_dim: int = 128
+    projector_hidden: Annotated[int, Whole(1, 2**16)] = 512
+    projector_dim: Annotated[int, Whole(1, 2**16)] = 128
 
     @property
     def weights(self) -> tuple[float, float, float]:
@@ -133,35 +136,11 @@ class BCCL(base.Method):
     def validate(self, epochs):
         """See `base.Method.validate`."""
         super().validate(epochs)
-        for key, known in (
-            ("preset", PRESETS),
-            ("clustering", CLUSTERINGS),
-            ("queue_dtype", ("float32", "bfloat16")),
-        ):
-            if getattr(self, key) not in known:
-                raise ConfigError(
-                    f"config.method.{key} is {getattr(self, key)!r}; "
-                    f"choose one of {', '.join(known)}"
-                )
-        for key in (
-            "refresh_epochs",
-            "num_centroids",
-            "queue_size",
-            "kmeans_iterations",
-            "projector_hidden",
-            "projector_dim",
-        ):
-            if getattr(self, key) < 1:
-                raise ConfigError(
-                    f"config.method.{key} is {getattr(self, key)}; it must be at least 1"
-                )
-        if not self.temperature > 0:
+        if not any(self.weights):
             raise ConfigError(
-                f"config.method.temperature is {self.temperature}; it must be above 0"
-            )
-        if min(self.weights) < 0:
-            raise ConfigError(
-                f"config.method weighs its losses {self.weights}; no weight may be below 0"
+                f"config.method.preset and the weights beside it are {self.weights}, so that "
+                "nothing would be trained; raise one of config.method.weight_contrastive, "
+                "config.method.weight_centroid and config.method.weight_classification"
             )
         if self.num_centroids > self.queue_size:
             raise ConfigError(
@@ -169,18 +148,13 @@ class BCCL(base.Method):
                 f"{self.queue_size} embeddings of a queue; lower it or raise "
                 "config.method.queue_size"
             )
-        if self.class_chunk < 0:
-            raise ConfigError(
-                f"config.method.class_chunk is {self.class_chunk}; it must be at least 1, or 0 "
-                "for all classes at once"
-            )
         if self.split_classes and self.clustering != "kmeans":
             raise ConfigError(
                 f"config.method.clustering is {self.clustering!r}, which needs all queues in one "
                 'place; take "kmeans" or set config.method.split_classes to False'
             )
         first = self.warmup_epochs or self.refresh_epochs
-        if self.warmup_epochs < 0 or first >= epochs:
+        if first >= epochs:
             raise ConfigError(
                 f"config.method.warmup_epochs is {self.warmup_epochs} and "
                 f"config.method.refresh_epochs {self.refresh_epochs} in a run of {epochs} epochs, "

@@ -24,10 +24,11 @@ from bccl_jax.models import Network, create_backbone
 from bccl_jax.models.pretrained import load as load_pretrained
 from bccl_jax.reporting.progress import under_way
 from bccl_jax.sizing import sized
+from bccl_jax.training.memory import check_memory
 from bccl_jax.training.optimizer import create_optimizer, create_schedule
 from bccl_jax.training.state import TrainState
 from bccl_jax.training.step import make_predict, make_train_step
-from bccl_jax.validation import validate_against_data
+from bccl_jax.validation import validate, validate_against_data
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,13 +76,13 @@ def assemble(config: ml_collections.ConfigDict) -> Assembly:
     """Reads the data that a config names and builds everything that a run is made of.
 
     Args:
-      config: one that `bccl_jax.validation.validate` accepts.
+      config: as `bccl_jax.config.get_config` documents it.
 
     Returns:
       The assembly.
 
     Raises:
-      ConfigError: a value does not fit the data or the devices.
+      ConfigError: a value cannot work, or does not fit the data or the devices.
       DataError: the data set is missing or broken.
     """
     dataset = load_data(config)
@@ -131,6 +132,7 @@ def assemble(config: ml_collections.ConfigDict) -> Assembly:
     key = jax.random.key(config.seed)
     shapes = jax.eval_shape(build, key)
     shardings = _state_shardings(mesh, method, shapes)
+    check_memory(config, method, shapes, shardings, image_shape)
 
     def init_state():
         state = jax.jit(build, out_shardings=shardings)(key)
@@ -176,9 +178,10 @@ def load_data(config: ml_collections.ConfigDict) -> Dataset:
     """Reads the data set that a config names; `assemble` does this first.
 
     Raises:
-      ConfigError: a value does not fit the data.
+      ConfigError: a value cannot work, or does not fit the data.
       DataError: the data set is missing or broken.
     """
+    validate(config)
     data = config.data
     with under_way("reading the data set", shown=speaks()):
         return load_dataset(
