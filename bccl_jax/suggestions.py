@@ -97,6 +97,8 @@ def key_like(asked: str, keys: Iterable[str]) -> tuple[str, ...]:
     """The keys that an unknown one may stand for, the likeliest first.
 
     Args:
+      asked: dotted or not, such as "optimizer.lr".
+      keys: those there are, dotted.
 
     Returns:
       None, one, or all that a word of several meanings may mean.

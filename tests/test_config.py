@@ -130,9 +130,7 @@ def test_settings_of_another_method_are_refused_with_the_mend():
 
 
 def test_a_setting_that_no_method_has_is_refused():
-    with pytest.raises(
-        ConfigError, match="'method.temprature'; did you mean config.method.temperature"
-    ):
+    with pytest.raises(ConfigError, match="'method.temprature'; did you mean config.method.temp"):
         methods.settings("bccl", temprature=0.1)
 
 
