@@ -109,7 +109,7 @@ def test_whole_photographs_pass(photographs, tmp_path, capsys):
         assert picture.width > 900
 
 
-def test_broken_images_are_named_only_if_asked_for(damaged, tmp_path, capsys):
+def test_what_cannot_be_decoded_is_named_only_if_asked_for(damaged, tmp_path, capsys):
     assert inspection.run(damaged, config(), tmp_path / "output") == 0
     told = capsys.readouterr().out
     assert "broken" not in told
