@@ -43,7 +43,12 @@ def fingerprint(
       uint64 [N] of each split by its name, equal for equal images in equal order wherever they lie,
       `UNREADABLE` for one that cannot be read; [shards] of a split of large shards.
     """
-    works = {part: _work(split) for part, split in dataset.splits.items() if part in parts}
+    return image_numbers({k: split for k, split in dataset.splits.items() if k in parts})
+
+
+def image_numbers(splits: dict[str, Split]) -> dict[str, np.ndarray]:
+    """`fingerprint` of any splits by name."""
+    works = {part: _work(split) for part, split in splits.items()}
     total = sum(count for count, _ in works.values())
     with (
         ThreadPoolExecutor(THREADS) as pool,

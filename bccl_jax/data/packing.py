@@ -30,6 +30,7 @@ from bccl_jax.data.packed import (
     shard_path,
     whole_shards,
 )
+from bccl_jax.data.packed_from import check_unchanged, find_numbers, numbers_path
 from bccl_jax.data.records import Shard, library_path
 from bccl_jax.data.split import Dataset, Split, Splits
 from bccl_jax.directories import directory_to_write
@@ -142,11 +143,14 @@ def pack(
                 )
             # What is there already was cut by its own sizes.
             plan |= {key: there[key] for key in ("shard_bytes", "shard_images") if key in there}
+            numbers = find_numbers(parts)
             if (directory / MANIFEST).exists():
                 load(directory)
+                everything = {part: len(split) for part, split in parts.items()}
+                check_unchanged(directory, parts, numbers, everything)
                 say(f"{shown(directory)} is packed completely already; nothing is left to do")
             else:
-                _pack_parts(directory, plan, parts, names, verify)
+                _pack_parts(directory, plan, parts, names, numbers, verify)
 
 
 def _pack_parts(
@@ -154,21 +158,24 @@ def _pack_parts(
     plan: dict,
     parts: dict[str, Split],
     names: dict[str, list[str]],
+    numbers: dict[str, np.ndarray],
     verify: bool,
 ) -> None:
     for unfinished in directory.glob(f"*{UNFINISHED}"):
         unfinished.unlink()
+    whole = {part: whole_shards(directory, part, len(split)) for part, split in parts.items()}
+    done = {part: sum(shard.images for shard in shards) for part, shards in whole.items()}
+    check_unchanged(directory, parts, numbers, done)
     _write(directory / PLAN, json.dumps(plan, indent=1).encode())
     for part, split in parts.items():
         _write(directory / f"{part}.names.json", json.dumps(names[part]).encode())
-        with _whole(directory / f"{part}.labels.npy") as path, path.open("wb") as file:
-            np.save(file, split.labels.astype(np.int32), allow_pickle=False)
-    whole = {part: whole_shards(directory, part, len(split)) for part, split in parts.items()}
-    total = sum(map(len, parts.values()))
-    done = sum(shard.images for shards in whole.values() for shard in shards)
-    if done:
-        say(f"goes on after {done:,} of {total:,} images, which lie in whole shards")
-    with under_way("packing", total, done=done) as task:
+        _write_array(directory / f"{part}.labels.npy", split.labels.astype(np.int32))
+        if part in numbers:
+            _write_array(numbers_path(directory, part), numbers[part])
+    total, there = sum(map(len, parts.values())), sum(done.values())
+    if there:
+        say(f"goes on after {there:,} of {total:,} images, which lie in whole shards")
+    with under_way("packing", total, done=there) as task:
         for part, split in parts.items():
             _write_shards(directory, part, split.images, whole[part], plan, verify, task)
             plan["splits"][part]["shards"] = [
@@ -330,6 +337,11 @@ def _to_disk(path: pathlib.Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _write_array(path: pathlib.Path, array: np.ndarray) -> None:
+    with _whole(path) as unfinished, unfinished.open("wb") as file:
+        np.save(file, array, allow_pickle=False)
 
 
 def _write(path: pathlib.Path, content: bytes) -> None:

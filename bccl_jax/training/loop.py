@@ -127,6 +127,7 @@ def _run(
     numbers = fingerprint(run.dataset)
     _tell(directory.check_images(run.dataset, numbers), *warnings(run.dataset, numbers))
     with contextlib.ExitStack() as stack:
+        stack.enter_context(directory.writing())
         stack.enter_context(jax.set_mesh(run.mesh))
         # Before the directory is made: the weights to start from may be missing.
         start = None if directory.has_checkpoint() else run.init_state()

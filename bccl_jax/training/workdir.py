@@ -1,11 +1,13 @@
 """A run's directory: config, records, checkpoints, and the rule that it is one run's."""
 
 import contextlib
+import errno
 import hashlib
 import itertools
 import json
 import os
 import pathlib
+from collections.abc import Iterator
 
 import ml_collections
 import numpy as np
@@ -52,6 +54,8 @@ _REMAINS = (
     "images.tmp",
     "config.tmp",
 )
+# What no reading gives.
+_WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 # What a name below the directory may grow to.
 _LONGEST_NAME = 100
 
@@ -139,6 +143,23 @@ class Workdir:
         except OSError as error:
             raise WorkdirError(
                 f"{self._named} cannot be used ({error.strerror}); mend that or name another one"
+            ) from error
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Says in one sentence what keeps a run from writing within it.
+
+        Raises:
+          WorkdirError: in place of an error that only writing has.
+        """
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in _WRITE_ERRORS:
+                raise
+            raise WorkdirError(
+                f"{self._named} cannot be written ({error.strerror}); mend that and give the same "
+                "command again, which goes on from the last checkpoint if there is one"
             ) from error
 
     def has_checkpoint(self) -> bool:

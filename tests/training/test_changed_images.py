@@ -11,8 +11,8 @@ from bccl_jax.data import encoded, fingerprint, packing
 from bccl_jax.data.digits import load as load_digits
 from bccl_jax.data.fingerprint import warnings
 from bccl_jax.data.packed import load as load_packed
-from bccl_jax.data.split import Dataset, Split
-from bccl_jax.errors import WorkdirError
+from bccl_jax.data.split import Dataset, Split, Splits
+from bccl_jax.errors import ConfigError, DataError, WorkdirError
 from bccl_jax.training.assemble import load_data
 from bccl_jax.training.loop import evaluate_checkpoints, train_and_evaluate
 from bccl_jax.training.workdir import Workdir
@@ -278,3 +278,30 @@ def test_every_part_of_an_image_in_memory_counts(rng):
 def test_digits_share_no_image():
     dataset = Dataset("digits", *load_digits())
     assert warnings(dataset, fingerprint.fingerprint(dataset)) == []
+
+
+def test_packing_goes_on_with_the_images_that_it_began_with(photos, tmp_path):
+    config, folder = photos
+    dataset = load_data(config)
+    splits = Splits(dataset.train, dataset.test, dataset.validation)
+
+    def pack():
+        packing.pack("folder", splits, tmp_path / "packed", shard_images=2)
+
+    packed = folder / "train" / "cat" / "0.bmp"
+    (folder / "train" / "dog" / "1.bmp").rename(tmp_path / "kept")
+    with pytest.raises(DataError, match=r"dog/1\.bmp cannot be read"):
+        pack()
+    # What is not packed yet may be mended; what is packed must be the same.
+    (folder / "train" / "dog" / "1.bmp").write_bytes(noise(60))
+    packed.write_bytes(noise(61))
+    with pytest.raises(ConfigError, match=r"1 of 7 train ones, the first .*cat/0\.bmp; restore"):
+        pack()
+    packed.write_bytes(noise(0))
+    pack()
+    assert load_packed(tmp_path / "packed").train.images[5] == noise(60)
+    (folder / "test" / "cat" / "1.bmp").write_bytes(noise(62))
+    with pytest.raises(ConfigError, match=r"1 of 2 test ones, the first .*cat/1\.bmp; restore"):
+        pack()
+    (tmp_path / "packed" / "test.numbers.npy").unlink()
+    pack()

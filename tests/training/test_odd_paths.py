@@ -192,3 +192,14 @@ def test_shards_in_a_name_that_is_not_utf8_are_refused_in_one_sentence(tmp_path)
         packing.pack("mini", PHOTOGRAPHS, tmp_path / "a\udce9b")
     with pytest.raises(OSError, match="is not UTF-8"):
         open_shard(tmp_path / "a\udce9b" / "train-00000.array_record")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
+def test_a_run_that_can_write_no_more_says_why(tmp_path, number):
+    with (
+        pytest.raises(WorkdirError, match=rf"run cannot be written \({os.strerror(number)}\)"),
+        Workdir(tmp_path / "run").writing(),
+    ):
+        raise OSError(number, os.strerror(number))
+    with pytest.raises(FileNotFoundError), Workdir(tmp_path / "run").writing():
+        raise FileNotFoundError(errno.ENOENT, "a fault of ours")
