@@ -163,6 +163,34 @@ def test_images_in_memory_have_nothing_to_verify(tmp_path, capsys):
     assert "the images of digits are arrays in memory" in capsys.readouterr().out
 
 
+def test_images_in_memory_that_two_splits_share_are_listed(tmp_path, capsys, rng):
+    images = rng.integers(0, 256, (6, 4, 4, 3), np.uint8)
+    labels = np.array([0, 1, 2, 0, 1, 2], np.int32)
+    train = Split(images[:4], labels[:4], CLASSES)
+    dataset = Dataset("mini", train, Split(images[3:], labels[3:], CLASSES))
+    assert inspection.run(dataset, config(), tmp_path, verify=True) == 0
+    assert (tmp_path / "duplicates.txt").read_text() == (
+        "test image 0 (cat) = training image 3 (cat)\n"
+    )
+    assert "1 of 3 images outside the training split are in it too" in capsys.readouterr().out
+
+
+def test_the_fingerprint_in_full_tells_one_byte(photographs, tmp_path, capsys):
+    def look():
+        inspection.run(photographs, config(), tmp_path / "output", verify=True)
+        (line,) = [x for x in capsys.readouterr().out.splitlines() if x.startswith("fingerprint")]
+        return dict(part.split() for part in line.removeprefix("fingerprint").split(","))
+
+    before = look()
+    assert look() == before
+    assert list(before) == ["train", "test"]
+    with (tmp_path / "images" / "test1.png").open("r+b") as file:
+        file.seek(20)
+        file.write(b"\xff")
+    after = look()
+    assert (after["train"], after["test"] == before["test"]) == (before["train"], False)
+
+
 def test_ctrl_c_ends_a_verification(photographs, tmp_path, capsys, monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt

@@ -6,6 +6,7 @@ import pathlib
 import numpy as np
 
 from bccl_jax.data.checks import shown
+from bccl_jax.data.decode import BrokenImageError, decode
 from bccl_jax.data.fingerprint import UNREADABLE, image_name
 from bccl_jax.data.split import Dataset, Split
 from bccl_jax.errors import WorkdirError
@@ -52,8 +53,8 @@ def compare(
 ) -> dict[str, np.ndarray]:
     """Checks that images are those that a run was begun with.
 
-    A picture that was broken then may have been mended, and one that cannot be read now is skipped
-    as any such one is.
+    A picture that was broken then may have been mended, and one that is broken now is skipped as
+    any such one is.
 
     Args:
       then: the numbers that the run recorded.
@@ -74,21 +75,30 @@ def compare(
         if len(found) != len(recorded):
             _refuse(f"the files that hold the {part} images have", workdir)
         differs = (found != recorded) & (found != UNREADABLE) & (recorded != UNREADABLE)
-        changed = np.flatnonzero(differs)
-        if len(found) != len(split):
-            if len(changed):
-                _refuse(f"{len(changed)} of {len(found)} files of {part} images have", workdir)
-        else:
-            if part == "train" and split.encoded and broken:
-                changed = _without(changed, split, broken)
-            if len(changed):
-                first = image_name(split, part, int(changed[0]))
-                _refuse(
-                    f"{len(changed):,} of {len(found):,} {part} images, the first {first}, have",
-                    workdir,
-                )
-        kept[part] = np.where(found == UNREADABLE, recorded, found)
+        changed, named = np.flatnonzero(differs), len(found) == len(split)
+        if part == "train" and named and split.encoded and broken:
+            changed = _without(changed, split, broken)
+        other = next((i for i in changed if not (named and _is_broken(split, i))), None)
+        if other is not None:
+            what = "images" if named else "files of images"
+            first = f", the first {image_name(split, part, other)}," if named else ""
+            _refuse(f"{len(changed):,} of {len(found):,} {part} {what}{first} have", workdir)
+        kept[part] = found.copy()
+        unknown = found == UNREADABLE
+        unknown[changed] = True
+        kept[part][unknown] = recorded[unknown]
     return kept
+
+
+def _is_broken(split: Split, position: int) -> bool:
+    """Whether a picture is one that a run skips, so that it takes no other one in its place."""
+    if not split.encoded:
+        return False
+    try:
+        decode(split.images[position])
+    except (OSError, BrokenImageError):
+        return True
+    return False
 
 
 def _refuse(what: str, workdir: pathlib.Path) -> None:

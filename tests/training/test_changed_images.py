@@ -223,6 +223,18 @@ def test_a_photograph_that_cannot_be_read_is_left_to_training(photos, tmp_path):
         go_on(config, tmp_path / "run")
 
 
+def test_a_photograph_that_broke_since_is_left_to_training_too(photos, tmp_path):
+    config, folder = photos
+    before = (tmp_path / "run" / RECORD).read_bytes()
+    (folder / "train" / "cat" / "1.bmp").write_bytes(b"not a picture")
+    (folder / "test" / "cat" / "1.bmp").write_bytes(b"")
+    assert go_on(config, tmp_path / "run") is None
+    assert (tmp_path / "run" / RECORD).read_bytes() == before
+    (folder / "train" / "cat" / "2.bmp").write_bytes(noise(70))
+    with pytest.raises(WorkdirError, match=r"2 of 7 train images, the first .*cat/2\.bmp, have"):
+        go_on(config, tmp_path / "run")
+
+
 def test_a_photograph_in_two_splits_is_told_by_name(photos):
     config, folder = photos
     shutil.copy(folder / "train" / "cat" / "3.bmp", folder / "test" / "cat" / "new.bmp")
@@ -258,7 +270,7 @@ def test_large_shards_are_looked_at_as_files(photos, tmp_path, monkeypatch):
     config.data.source, config.data.dir = "original", str(folder)
     packing.pack_dataset(load_data(config), tmp_path / "anew")
     config.data.source, config.data.dir = "packed", str(tmp_path / "anew")
-    with pytest.raises(WorkdirError, match="1 of 1 files of train images have other content"):
+    with pytest.raises(WorkdirError, match="1 of 1 train files of images have other content"):
         go_on(config, tmp_path / "large")
 
 
