@@ -12,7 +12,7 @@ import numpy as np
 from absl import flags
 
 from bccl_jax.data.processes import answer_to_parent_alone, starting_workers
-from bccl_jax.data.shared_memory import check_room, needed, why_it_ended
+from bccl_jax.data.shared_memory import PLACE, check_room, needed, why_it_ended
 from bccl_jax.data.stream import EvaluationStream, TrainingStream
 from bccl_jax.errors import DataError
 
@@ -38,7 +38,8 @@ def read_batches(
       process was killed.
 
     Raises:
-      DataError: the shared memory of this machine is too small for so many readers.
+      DataError: the shared memory of this machine is too small for so many readers, or they
+        cannot be started.
     """
     batches = grain.MapDataset.source(stream).batch(rows, drop_remainder=True)
     workers = _workers(workers, len(batches))
@@ -48,7 +49,13 @@ def read_batches(
     if not flags.FLAGS.is_parsed():
         # grain's processes read flags, which a notebook does not parse.
         flags.FLAGS.mark_as_parsed()
-    return _FromProcesses(stream, rows, workers)
+    try:
+        return _FromProcesses(stream, rows, workers)
+    except OSError as error:
+        raise DataError(
+            f"the reader processes cannot be started ({error.strerror or error}): {PLACE} and "
+            f"{tempfile.gettempdir()} need free space; config.data.workers=0 does without"
+        ) from error
 
 
 def shared_bytes(stream: TrainingStream | EvaluationStream, rows: int, workers: int) -> int:
@@ -98,8 +105,8 @@ class _FromProcesses:
         batches = batches.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=2))
         options = grain.MultiprocessingOptions(num_workers=workers)
         self._batches = iter(batches.mp_prefetch(options, answer_to_parent_alone))
-        with starting_workers():
-            # Makes the readers, which grain would start from threads of its own, whenever.
+        with starting_workers(workers):
+            # The state makes the readers, and grain starts them from threads of its own.
             self._batches.get_state()
             self._batches.start_prefetch()
 

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import types
 from collections.abc import Iterator
 from multiprocessing import resource_tracker
@@ -25,19 +26,32 @@ REQUESTS = (
 )
 
 
+# Seconds for the start of a process, which takes some thousandths.
+_PATIENCE = 20.0
+
+
 @contextlib.contextmanager
-def starting_workers() -> Iterator[None]:
+def starting_workers(number: int = 0) -> Iterator[None]:
     """What is started within it hears no request to stop; one that comes within it waits.
 
     Such processes are born deaf, so that no moment is left in which one could end them. Handlers
     stay as they are: JAX may have one of SIGTERM that Python could not set again.
+
+    Args:
+      number: of processes that are waited for at its end, where threads start them.
     """
     # Its own start would let signals through.
     resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, REQUESTS)
+    others = set(multiprocessing.active_children())
     try:
         with without_main():
             yield
+            end = time.monotonic() + _PATIENCE
+            while len(set(multiprocessing.active_children()) - others) < number:
+                if time.monotonic() > end:  # one has ended at once, which who reads from it tells
+                    break
+                time.sleep(0.001)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 

@@ -1,5 +1,6 @@
 """The shared memory through which reader processes hand batches over."""
 
+import multiprocessing
 import os
 import re
 import signal
@@ -44,6 +45,21 @@ def check_room(needed: int, workers: int) -> None:
             f"{PLACE} has {_megabytes(free)} MB free, but the reader processes ({workers}) need "
             f"{_megabytes(needed)} MB there to hand batches over; {_MENDS}"
         )
+
+
+def check_locks() -> None:
+    """Refuses to begin where not even a lock between processes can be made.
+
+    Raises:
+      DataError: shared memory is full or missing.
+    """
+    try:
+        multiprocessing.Lock()
+    except OSError as error:
+        raise DataError(
+            f"{PLACE} takes no lock ({error.strerror or error}); make room there, or give the "
+            "container such a place (docker run --shm-size=8g)"
+        ) from error
 
 
 def why_it_ended(message: str) -> str:

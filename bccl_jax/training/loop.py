@@ -16,6 +16,7 @@ from bccl_jax.data.fingerprint import fingerprint, warnings
 from bccl_jax.data.long_tail import shot_groups
 from bccl_jax.data.pipeline import read_batches
 from bccl_jax.data.resident import put_on_device
+from bccl_jax.data.shared_memory import check_locks
 from bccl_jax.data.split import Split
 from bccl_jax.data.stream import TrainingStream
 from bccl_jax.devices import configure, devices, is_lead, local_rows, replicated, speaks
@@ -149,6 +150,7 @@ def _start(config: ml_collections.ConfigDict) -> None:
     validate(config)
     configure(config.deterministic)
     devices()
+    check_locks()
     _tell(unusual())
 
 

@@ -1,5 +1,6 @@
 """Readers need shared memory: too little of it is found before training, or named."""
 
+import errno
 import signal
 from types import SimpleNamespace
 
@@ -9,7 +10,7 @@ import pytest
 from bccl_jax.data import shared_memory
 from bccl_jax.data.crops import Crop
 from bccl_jax.data.pipeline import read_batches, shared_bytes
-from bccl_jax.data.shared_memory import check_room, needed, why_it_ended
+from bccl_jax.data.shared_memory import check_locks, check_room, needed, why_it_ended
 from bccl_jax.data.stream import EvaluationStream, TrainingStream
 from bccl_jax.errors import DataError
 from tests.data.test_feeding import Memory
@@ -51,6 +52,15 @@ def test_threads_need_none(docker):
     stream = TrainingStream(images, labels, 128, 0, 1, range(128), 0, [Crop()] * 3, 224)
     assert shared_bytes(stream, 128, 0) == 0
     read_batches(stream, 128, 0, 1).close()
+
+
+def test_a_full_place_is_told_before_anything_begins(monkeypatch):
+    def full():
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(shared_memory.multiprocessing, "Lock", full)
+    with pytest.raises(DataError, match=r"/dev/shm takes no lock \(No space left"):
+        check_locks()
 
 
 def test_where_there_is_no_such_place_nothing_is_asked(monkeypatch):
