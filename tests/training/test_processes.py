@@ -109,11 +109,11 @@ def test_two_processes_train_lose_one_and_both_resume(alone, tmp_path):
         assert mine.get("refresh") == theirs.get("refresh")
 
 
-def test_sigterm_to_one_process_saves_and_ends_both(tmp_path):
+def test_a_warning_to_one_process_counts_as_sigterm_and_saves_and_ends_both(tmp_path):
     workdir = tmp_path / "run"
     processes = start_two(workdir)
     wait_until(lambda: len(records(workdir)) >= 1, processes)
-    processes[1].send_signal(signal.SIGTERM)
+    processes[1].send_signal(signal.SIGUSR1)
     steps = set()
     for process in processes:
         _, told = process.communicate(timeout=240)
