@@ -157,14 +157,16 @@ def check_values(config: ml_collections.ConfigDict) -> None:
     flat = flatten(config)
     for key, bound in bounds(config.method.name).items():
         if not bound.allows(flat[key]):
-            raise ConfigError(f"config.{key} is {shown(flat[key])}; it must be {bound}")
+            value = tuple(flat[key]) if isinstance(flat[key], list) else flat[key]
+            raise ConfigError(f"config.{key} is {shown(value)}; it must be {bound}")
 
 
 def unknown_key(key: str, known: Mapping[str, Any]) -> str:
     """The sentence on a key that a flattened config does not have."""
     if key.startswith("method."):
         return methods.unknown_setting(key.removeprefix("method."), known["method.name"])
-    return f"the config has no key {key!r}{did_you_mean(key_like(key, known), 'config.')}"
+    meant = did_you_mean(key_like(key, known), "config.")
+    return f"the config has no key {key!r}{meant or '; --print_config shows all of them'}"
 
 
 def _lacks(key: str) -> str:

@@ -165,7 +165,7 @@ def get_config(method: str = "bccl") -> ml_collections.ConfigDict:
     config.method = methods.settings(method)
 
     config.optimizer = optimizer = ml_collections.ConfigDict()
-    # Of SGD, the schedule's peak. 0: in proportion to the batch, 0.1 at 128.
+    # Of SGD, at the schedule's peak. 0: in proportion to the batch, 0.1 at 128.
     optimizer.learning_rate = 0.15
     # After the warm-up: "cosine" to 0, "step" (times `step_factor` at each of `step_epochs`) or
     # "constant".
@@ -176,7 +176,7 @@ def get_config(method: str = "bccl") -> ml_collections.ConfigDict:
     optimizer.step_epochs = (160, 180)
     # What the "step" schedule multiplies the learning rate by.
     optimizer.step_factor = 0.1
-    # Of SGD.
+    # Momentum of SGD.
     optimizer.momentum = 0.9
     # Nesterov's reading of momentum.
     optimizer.nesterov = False
@@ -190,9 +190,9 @@ def get_config(method: str = "bccl") -> ml_collections.ConfigDict:
     evaluation.every_epochs = 5
     # Images of a batch of evaluation.
     evaluation.batch_size = 500
-    # Classes of more training images are many-shot.
+    # Classes of more training images than this are many-shot.
     evaluation.many_above = 100
-    # Classes of fewer training images are few-shot, those between medium-shot.
+    # Classes of fewer training images than this are few-shot, those between medium-shot.
     evaluation.few_below = 20
     # t of post-hoc logit adjustment: logits - t * log prior. 0 uses the raw logits, as it must be
     # where the loss has the prior (`Method.prior_in_loss`).

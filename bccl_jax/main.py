@@ -4,12 +4,12 @@ python -m bccl_jax.main --config=configs/digits_lt.py [--workdir=DIR] [--mode=tr
     [--checkpoint=last|best|STEP] [--config.KEY=VALUE ...]
 python -m bccl_jax.main --config=configs/imagenet_lt.py --mode=inspect [--verify]
 python -m bccl_jax.main --config=configs/imagenet_lt.py --mode=pack --output=DIR [--verify]
+python -m bccl_jax.main --config=configs/digits_lt.py --print_config
 """
 
 import gc
 import os
 import pathlib
-import re
 import shlex
 import shutil
 import signal
@@ -21,12 +21,13 @@ import warnings
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from bccl_jax import command_line
 from bccl_jax.errors import BcclError
 from bccl_jax.names import plain, printable
 from bccl_jax.output import of_a_command
 
-_CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "Config file, such as configs/digits_lt.py or configs/digits_lt.py:METHOD."
+_CONFIG = command_line.define_config(
+    "config", "Config file, such as configs/digits_lt.py or configs/digits_lt.py:METHOD."
 )
 _WORKDIR = flags.DEFINE_string(
     "workdir",
@@ -52,14 +53,17 @@ _VERIFY = flags.DEFINE_bool(
 _OUTPUT = flags.DEFINE_string(
     "output", None, "With --mode=pack: the directory to write, new or of the same packing."
 )
+_PRINT = flags.DEFINE_bool(
+    "print_config", False, "Print the config as a config file, with what each key means, and stop."
+)
 
 
 def main(argv: list[str]) -> int:
     """Runs what the flags say; returns the exit code."""
     if len(argv) > 1:
-        raise BcclError(
-            f"{argv[1]!r} is no flag; write --workdir=DIR, --mode=eval or --config.KEY=VALUE"
-        )
+        raise BcclError(command_line.no_flag(argv[1]))
+    if _PRINT.value:
+        return _print_config(_CONFIG.value)
     if _WORKDIR.value == "":
         raise BcclError("--workdir is empty; name a directory")
     if _CONFIG.value is None:
@@ -70,13 +74,29 @@ def main(argv: list[str]) -> int:
         raise BcclError("--verify goes with --mode=inspect or --mode=pack")
     if (_OUTPUT.value is not None) != (_MODE.value == "pack"):
         raise BcclError("--mode=pack and --output=DIR go together")
-    config, workdir = _CONFIG.value, _workdir()
+    config, workdir = _checked(_CONFIG.value), _workdir()
     if _MODE.value == "inspect":
         return _inspect(config)
     if _MODE.value == "pack":
         return _pack(config)
     _prepare_jax(config.deterministic)
     return {"train": _train, "eval": _evaluate}[_MODE.value](config, workdir)
+
+
+def _checked(config):
+    # Here already: JAX takes seconds to start.
+    from bccl_jax.validation import validate
+
+    validate(config)
+    return config
+
+
+def _print_config(config) -> int:
+    from bccl_jax import config as default
+    from bccl_jax import key_docs
+
+    print(key_docs.as_python(_checked(config or default.get_config())), end="")
+    return 0
 
 
 def _config_file() -> str:
@@ -143,7 +163,9 @@ def _train(config, workdir: pathlib.Path) -> int:
     print(f"\n{console.table(rows)}\n\n{remarks.explain(rows, result.class_names)}\n")
     print(f"picture      {printable(workdir / 'report.png')}")
     command = [sys.executable, "-m", "bccl_jax.main", f"--config={_config_file()}"]
-    command += [a for a in sys.argv[1:] if a.startswith("--config.")] + [f"--workdir={workdir}"]
+    changes = config_flags.get_override_values(flags.FLAGS["config"])
+    command += [f"--config.{key}={value}" for key, value in changes.items()]
+    command.append(f"--workdir={workdir}")
     # Bytes that are not UTF-8 can only be shown.
     command = os.fsencode(shlex.join(command)).decode(errors="backslashreplace")
     print(f"evaluate     {command} --mode=eval")
@@ -195,38 +217,6 @@ def _label(config, which: str, epoch: int, chosen_on: str) -> str:
     return f"{which if which in ('last', 'best') else 'saved'} ({', '.join(notes)})"
 
 
-def _parse_flags(argv: list[str]) -> list[str]:
-    try:
-        remaining = flags.FLAGS(argv)
-        if _CONFIG.value is not None:
-            _check_config_file()
-    except Exception as error:  # a config file is code: it may raise anything
-        raise SystemExit(f"error: {_sentence(error)}") from None
-    return remaining
-
-
-def _check_config_file() -> None:
-    path = _config_file().partition(":")[0]
-    if not pathlib.Path(path).is_file():
-        raise FileNotFoundError(f"--config={path} names no file; configs/ holds those there are")
-    # What else went wrong while loading is raised at the first use.
-    _ = _CONFIG.value.seed
-
-
-def _sentence(error: Exception) -> str:
-    """The one line of an error of the flag libraries that says what is wrong."""
-    # ml_collections raises some messages quoted, with their quotes and line ends escaped.
-    text = str(error).replace("\\n", "\n").replace("\\'", "'")
-    while len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
-        text = text[1:-1]
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    if any(line.startswith("Traceback") for line in lines):
-        # ml_collections quotes the whole traceback of a config file; its last line is the error.
-        return re.sub(r"^[\w.]*(Error|Exception): ", "", lines[-1])
-    unknown_key = isinstance(error, AttributeError | KeyError)
-    return ("the config has no key " if unknown_key else "") + "; ".join(lines)
-
-
 def _guarded(argv: list[str]) -> int:
     try:
         return main(argv)
@@ -272,7 +262,7 @@ def run() -> None:
     # What libraries will change one day is no error, whatever PYTHONWARNINGS says.
     warnings.simplefilter("ignore", DeprecationWarning)
     with of_a_command():
-        app.run(_guarded, flags_parser=_parse_flags)
+        app.run(_guarded, flags_parser=command_line.parse)
 
 
 if __name__ == "__main__":

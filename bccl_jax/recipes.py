@@ -5,6 +5,7 @@ import ml_collections
 from bccl_jax import config as default
 from bccl_jax import methods
 from bccl_jax.errors import ConfigError
+from bccl_jax.suggestions import did_you_mean, nearest
 
 PHOTOGRAPH_BACKBONES = ("resnet50", "resnext50")
 
@@ -32,8 +33,11 @@ def photographs(variant: str = "") -> ml_collections.ConfigDict:
         elif part in PHOTOGRAPH_BACKBONES:
             backbone = part
         else:
-            known = ", ".join([*methods.names(), *PHOTOGRAPH_BACKBONES])
-            raise ConfigError(f"{part!r} is neither a method nor a backbone; there are {known}")
+            known = [*methods.names(), *PHOTOGRAPH_BACKBONES]
+            raise ConfigError(
+                f"{part!r} is neither a method nor a backbone; there are {', '.join(known)}"
+                f"{did_you_mean(nearest(part, known))}"
+            )
 
     config = default.get_config(method)
     config.epochs = 100

@@ -35,7 +35,7 @@ _SYNONYMS = {
     "dataloader_num_workers data_workers",
     "data.threads": "num_threads n_threads",
     "augment.size": "image_size img_size imgsz input_size crop_size resolution train_crop_size",
-    "augment.eval_resize": "resize resize_size val_resize val_resize_size test_size_px",
+    "augment.eval_resize": "resize resize_size val_resize val_resize_size",
     "augment.mean": "image_mean norm_mean",
     "augment.std": "image_std norm_std",
     "augment.strong.policy": "auto_augment autoaugment aa randaug rand_augment randaugment "

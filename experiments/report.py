@@ -39,6 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m experiments.report",
         description="Tables and pictures of recorded runs; takes the flags of experiments.run.",
+        # --seed=1 would be taken for --seeds=1, which runs seed 0.
+        allow_abbrev=False,
     )
     selection.add_arguments(parser)
     parser.add_argument(
@@ -50,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="whose records to take: hash of the code (what is checked out if that has records, "
         "else the newest)",
     )  # fmt: skip
-    arguments = parser.parse_args(argv)
+    arguments = selection.parse(parser, argv)
     target = arguments.report or arguments.output / "report"
     failed = []
     for name in arguments.experiments:

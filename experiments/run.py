@@ -47,6 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m experiments.run",
         description="Runs every cell that has no record yet; the same command goes on.",
+        # --seed=1 would be taken for --seeds=1, which runs seed 0.
+        allow_abbrev=False,
     )
     selection.add_arguments(parser)
     parser.add_argument(
@@ -57,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="runs at a time, each a process; on a CPU one for each core, on a GPU 1",
     )  # fmt: skip
     parser.add_argument("--plan", action="store_true", help="list what would be run, and stop")
-    arguments = parser.parse_args(argv)
+    arguments = selection.parse(parser, argv)
     if arguments.budget is not None and not GRACE < arguments.budget * 60 < float("inf"):
         parser.error(f"--budget={arguments.budget}: choose more than the {GRACE:.0f} s to stop in")
     if arguments.parallel is not None and arguments.parallel < 1:

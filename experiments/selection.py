@@ -2,8 +2,11 @@
 
 import argparse
 import pathlib
+import re
+from collections.abc import Iterable, Sequence
 
 from bccl_jax.models import BACKBONES
+from bccl_jax.suggestions import did_you_mean, nearest
 from experiments.catalogue import EXPERIMENTS
 from experiments.design import CONFIGS, Scale
 
@@ -11,7 +14,7 @@ from experiments.design import CONFIGS, Scale
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags to a parser."""
     parser.add_argument(
-        "experiments", nargs="+", metavar="EXPERIMENT", choices=EXPERIMENTS,
+        "experiments", nargs="+", metavar="EXPERIMENT", type=_experiment,
         help=f"one or more of {', '.join(EXPERIMENTS)}",
     )  # fmt: skip
     parser.add_argument("--seeds", type=_positive, default=3, help="seeds 0 to N-1 (%(default)s)")
@@ -26,7 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--epochs", type=_positive, help="of each run; warm-ups shrink in proportion"
     )
-    parser.add_argument("--backbone", choices=BACKBONES, help="of each run")
+    parser.add_argument(
+        "--backbone", type=_backbone, metavar="NAME", help=f"of each run: {', '.join(BACKBONES)}"
+    )
     parser.add_argument("--data-dir", metavar="DIR", help="where the data lies (the config's own)")
     parser.add_argument(
         "--split", choices=("test", "validation"),
@@ -37,6 +42,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output", type=pathlib.Path, default=pathlib.Path("runs/experiments"), metavar="DIR",
         help="results.jsonl and the runs (%(default)s)",
     )  # fmt: skip
+
+
+# What `bccl_jax.main` and other tools call flags of experiments.
+_MEANT = {
+    "seed": "seeds (N runs seeds 0 to N-1)",
+    "data": "dataset",
+    "config": "dataset",
+    "data_dir": "data-dir",
+    "dir": "data-dir",
+    "imb_factor": "imbalance",
+    "imbalance_factor": "imbalance",
+    "workdir": "output",
+    "output_dir": "output",
+    "arch": "backbone",
+    "model": "backbone",
+    "workers": "parallel",
+    "jobs": "parallel",
+    "gpus": "parallel",
+    "time": "budget",
+    "dry_run": "plan",
+}
+
+
+def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
+    """Parses a command line; an unknown flag ends in a sentence with the one that may be meant."""
+    arguments, unknown = parser.parse_known_args(argv)
+    if unknown:
+        name = unknown[0].partition("=")[0].lstrip("-").replace("-", "_")
+        known = re.findall(r"--([\w-]+)", parser.format_usage())
+        name = name.removeprefix("config.").rpartition(".")[2]
+        meant = _MEANT.get(name) or nearest(name, known)
+        parser.error(f"{unknown[0]!r} is no flag{did_you_mean(meant, '--')}")
+    return arguments
 
 
 def scale(arguments: argparse.Namespace) -> Scale:
@@ -60,12 +98,26 @@ def _positive(text: str) -> int:
 
 def _names(text: str) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(filter(None, text.split(","))))
-    unknown = [name for name in names if name not in CONFIGS]
-    if unknown or not names:
+    if not names:
+        raise argparse.ArgumentTypeError(f"it names no data set; there are {', '.join(CONFIGS)}")
+    return tuple(_one_of(CONFIGS, name, "data set") for name in names)
+
+
+def _experiment(text: str) -> str:
+    return _one_of(EXPERIMENTS, text, "experiment")
+
+
+def _backbone(text: str) -> str:
+    return _one_of(BACKBONES, text, "backbone")
+
+
+def _one_of(known: Iterable[str], name: str, kind: str) -> str:
+    if name not in known:
+        meant = did_you_mean(nearest(name, known))
         raise argparse.ArgumentTypeError(
-            f"{text!r} names no data set that is known; there are {', '.join(CONFIGS)}"
+            f"no {kind} is called {name!r}; there are {', '.join(known)}{meant}"
         )
-    return names
+    return name
 
 
 def _factors(text: str) -> tuple[float, ...]:

@@ -33,8 +33,8 @@ def method_class(name: str) -> type[Method]:
     """
     if name not in names():
         raise ConfigError(
-            f"no method is called {shown(name)} (config.method.name)"
-            f"{did_you_mean(nearest(name, names()))}; there are {', '.join(names())}"
+            f"no method is called {shown(name)} (config.method.name); there are "
+            f"{', '.join(names())}{did_you_mean(nearest(name, names()))}"
         )
     return importlib.import_module(f"{__name__}.{name}").METHOD
 
