@@ -44,6 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+# Of seeds or epochs.
+_MOST = 1_000_000
+
 # What `bccl_jax.main` and other tools call flags of experiments.
 _MEANT = {
     "seed": "seeds (N runs seeds 0 to N-1)",
@@ -91,8 +94,8 @@ def scale(arguments: argparse.Namespace) -> Scale:
 
 
 def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
+    if not text.isdecimal() or len(text) > 7 or not 1 <= int(text) <= _MOST:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to {_MOST:,}")
     return int(text)
 
 

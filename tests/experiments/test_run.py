@@ -177,14 +177,21 @@ def test_a_second_command_finds_nothing_left(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["table5"], "invalid choice: 'table5'"),
-        (["table4", "--dataset=mnist"], "names no data set"),
+        (["table5"], "no experiment is called 'table5'"),
+        (["tabel4"], "did you mean table4?"),
+        (["table4", "--dataset=mnist"], "no data set is called 'mnist'"),
+        (["table4", "--dataset=cifar10O"], "did you mean cifar10?"),
+        (["table4", "--dataset="], "it names no data set"),
+        (["table4", "--seed=1"], "did you mean --seeds (N runs seeds 0 to N-1)?"),
+        (["table4", "--config.epochs=1"], "did you mean --epochs?"),
+        (["table4", "--workdir=x"], "did you mean --output?"),
+        (["table4", "--seeds=99999999999"], "not a whole number"),
         (["table4", "--imbalance=0.5"], "no list of factors"),
         (["table4", "--seeds=0"], "not a whole number"),
         (["table4", "--budget=0.1"], "more than the 20 s"),
         (["table4", "--budget=inf"], "more than the 20 s"),
         (["table4", "--parallel=0"], "less than 1"),
-        (["table4", "--backbone=vgg"], "invalid choice: 'vgg'"),
+        (["table4", "--backbone=vgg"], "no backbone is called 'vgg'"),
     ],
 )
 def test_wrong_flags_are_refused(capsys, flags, message):
