@@ -1,7 +1,9 @@
 """Signals that ask a run to stop as a flag, so that it can save before it stops."""
 
 import contextlib
+import os
 import signal
+import threading
 
 import jax
 from jax.experimental import multihost_utils
@@ -81,9 +83,26 @@ class StopSignal:
         if self._shared:
             signal.raise_signal(signal.SIGTERM)
             return
+        first = self.received is None
         self.received = self.received or signum
+        # A pipe may be found closed by another thread, which may not set what signals do.
+        if threading.current_thread() is not threading.main_thread():
+            return
         if signal.SIGINT in self._previous:
             _restore(signal.SIGINT, self._previous.pop(signal.SIGINT))
+        if first and signum != signal.SIGPIPE:
+            _acknowledge(signum)
+
+
+def _acknowledge(signum: int) -> None:
+    """Says at once that a request was heard: a step, or an epoch in one program, may take long."""
+    name = signal.Signals(signum).name
+    text = (
+        f"\n{name}: the run saves itself when the step under way is done; Ctrl-C ends it at once\n"
+    )
+    # A print could interrupt another one half-way.
+    with contextlib.suppress(OSError):
+        os.write(2, text.encode())
 
 
 def _restore(signum: int, handler) -> None:

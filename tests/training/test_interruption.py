@@ -1,5 +1,6 @@
 import os
 import signal
+import threading
 
 import pytest
 
@@ -41,6 +42,29 @@ def test_a_closed_pipe_is_a_request_to_stop(monkeypatch):
             print("first", flush=True)
             print("second", flush=True)
             assert stop.reached(1) == signal.SIGPIPE
+
+
+def test_a_pipe_that_another_thread_finds_closed_is_a_request_too(monkeypatch):
+    """As the one that tells of the run's progress may."""
+    read, write = os.pipe()
+    os.close(read)
+    before = signal.getsignal(signal.SIGINT)
+    with open(write, "w") as pipe:
+        monkeypatch.setattr("sys.stdout", pipe)
+        with StopSignal() as stop:
+            thread = threading.Thread(target=lambda: print("progress", flush=True))
+            thread.start()
+            thread.join()
+            assert stop.reached(1) == signal.SIGPIPE
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_request_is_answered_at_once(capfd):
+    with StopSignal():
+        for _ in range(2):
+            raise_in_process(signal.SIGTERM)
+    told = capfd.readouterr().err
+    assert told.count("SIGTERM: the run saves itself when the step under way is done") == 1
 
 
 def test_of_several_processes_each_request_is_passed_on_as_sigterm(monkeypatch):
