@@ -5,13 +5,13 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 
 import pytest
 
 from bccl_jax.training.assemble import assemble
 from bccl_jax.training.checkpoint import Checkpoints
+from tests.command_line import command, run
 from tests.training.test_photographs import write_pictures
 from tests.training.tiny import ROOT, differing, tiny_config
 
@@ -30,18 +30,12 @@ TINY = [
 ]
 
 
-def command(*arguments):
-    return [sys.executable, "-m", "bccl_jax.main", *arguments]
-
-
-def run(*arguments):
-    return subprocess.run(command(*arguments), cwd=ROOT, capture_output=True, text=True)
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("main") / "run"
-    done = run(*TINY, f"--workdir={workdir}")
+    done = subprocess.run(
+        command(*TINY, f"--workdir={workdir}"), cwd=ROOT, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     return workdir, done.stdout
 

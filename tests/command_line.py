@@ -1,0 +1,65 @@
+"""Runs the command line in processes of its own that share the seconds of importing JAX."""
+
+import functools
+import json
+import os
+import pathlib
+import runpy
+import subprocess
+import sys
+import tempfile
+
+from tests.training.tiny import ROOT
+
+
+def command(*arguments):
+    return [sys.executable, "-m", "bccl_jax.main", *arguments]
+
+
+def run(*arguments):
+    """What `subprocess.run(command(*arguments), capture_output=True, text=True)` returns."""
+    server = _server()
+    with tempfile.TemporaryDirectory() as folder:
+        files = [pathlib.Path(folder) / name for name in ("stdout", "stderr")]
+        server.stdin.write(json.dumps([arguments, *map(str, files)]) + "\n")
+        server.stdin.flush()
+        code = int(server.stdout.readline())
+        told = [file.read_text() for file in files]
+    return subprocess.CompletedProcess(command(*arguments), code, *told)
+
+
+@functools.cache
+def _server():
+    """Ends with the tests' own process, whose end of the pipe closes then."""
+    return subprocess.Popen(
+        [sys.executable, "-m", __name__],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _serve():
+    # All but the module of the flags, which each process runs anew as `python -m` does; no device
+    # is touched before the fork.
+    import bccl_jax.data.packing
+    import bccl_jax.inspection
+    import bccl_jax.training.loop  # noqa: F401
+
+    answers = os.fdopen(os.dup(1), "w")
+    for line in sys.stdin:
+        arguments, out, err = json.loads(line)
+        if (child := os.fork()) == 0:
+            for path, number in ((os.devnull, 0), (out, 1), (err, 2)):
+                os.dup2(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND), number)
+            sys.argv = ["bccl_jax.main", *arguments]
+            runpy.run_module("bccl_jax.main", run_name="__main__", alter_sys=True)
+            return
+        _, status = os.waitpid(child, 0)
+        answers.write(f"{os.waitstatus_to_exitcode(status)}\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    _serve()
