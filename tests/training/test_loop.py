@@ -20,6 +20,8 @@ from bccl_jax.training.interruption import Interrupted
 from bccl_jax.training.loop import evaluate_checkpoints, train_and_evaluate
 from tests.training.tiny import differing, tiny_config
 
+pytestmark = pytest.mark.usefixtures("_no_picture")
+
 
 class Killed(BaseException):
     """Ends a run where it stands, as SIGKILL would: nothing catches it, nothing is saved."""
@@ -62,7 +64,7 @@ def under_way():
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory, under_way):
+def whole(shared_assemblies, tmp_path_factory, under_way):
     """A run that nothing disturbed."""
     workdir = tmp_path_factory.mktemp("whole") / "run"
     begin = progress.Heartbeat.begin
@@ -269,7 +271,7 @@ def test_a_batch_larger_than_the_data_is_refused_before_training(tmp_path):
 
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(tmp_path, monkeypatch):
-    config = tiny_config()
+    config = tiny_config("cross_entropy")
     config.optimizer.learning_rate = 1e30
     config.optimizer.warmup_epochs = 0
     with pytest.raises(
@@ -286,7 +288,8 @@ def test_scanned_and_looped_epochs_agree(tmp_path):
     ends = []
     for kind in (engine.looped, engine.scanned):
         run_epoch = kind(run.train_step, data, run.order, run.mesh, run.state_shardings)
-        chunks = list(run_epoch(run.init_state(), 0, 2))
+        with jax.set_mesh(run.mesh):
+            chunks = list(run_epoch(run.init_state(), 0, 2))
         losses = [np.atleast_1d(metrics["loss"]) for _, metrics in chunks]
         ends.append((np.concatenate(losses), chunks[-1][0]))
     (looped, one), (scanned, other) = ends
@@ -307,7 +310,6 @@ def check_adjustment(config, result):
 def test_every_method_trains_through_the_same_loop_in_either_precision(tmp_path):
     for method, dtype in (("cross_entropy", "bfloat16"), ("logit_adjustment", "float32")):
         config = tiny_config(method)
-        config.epochs = 2
         config.dtype = dtype
         result = train_and_evaluate(config, tmp_path / method)
         if method == "cross_entropy":

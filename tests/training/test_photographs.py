@@ -16,6 +16,7 @@ from bccl_jax.training.loop import evaluate_checkpoints, train_and_evaluate
 from tests.training.test_loop import Killed, act_at, kill, without_times
 from tests.training.tiny import differing, shipped_config, shrink
 
+pytestmark = pytest.mark.usefixtures("_no_picture")
 COLORS = {"red": (200, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 200)}
 
 
@@ -59,7 +60,7 @@ def photos(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def whole(photos, tmp_path_factory):
+def whole(shared_assemblies, photos, tmp_path_factory):
     """A run that nothing disturbed."""
     workdir = tmp_path_factory.mktemp("whole") / "run"
     return train_and_evaluate(tiny_folder_config(photos), workdir)
@@ -155,8 +156,8 @@ def test_pictures_that_cannot_be_decoded_are_left_out_of_the_figures(whole, phot
 def test_the_best_epoch_is_chosen_on_the_validation_split_and_both_are_tested(photos, tmp_path):
     folder = tmp_path / "photos"
     for seed, part in enumerate(("train", "val", "test")):
-        write_pictures(folder / part, (10, 8, 6), seed)
-    config = tiny_folder_config(folder, "logit_adjustment")
+        write_pictures(folder / part, (14, 10, 9), seed)
+    config = tiny_folder_config(folder, "cross_entropy")
     config.eval.every_epochs = 1
     result = train_and_evaluate(config, tmp_path / "run")
     assert result.chosen_on == "validation"
@@ -238,11 +239,10 @@ def test_a_run_that_saved_nothing_yet_may_be_begun_anew(photos, tmp_path, monkey
         with pytest.raises(Killed):
             train_and_evaluate(tiny_folder_config(photos), tmp_path / "run")
     config = tiny_folder_config(photos)
-    config.batch_size = 11
-    config.epochs = 2
-    assert train_and_evaluate(config, tmp_path / "run").records[-1]["step"] == 6
+    config.seed = 11
+    assert train_and_evaluate(config, tmp_path / "run").records[-1]["step"] == 16
     saved = json.loads((tmp_path / "run" / "config.json").read_text())
-    assert saved["batch_size"] == 11
+    assert saved["seed"] == 11
 
 
 def test_a_run_without_its_checkpoints_is_not_taken_over_by_another(whole, photos, tmp_path):
