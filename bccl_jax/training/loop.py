@@ -185,7 +185,6 @@ def _train(
         skipped = SkippedImages(
             directory.skipped, run.dataset.train.images, config.data.max_broken, writes=is_lead()
         )
-    progress = console.Progress(config.epochs * steps, done, shown=is_lead())
     every = config.checkpoint.every_steps
     evaluation = None
 
