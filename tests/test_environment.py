@@ -11,7 +11,7 @@ import pytest
 from bccl_jax import devices, jax_settings
 from bccl_jax.environment import cache_folder, check_xla_flags, expanded
 from bccl_jax.errors import ConfigError
-from bccl_jax.training import loop
+from bccl_jax.training import evaluating, loop, start
 from bccl_jax.training.assemble import assemble
 from tests.training.tiny import tiny_config
 
@@ -134,14 +134,15 @@ def test_the_compilation_cache_has_a_place_and_one_that_fails_is_told(
     assert "file/x cannot be written" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("start", [loop.train_and_evaluate, loop.evaluate_checkpoints])
-def test_a_run_is_configured_wherever_it_is_started(start, monkeypatch, tmp_path):
+@pytest.mark.parametrize("begin", [loop.train_and_evaluate, loop.evaluate_checkpoints])
+def test_a_run_is_configured_wherever_it_is_started(begin, monkeypatch, tmp_path):
     asked = []
-    monkeypatch.setattr(loop, "configure", asked.append)
-    monkeypatch.setattr(loop, "assemble", lambda config: 1 / 0)
+    monkeypatch.setattr(start, "configure", asked.append)
+    for module in (loop, evaluating):
+        monkeypatch.setattr(module, "assemble", lambda config: 1 / 0)
     config = tiny_config()
     with pytest.raises((ZeroDivisionError, ValueError)):
-        start(config, tmp_path / "run")
+        begin(config, tmp_path / "run")
     assert asked == [config.deterministic] == [True]
 
 

@@ -108,13 +108,6 @@ def pack(
         written, or is packed but damaged; or another process packs into it.
     """
     directory = directory_to_write(directory, "--output")
-    try:
-        os.fspath(directory).encode()
-    except UnicodeEncodeError as error:
-        raise ConfigError(
-            f"--output={shown(directory)} is not UTF-8, and ArrayRecord writes nowhere else; name "
-            "another folder"
-        ) from error
     parts = {part: getattr(splits, part) for part in PARTS if getattr(splits, part) is not None}
     for part, split in parts.items():
         if not split.encoded:

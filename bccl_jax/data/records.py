@@ -14,7 +14,6 @@ from collections.abc import Sequence
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordReader
 
-from bccl_jax.data.checks import shown
 from bccl_jax.data.encoded import EncodedImages
 from bccl_jax.names import plain
 
@@ -124,12 +123,6 @@ def open_shard(path: pathlib.Path) -> ArrayRecordReader:
     Raises:
       OSError: there is no such file, or it is not a whole ArrayRecord file.
     """
-    try:
-        os.fspath(path).encode()
-    except UnicodeEncodeError as error:
-        raise OSError(
-            f"{shown(path)} has a name that is not UTF-8, which ArrayRecord cannot open"
-        ) from error
     # The library opens even what is not there, and reports it too late.
     with open(path, "rb"):
         reader = ArrayRecordReader(

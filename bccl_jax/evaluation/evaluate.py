@@ -82,6 +82,7 @@ def evaluate(
     config: ml_collections.ConfigDict,
     mesh: Mesh,
     advance: Callable[[int], None] | None = None,
+    note_broken: Callable[[list[int]], None] | None = None,
 ) -> Evaluation:
     """Predicts every image of a split and counts.
 
@@ -93,6 +94,7 @@ def evaluate(
       config: of the run.
       mesh: whose devices share each batch.
       advance: called with the number of images that were done since the last call.
+      note_broken: called with the positions of the pictures that cannot be decoded, if any.
 
     Returns:
       The figures, the same in every process.
@@ -104,7 +106,7 @@ def evaluate(
     settings = config.eval
     offset = post_hoc_offset(class_counts, settings.logit_adjustment)
     (predictions, confidences), decoded = compute_on(
-        split, lambda images: predict(state, images, offset), config, mesh, advance
+        split, lambda images: predict(state, images, offset), config, mesh, advance, note_broken
     )
     if not np.isfinite(confidences).all():
         raise NonFiniteLossError(
@@ -143,6 +145,7 @@ def compute_on(
     config: ml_collections.ConfigDict,
     mesh: Mesh,
     advance: Callable[[int], None] | None = None,
+    note_broken: Callable[[list[int]], None] | None = None,
 ) -> tuple[list[np.ndarray], np.ndarray]:
     """Computes something of every image of a split, batch by batch.
 
@@ -153,6 +156,7 @@ def compute_on(
       config: of the run.
       mesh: whose devices share each batch.
       advance: called with the number of images that were done since the last call.
+      note_broken: called with the positions of the pictures that cannot be decoded, if any.
 
     Returns:
       Those arrays of the images that are decoded, in the order of the split, and bool [N], which
@@ -178,6 +182,8 @@ def compute_on(
     if advance is not None:
         advance(len(split) - (len(found) - 1) * batch_size)
     undecoded = np.flatnonzero(~decoded)
+    if len(undecoded) and note_broken is not None:
+        note_broken(undecoded.tolist())
     share = config.data.max_broken
     if len(undecoded) > allowed_broken(share, len(split)) or not decoded.any():
         limit = f"more than config.data.max_broken={share:g} allows"

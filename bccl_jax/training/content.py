@@ -1,7 +1,7 @@
 """The images that a run was begun with, as numbers that are compared whenever it goes on."""
 
-import os
 import pathlib
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -48,7 +48,7 @@ def compare(
     then: dict[str, np.ndarray],
     now: dict[str, np.ndarray],
     dataset: Dataset,
-    broken: frozenset[str],
+    broken: Mapping[str, Sequence[int]],
     workdir: pathlib.Path,
 ) -> dict[str, np.ndarray]:
     """Checks that images are those that a run was begun with.
@@ -60,7 +60,7 @@ def compare(
       then: the numbers that the run recorded.
       now: those of the images that there are, of the splits that matter.
       dataset: of these images.
-      broken: names of the training pictures that the run skipped.
+      broken: positions of the pictures that the run could not decode, by split.
       workdir: of the run, for the message.
 
     Returns:
@@ -76,8 +76,8 @@ def compare(
             _refuse(f"the files that hold the {part} images have", workdir)
         differs = (found != recorded) & (found != UNREADABLE) & (recorded != UNREADABLE)
         changed, named = np.flatnonzero(differs), len(found) == len(split)
-        if part == "train" and named and split.encoded and broken:
-            changed = _without(changed, split, broken)
+        if named:
+            changed = np.setdiff1d(changed, broken.get(part, []))
         other = next((i for i in changed if not (named and _is_broken(split, i))), None)
         if other is not None:
             what = "images" if named else "files of images"
@@ -106,14 +106,3 @@ def _refuse(what: str, workdir: pathlib.Path) -> None:
         f"{what} other content than those that --workdir={shown(workdir)} was started with; "
         "restore them or name another directory"
     )
-
-
-def _without(changed: np.ndarray, split: Split, broken: frozenset[str]) -> np.ndarray:
-    """The positions without those of broken pictures, wherever the data lay when they were."""
-    names = [split.images.name(i) for i in range(len(split))]
-    shared = len(os.path.commonpath({os.path.dirname(name) for name in names}))
-    tails = set()
-    for name in broken:
-        parts = name.split(os.sep)
-        tails.update(os.sep.join(parts[start:]) for start in range(len(parts)))
-    return changed[[names[i][shared:].lstrip(os.sep) not in tails for i in changed]]

@@ -1,12 +1,11 @@
-"""The training loop, and the evaluation of what it saved."""
+"""The training loop."""
 
 import contextlib
 import dataclasses
 import pathlib
-import sys
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import ml_collections
@@ -16,29 +15,38 @@ from bccl_jax.data.fingerprint import fingerprint, warnings
 from bccl_jax.data.long_tail import shot_groups
 from bccl_jax.data.pipeline import read_batches
 from bccl_jax.data.resident import put_on_device
-from bccl_jax.data.shared_memory import check_locks
 from bccl_jax.data.split import Split
 from bccl_jax.data.stream import TrainingStream
-from bccl_jax.devices import configure, devices, is_lead, local_rows, replicated, speaks
-from bccl_jax.errors import DataError, WorkdirError
-from bccl_jax.evaluation.evaluate import Evaluation, evaluate, readers_need
+from bccl_jax.devices import is_lead, local_rows, replicated, speaks
+from bccl_jax.errors import DataError
+from bccl_jax.evaluation.evaluate import Evaluation, readers_need
 from bccl_jax.evaluation.metrics import sparse_counts
-from bccl_jax.jax_settings import unusual, usual
+from bccl_jax.jax_settings import usual
 from bccl_jax.reporting import console
 from bccl_jax.reporting.plots import save_report
-from bccl_jax.reporting.progress import PATIENCE, Task, under_way
+from bccl_jax.reporting.progress import Task, under_way
 from bccl_jax.reporting.records import Records, as_json
 from bccl_jax.reporting.tensorboard import TensorBoard
 from bccl_jax.selftest import check_devices
 from bccl_jax.training import engine
 from bccl_jax.training.assemble import Assembly, assemble
 from bccl_jax.training.checkpoint import Checkpoints
+from bccl_jax.training.evaluating import SavedEvaluation, evaluate_checkpoints, evaluate_split
+from bccl_jax.training.evaluating import budget as budget_of
 from bccl_jax.training.interruption import Interrupted, StopSignal
 from bccl_jax.training.ledger import Ledger
 from bccl_jax.training.skipped import SkippedImages
+from bccl_jax.training.start import start, tell
 from bccl_jax.training.state import TrainState
 from bccl_jax.training.workdir import Workdir
-from bccl_jax.validation import validate
+
+__all__ = [
+    "Observe",
+    "Result",
+    "SavedEvaluation",
+    "evaluate_checkpoints",
+    "train_and_evaluate",
+]
 
 # observe(run, state, epoch) -> what to add to that epoch's record, as JSON values.
 Observe = Callable[[Assembly, TrainState, int], dict[str, Any]]
@@ -78,20 +86,6 @@ class Result:
     workdir: pathlib.Path
 
 
-class SavedEvaluation(NamedTuple):
-    """The figures of a checkpoint.
-
-    Attributes:
-      epoch: complete epochs.
-      evaluation: on the test split.
-      chosen_on: the split that the best epoch was chosen on, "test" or "validation".
-    """
-
-    epoch: int
-    evaluation: Evaluation
-    chosen_on: str
-
-
 @usual()
 def train_and_evaluate(
     config: ml_collections.ConfigDict,
@@ -120,18 +114,18 @@ def train_and_evaluate(
 def _run(
     config: ml_collections.ConfigDict, directory: Workdir, observe: Observe | None, task: Task
 ) -> Result:
-    _start(config)
+    start(config)
     directory.check(config)
     run = assemble(config)
     check_devices(run.mesh.local_devices)
     directory.check_classes(run.dataset)
     numbers = fingerprint(run.dataset)
-    _tell(directory.check_images(run.dataset, numbers), *warnings(run.dataset, numbers))
+    tell(directory.check_images(run.dataset, numbers), *warnings(run.dataset, numbers))
     with contextlib.ExitStack() as stack:
         stack.enter_context(directory.writing())
         stack.enter_context(jax.set_mesh(run.mesh))
         # Before the directory is made: the weights to start from may be missing.
-        start = None if directory.has_checkpoint() else run.init_state()
+        fresh = None if directory.has_checkpoint() else run.init_state()
         stack.enter_context(directory.claimed(config, run.config, run.dataset, numbers))
         # Around the checkpoints, whose last one may still be on its way to the disk at the end.
         stop = stack.enter_context(StopSignal())
@@ -139,25 +133,10 @@ def _run(
         if (saved := checkpoints.latest()) is not None:
             state, unfinished = checkpoints.restore(saved, run.abstract_state)
         else:
-            state, unfinished = start or run.init_state(), {}
+            state, unfinished = fresh or run.init_state(), {}
         # Of what comes after the last step, or after an interruption.
         task.what = "finishing the run"
         return _train(run, directory, checkpoints, stop, state, unfinished, observe)
-
-
-def _start(config: ml_collections.ConfigDict) -> None:
-    """Checks the config, then starts JAX as it asks for."""
-    validate(config)
-    configure(config.deterministic)
-    devices()
-    check_locks()
-    _tell(unusual())
-
-
-def _tell(*sentences: str | None) -> None:
-    for sentence in filter(None, sentences):
-        if is_lead():
-            print(sentence, file=sys.stderr, flush=True)
 
 
 def _train(
@@ -173,7 +152,7 @@ def _train(
     done = int(state.step)
     first_epoch, skip = divmod(done, steps)
     records = Records(directory.records, done, first_epoch, writes=is_lead())
-    budget = _budget(run)
+    budget = budget_of(run)
     if is_lead():
         saved = directory.checkpoints / str(done) if done else None
         print(console.announcement(config, run.dataset, steps))
@@ -244,7 +223,9 @@ def _train(
             evaluated = evaluated_after(complete)
             if evaluated:
                 with progress.pause("evaluation"):
-                    evaluation = _evaluate(run, state, run.dataset.monitored, f"{where}  ")
+                    evaluation = evaluate_split(
+                        run, state, run.dataset.monitored, f"{where}  ", directory.note_broken
+                    )
                 record["eval"] = evaluation.record()
                 if observe is not None:
                     observing = under_way(f"{where}  measuring", shown=is_lead())
@@ -301,18 +282,6 @@ def _create_engine(
     return engine.fed(run.train_step, batches, run.steps_per_epoch, *where)
 
 
-def _budget(run: Assembly) -> console.Budget:
-    return console.Budget(run.config.epochs, run.steps_per_epoch, run.config.batch_size)
-
-
-def _evaluate(run: Assembly, state: TrainState, split: Split, where: str = "") -> Evaluation:
-    # The bar of a short evaluation would only flicker.
-    with under_way(f"{where}evaluating", len(split), delay=PATIENCE, shown=is_lead()) as task:
-        return evaluate(
-            run.predict, state, split, run.class_counts, run.config, run.mesh, task.advance
-        )
-
-
 def _lost_classes(split: Split, evaluation: Evaluation) -> int:
     """Classes of which no picture could be decoded."""
     return len(np.unique(split.labels)) - evaluation.classes_tested["all"]
@@ -332,13 +301,13 @@ def _finish(
     if evaluation is None or run.dataset.validation is not None:
         # Of a run that was complete already; or one whose choice was made on the validation split,
         # so that the test split is looked at once, now.
-        evaluation = _evaluate(run, state, run.dataset.test)
+        evaluation = evaluate_split(run, state, run.dataset.test, "", directory.note_broken)
     figures = {"last": evaluation.record(), "best": best["eval"]}
     if best_step == records[-1]["step"]:
         figures["best"] = figures["last"]
     elif run.dataset.validation is not None:
         chosen, _ = checkpoints.restore(best_step, run.abstract_state)
-        figures["best"] = _evaluate(run, chosen, run.dataset.test, "best epoch  ").record()
+        figures["best"] = evaluate_split(run, chosen, run.dataset.test, "best epoch  ").record()
     result = Result(
         state=state,
         **figures,
@@ -358,58 +327,3 @@ def _finish(
         results = {**figures, "best_epoch": result.best_epoch, "chosen_on": result.chosen_on}
         directory.results.write_text(as_json(results) + "\n")
     return result
-
-
-@usual()
-def evaluate_checkpoints(
-    config: ml_collections.ConfigDict, workdir: str | pathlib.Path, which: str | None = None
-) -> dict[str, SavedEvaluation]:
-    """Evaluates what a run saved, on the test split; nothing is written.
-
-    Args:
-      config: of the run; `config.eval` and where the data lies may differ from it.
-      workdir: the run's directory.
-      which: "last", "best" or a step; None takes the last, and the best if one was evaluated.
-
-    Returns:
-      The figures of each checkpoint, by `which`.
-
-    Raises:
-      BcclError: bad config, data or directory, or no such checkpoint.
-    """
-    with under_way("preparing the evaluation", shown=speaks()):
-        return _evaluate_saved(config, Workdir(workdir), which)
-
-
-def _evaluate_saved(
-    config: ml_collections.ConfigDict, directory: Workdir, which: str | None
-) -> dict[str, SavedEvaluation]:
-    _start(config)
-    if not directory.check(config, evaluating=True):
-        raise WorkdirError(
-            f"--workdir={directory.path} holds no run to evaluate; train there first"
-        )
-    run = assemble(config)
-    check_devices(run.mesh.local_devices)
-    directory.check_classes(run.dataset)
-    # What else the run saw has no part in the figures.
-    _tell(directory.check_images(run.dataset, fingerprint(run.dataset, ["test"])))
-    with (
-        jax.set_mesh(run.mesh),
-        Checkpoints(directory.checkpoints, read_only=True) as checkpoints,
-    ):
-        names = [which]
-        if which is None:
-            names = ["last"] if checkpoints.best() is None else ["last", "best"]
-        steps = {name: checkpoints.resolve(name) for name in names}
-        by_step = {}
-        for step in dict.fromkeys(steps.values()):
-            if is_lead():
-                those = " and ".join(name for name in steps if steps[name] == step)
-                where = directory.checkpoints / str(step)
-                print(f"evaluating {those}: {_budget(run).position(step)}, {where}", flush=True)
-            state, _ = checkpoints.restore(step, run.abstract_state)
-            evaluation = _evaluate(run, state, run.dataset.test)
-            epoch = step // run.steps_per_epoch
-            by_step[step] = SavedEvaluation(epoch, evaluation, run.dataset.chosen_on)
-    return {name: by_step[step] for name, step in steps.items()}

@@ -1,9 +1,7 @@
 """The photographs that turned out broken in a run: named once, counted, and a limit to them."""
 
-import os
 import pathlib
 import sys
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -13,7 +11,8 @@ from bccl_jax.data.decode import BrokenImageError, decode
 from bccl_jax.data.encoded import EncodedImages, allowed_broken
 from bccl_jax.devices import gather_rows
 from bccl_jax.errors import DataError
-from bccl_jax.names import from_printable, printable
+from bccl_jax.names import printable
+from bccl_jax.training import broken_list
 
 # Enough to hide a slow disk.
 _THREADS = 16
@@ -41,7 +40,7 @@ class SkippedImages:
         self._path, self._images, self._writes = path, images, writes
         self._max_share = max_share
         self._limit = allowed_broken(max_share, len(images))
-        listed = _listed(path, images)
+        listed = broken_list.listed(path, images)
         self._broken = _still_broken(images, listed)
         if writes and listed:
             self._rewrite()
@@ -64,9 +63,8 @@ class SkippedImages:
             self._broken.add(index)
             if not self._writes:
                 continue
+            broken_list.add(self._path, self._images, [index])
             name = printable(self._images.name(index))
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(f"{name}\n")
             self._tell(
                 f"skipped {name}, which cannot be decoded: {len(self._broken)} of "
                 f"{len(self._images)} training pictures so far (list: {self._path})"
@@ -91,38 +89,6 @@ class SkippedImages:
 
     def _tell(self, text: str) -> None:
         tqdm.write(text, file=sys.stderr)
-
-
-def _listed(path: pathlib.Path, images: EncodedImages) -> list[int]:
-    """The pictures that a list names, wherever they lay when it was written."""
-    if not path.exists():
-        return []
-    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
-    names = [printable(images.name(index)) for index in range(len(images))]
-    exact = {name: index for index, name in enumerate(names)}
-    found = {exact[line] for line in lines if line in exact}
-    moved = [line for line in lines if line and line not in exact]
-    if moved:
-        relative = {name: index for index, name in enumerate(_relative(images))}
-        ends = ([end for end in _ends(line) if end in relative] for line in moved)
-        found |= {relative[longest[0]] for longest in ends if longest}
-    return sorted(found)
-
-
-def _relative(images: EncodedImages) -> list[str]:
-    """Names below the folder that all share, for the data may have moved."""
-    names = [images.name(index) for index in range(len(images))]
-    try:
-        shared = os.path.commonpath({os.path.dirname(name) for name in names})
-    except ValueError:  # absolute and relative ones
-        shared = ""
-    return [os.path.relpath(name, shared) if shared else name for name in names]
-
-
-def _ends(line: str) -> Iterable[str]:
-    """What may be the relative name in a path of an older place, the longest first."""
-    parts = from_printable(line).split("/")
-    return ("/".join(parts[first:]) for first in range(len(parts)))
 
 
 def _still_broken(images: EncodedImages, indices: list[int]) -> set[int]:

@@ -7,7 +7,7 @@ import itertools
 import json
 import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import ml_collections
 import numpy as np
@@ -15,12 +15,12 @@ import numpy as np
 from bccl_jax.config import flatten, get_config
 from bccl_jax.data.checks import shown
 from bccl_jax.data.fingerprint import fingerprint
-from bccl_jax.data.split import Dataset
+from bccl_jax.data.split import Dataset, Split
 from bccl_jax.devices import is_lead, wait_for_all
 from bccl_jax.directories import directory_to_write
 from bccl_jax.errors import WorkdirError
 from bccl_jax.locks import lock
-from bccl_jax.training import content
+from bccl_jax.training import broken_list, content
 
 # What does not shape a run: where its data lies, who reads it, how it is shared and kept.
 FREE_KEYS = (
@@ -223,11 +223,23 @@ class Workdir:
         return None
 
     def _compared(self, dataset: Dataset, numbers: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        broken = frozenset()
-        if self.skipped.exists():
-            text = self.skipped.read_text(errors="surrogateescape")
-            broken = frozenset(text.splitlines())
+        broken = {
+            part: broken_list.listed(self._broken(part), split.images)
+            for part, split in dataset.splits.items()
+            if split.encoded
+        }
         return content.compare(content.read(self.images), numbers, dataset, broken, self.path)
+
+    def _broken(self, part: str) -> pathlib.Path:
+        return self.skipped if part == "train" else self.path / f"broken_{part}.txt"
+
+    def note_broken(self, dataset: Dataset, split: Split, indices: Iterable[int]) -> None:
+        """Keeps in mind which pictures of a split to evaluate on cannot be decoded.
+
+        When they are mended the run goes on with them, though their content is another one.
+        """
+        part = next(part for part, found in dataset.splits.items() if found is split)
+        broken_list.add(self._broken(part), split.images, indices)
 
     def _saved_config(self) -> dict:
         return _read_json(self.config, dict)
@@ -273,7 +285,8 @@ class Workdir:
             numbers = fingerprint(dataset) if numbers is None else numbers
             if self._blank():
                 # The config comes last: it is what makes a directory that of a run.
-                self.skipped.unlink(missing_ok=True)
+                for part in dataset.splits:
+                    self._broken(part).unlink(missing_ok=True)
                 _write_json(self.classes, _class_table(dataset))
                 _write_json(self.splits, _digests(dataset))
                 content.write(self.images, numbers)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bccl_jax.training import loop
+from bccl_jax.training import evaluating, loop
 from bccl_jax.training.assemble import assemble
 
 
@@ -18,7 +18,8 @@ def shared_assemblies():
         return made[key]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "assemble", shared)
+        for module in (loop, evaluating):
+            patch.setattr(module, "assemble", shared)
         yield
 
 

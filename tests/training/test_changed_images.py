@@ -207,6 +207,23 @@ def test_photographs_that_moved_go_on_and_mended_ones_too(photos, tmp_path):
     assert go_on(config, tmp_path / "run") is None
 
 
+@pytest.mark.parametrize(("part", "name"), [("test", "test/cat/0"), ("validation", "val/dog/1")])
+def test_a_picture_to_evaluate_on_that_was_broken_may_be_mended(photos, tmp_path, part, name):
+    config, folder = photos
+    (tmp_path / "run").rename(tmp_path / "old")
+    sound = (folder / f"{name}.bmp").read_bytes()
+    (folder / f"{name}.bmp").write_bytes(b"not a picture")
+    begin(config, tmp_path / "run")
+    dataset, _ = look(config)
+    split = dataset.splits[part]
+    index = [split.images.name(i) for i in range(len(split))].index(f"{folder}/{name}.bmp")
+    for _ in range(2):
+        Workdir(tmp_path / "run").note_broken(dataset, split, [index])
+    assert (tmp_path / "run" / f"broken_{part}.txt").read_text() == f"{folder}/{name}.bmp\n"
+    (folder / f"{name}.bmp").write_bytes(sound)
+    assert go_on(config, tmp_path / "run") is None
+
+
 def test_a_photograph_that_cannot_be_read_is_left_to_training(photos, tmp_path):
     config, folder = photos
     dataset, numbers = look(config)

@@ -14,9 +14,8 @@ from bccl_jax import inspection
 from bccl_jax.data import packing
 from bccl_jax.data.encoded import FileImages
 from bccl_jax.data.fingerprint import fingerprint
-from bccl_jax.data.records import open_shard
 from bccl_jax.data.split import Dataset, Split, Splits
-from bccl_jax.errors import BcclError, ConfigError, WorkdirError
+from bccl_jax.errors import BcclError, WorkdirError
 from bccl_jax.reporting.records import Records
 from bccl_jax.reporting.tensorboard import TensorBoard
 from bccl_jax.training import plain_path
@@ -185,13 +184,6 @@ def test_what_can_be_no_directory_is_refused_in_one_sentence(
         name_it()
     assert "\n" not in str(error.value)
     assert list(tmp_path.iterdir()) == [] or "x" * 200 in path
-
-
-def test_shards_in_a_name_that_is_not_utf8_are_refused_in_one_sentence(tmp_path):
-    with pytest.raises(ConfigError, match=r"a\\udce9b' is not UTF-8.*name another folder"):
-        packing.pack("mini", PHOTOGRAPHS, tmp_path / "a\udce9b")
-    with pytest.raises(OSError, match="is not UTF-8"):
-        open_shard(tmp_path / "a\udce9b" / "train-00000.array_record")
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])

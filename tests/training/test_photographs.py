@@ -1,6 +1,7 @@
 """Pictures of any size from a folder, through decoding, training, a kill and evaluation."""
 
 import json
+import pathlib
 import shutil
 
 import jax
@@ -9,7 +10,9 @@ import pytest
 from PIL import Image
 
 from bccl_jax.data import packing
+from bccl_jax.devices import create_mesh
 from bccl_jax.errors import ConfigError, DataError, WorkdirError
+from bccl_jax.evaluation.evaluate import compute_on
 from bccl_jax.training import assemble
 from bccl_jax.training.assemble import load_data
 from bccl_jax.training.loop import evaluate_checkpoints, train_and_evaluate
@@ -151,6 +154,20 @@ def test_pictures_that_cannot_be_decoded_are_left_out_of_the_figures(whole, phot
     assert (record["classes"]["all"], record["classes_tested"]["all"]) == (3, 2)
     assert evaluation.decoded.tolist() == [i != blue for i in range(len(test))]
     assert record["top1"] == pytest.approx(100 * evaluation.correct.mean())
+
+
+def test_pictures_that_cannot_be_decoded_are_noted_before_they_end_a_run(photos, tmp_path):
+    shutil.copytree(photos, tmp_path / "photos")
+    config = tiny_folder_config(tmp_path / "photos")
+    test = load_data(config).test
+    for index in range(len(test)):
+        pathlib.Path(test.images.name(index)).write_bytes(b"not a picture")
+    noted = []
+    config.batch_size = 2
+    mesh = create_mesh(config)
+    with pytest.raises(DataError, match="cannot be decoded"):
+        compute_on(test, lambda images: (images,), config, mesh, note_broken=noted.extend)
+    assert noted == list(range(len(test)))
 
 
 def test_the_best_epoch_is_chosen_on_the_validation_split_and_both_are_tested(photos, tmp_path):

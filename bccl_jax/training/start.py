@@ -1,0 +1,30 @@
+"""How a run starts JAX, and what it says to the one who started it."""
+
+import sys
+
+import ml_collections
+
+from bccl_jax.data.shared_memory import check_locks
+from bccl_jax.devices import configure, devices, is_lead
+from bccl_jax.jax_settings import unusual
+from bccl_jax.validation import validate
+
+
+def start(config: ml_collections.ConfigDict) -> None:
+    """Checks the config, then starts JAX as it asks for.
+
+    Raises:
+      ConfigError: the config, or what the environment says, cannot work.
+    """
+    validate(config)
+    configure(config.deterministic)
+    devices()
+    check_locks()
+    tell(unusual())
+
+
+def tell(*sentences: str | None) -> None:
+    """Prints what there is to say, once of several processes."""
+    for sentence in filter(None, sentences):
+        if is_lead():
+            print(sentence, file=sys.stderr, flush=True)
