@@ -19,10 +19,10 @@ from bccl_jax.config import flatten, get_config
 from bccl_jax.data.sources import DATASETS, SOURCES
 from bccl_jax.errors import ConfigError
 from bccl_jax.models import BACKBONES
-from bccl_jax.suggestions import did_you_mean, key_like
+from bccl_jax.suggestions import did_you_mean, key_like, nearest
 
 _EPOCHS = 1_000_000
-_SIDE = 8192
+_SIDE = 4096
 _SHARE = Real(0, 1)
 # Of a crop's area; below a hundredth a crop of a small image would have no pixel.
 _SCALE = each(2, Real(0.01, 1), rising=True)
@@ -56,7 +56,8 @@ BOUNDS: Mapping[str, Bound] = {
     "data.validation_fraction": Real(0, 0.99),
     "data.test_fraction": Real(0, 1, open_end=True),
     "data.workers": Whole(-1, 1024),
-    "data.threads": Whole(1, 1024),
+    # Each holds two batches.
+    "data.threads": Whole(1, 128),
     "data.max_broken": _SHARE,
     # Of images in [0, 1]; figures of levels to 255 have to be divided by 255.
     "augment.mean": each(3, _SHARE),
@@ -124,6 +125,10 @@ def check_keys(config: ml_collections.ConfigDict) -> None:
     Raises:
       ConfigError: a key is unknown, with the one that may be meant, or missing.
     """
+    if not isinstance(config, ml_collections.ConfigDict):
+        raise ConfigError(
+            f"the config is {shown(config)}; it must be what bccl_jax.config.get_config gives"
+        )
     flat, name = flatten(config), config.get("method", {})
     name = name.get("name") if isinstance(name, ml_collections.ConfigDict) else None
     known = flatten(get_config(name or "bccl"))
@@ -158,7 +163,10 @@ def check_values(config: ml_collections.ConfigDict) -> None:
     for key, bound in bounds(config.method.name).items():
         if not bound.allows(flat[key]):
             value = tuple(flat[key]) if isinstance(flat[key], list) else flat[key]
-            raise ConfigError(f"config.{key} is {shown(value)}; it must be {bound}")
+            meant = nearest(value, bound.known) if isinstance(bound, Choice) else ""
+            raise ConfigError(
+                f"config.{key} is {shown(value)}; it must be {bound}{did_you_mean(meant)}"
+            )
 
 
 def unknown_key(key: str, known: Mapping[str, Any]) -> str:

@@ -34,6 +34,8 @@ def sized(config: ml_collections.ConfigDict, num_train: int) -> ml_collections.C
     )
     if not gaps:
         return config
+    if isinstance(config, ml_collections.FrozenConfigDict):
+        config = ml_collections.ConfigDict(config)
     config = config.copy_and_resolve_references()
     if config.batch_size == 0:
         power = int(math.log2(max(num_train / 20, 1)))

@@ -6,6 +6,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+import ml_collections
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -260,6 +261,35 @@ def test_a_config_without_a_key_is_said():
     config = default.get_config()
     del config.eval.many_above
     with pytest.raises(ConfigError, match="lacks the key eval.many_above"):
+        validate(config)
+
+
+@pytest.mark.parametrize("config", [None, 3, {}, {"method": {"name": "bccl"}}])
+def test_what_is_no_config_is_said(config):
+    with pytest.raises(ConfigError, match="the config is .*; it must be what bccl_jax.config.get"):
+        validate(config)
+
+
+def test_a_frozen_config_is_as_good():
+    config = shipped_config("folder")
+    frozen_config = ml_collections.FrozenConfigDict(config)
+    validate(frozen_config)
+    assert sized(frozen_config, 646) == sized(config, 646)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "meant"),
+    [
+        ("data.name", "cifar1O", "cifar10"),
+        ("model.backbone", "ResNet-32", "resnet32"),
+        ("optimizer.schedule", "cosin", "cosine"),
+        ("method.clustering", "k-means", "kmeans"),
+    ],
+)
+def test_a_word_that_is_none_of_a_few_is_told_the_nearest(key, value, meant):
+    config = default.get_config()
+    config.update_from_flattened_dict({key: value})
+    with pytest.raises(ConfigError, match=f"did you mean {meant}\\?"):
         validate(config)
 
 
