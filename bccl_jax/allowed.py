@@ -86,7 +86,8 @@ BOUNDS: Mapping[str, Bound] = {
     "model.backbone": Choice(BACKBONES),
     "model.batch_norm": Choice(("global", "device")),
     "model.pretrained": Text(path=True),
-    "optimizer.learning_rate": Real(1e-9, 1000, also=(0,)),
+    # Far beyond what trains; a float32 takes them.
+    "optimizer.learning_rate": Real(1e-30, 1e30, also=(0,)),
     "optimizer.schedule": Choice(("cosine", "step", "constant")),
     "optimizer.warmup_epochs": Whole(0, _EPOCHS, also=(-1,)),
     "optimizer.step_epochs": Rising(Real(0.001, _EPOCHS), most=100),
