@@ -16,7 +16,8 @@ def create_schedule(config: ml_collections.ConfigDict, steps_per_epoch: int) -> 
       A function from an int32 step to a float32 learning rate.
     """
     settings = config.optimizer
-    peak = settings.learning_rate
+    # A whole number would be one of 32 bits to JAX.
+    peak = float(settings.learning_rate)
     warmup = settings.warmup_epochs * steps_per_epoch
     after = config.epochs * steps_per_epoch - warmup
     if settings.schedule == "cosine":
