@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from bccl_jax import inspection
+from bccl_jax.config import get_config
 from bccl_jax.data import packing
 from bccl_jax.data.encoded import FileImages
 from bccl_jax.data.fingerprint import fingerprint
@@ -23,7 +24,7 @@ from bccl_jax.training.checkpoint import Checkpoints
 from bccl_jax.training.state import TrainState
 from bccl_jax.training.workdir import Workdir
 
-CONFIG = ml_collections.ConfigDict({"model": {"batch_norm": "global"}})
+CONFIG = get_config()
 INSPECTION = ml_collections.ConfigDict(
     {"eval": {"many_above": 5, "few_below": 3}, "data": {"workers": 0}}
 )
