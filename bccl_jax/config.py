@@ -52,11 +52,15 @@ def get_config(method: str = "bccl") -> ml_collections.ConfigDict:
     # Of "folder": the folders of the splits as paths from `dir`, such as "seg_train/seg_train"; ""
     # for the ones called train, test and val. train_folder="." says that `dir` holds the classes.
     data.train_folder = ""
+    # The same of the test split.
     data.test_folder = ""
+    # The same of the validation split.
     data.validation_folder = ""
-    # Of "folder" with a CSV file: what its columns are called; "" for path, label and split.
+    # Of "folder" with a CSV file: what the column of the pictures' paths is called; "" for path.
     data.path_column = ""
+    # The same of the column of their classes; "" for label.
     data.label_column = ""
+    # The same of the column that says train, test or val; "" for split.
     data.split_column = ""
     # Whether the lists must be the public ones, by their number of images.
     data.check_totals = True
