@@ -1,4 +1,4 @@
-"""One run on 1, 2 and 8 devices: a process of its own sees eight of them."""
+"""One run on 1 and 8 devices: a process of its own sees eight of them."""
 
 import json
 import os
@@ -10,22 +10,25 @@ import pytest
 
 from bccl_jax.devices import create_mesh, initialize_processes
 from bccl_jax.errors import ConfigError
-from tests.training.tiny import ROOT, UNOPTIMIZED, tiny_config
+from tests.training.tiny import ROOT, tiny_config
 
 SCRIPT = """
-import json, sys
+import functools, json, sys
 import jax, numpy as np
 from bccl_jax.data.resident import put_on_device
 from bccl_jax.devices import replicated
+from bccl_jax.models import BACKBONES
+from bccl_jax.models.cifar_resnet import CifarResNet
 from bccl_jax.training import engine
 from bccl_jax.training.assemble import assemble
 from tests.training.tiny import tiny_config
 
 assert jax.device_count() == 8
+# A convolution and a normalisation, for each line below compiles another program.
+BACKBONES["resnet8"] = functools.partial(CifarResNet, blocks=0)
 found = {}
 for name, devices, changes in (
     ("1", 1, {}),
-    ("2", 2, {}),
     ("8", 8, {}),
     ("1 of 4 parts", 1, {"accumulation": 4}),
     ("8 of 4 parts, split by class", 8, {
@@ -51,7 +54,9 @@ for name, devices, changes in (
                 losses.append(float(metrics["loss"]))
             if epoch == 0:
                 first = np.asarray(state.method.queue.features)[:10].tolist()
-            state = state.replace(method=run.method.refresh(state.method, state.key)[0])
+                if name in ("1", "8"):
+                    renewed, _ = run.method.refresh(state.method, state.key)
+                    state = state.replace(method=renewed)
         queue = state.method.queue
         found[name] = {
             "losses": losses,
@@ -71,7 +76,7 @@ def found():
     environment = {
         **os.environ,
         "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count=8 {UNOPTIMIZED}",
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count=8 {os.environ['XLA_FLAGS']}",
     }
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT], cwd=ROOT, env=environment, capture_output=True, text=True
@@ -83,10 +88,7 @@ def found():
 @pytest.mark.parametrize(
     ("one", "other", "steps"),
     [
-        ("1", "2", 10),
         ("1", "8", 10),
-        # Rounding is larger in parts of 16 images, and may move a point to another cluster in the
-        # clustering after the first epoch.
         ("1 of 4 parts", "8 of 4 parts, split by class", 5),
     ],
 )

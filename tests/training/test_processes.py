@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from bccl_jax.training.checkpoint import Checkpoints
-from tests.training.tiny import ROOT, UNOPTIMIZED
+from tests.training.tiny import ROOT
 
 SHRUNK = {
     "epochs": 5,
@@ -37,7 +37,7 @@ def start(workdir, devices=1, **variables):
         **os.environ,
         "JAX_PLATFORMS": "cpu",
         "BCCL_JAX_HEARTBEAT_SECONDS": "10",
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices} {UNOPTIMIZED}",
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices} {os.environ['XLA_FLAGS']}",
         **variables,
     }
     return subprocess.Popen(

@@ -7,8 +7,6 @@ import jax
 import numpy as np
 
 ROOT = pathlib.Path(__file__).parents[2]
-# For processes of their own that compile more than they compute.
-UNOPTIMIZED = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 
 
 def shipped_config(name, *arguments):
