@@ -92,14 +92,16 @@ class Rising:
         return f"at most {self.most} values, each {self.each} and above the one before"
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Choice:
-    """One of a few words."""
+    """One of a few words: those that `words` has when it is asked, for a registry may grow."""
 
-    known: tuple[str, ...]
+    words: Iterable[str]
 
-    def __init__(self, known: Iterable[str]):
-        object.__setattr__(self, "known", tuple(known))
+    @property
+    def known(self) -> tuple[str, ...]:
+        """The words there are now."""
+        return tuple(self.words)
 
     def allows(self, value):
         """See `Bound`."""
