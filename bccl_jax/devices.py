@@ -14,6 +14,8 @@ from bccl_jax.errors import ConfigError
 
 # The one axis, over which batches are split, and classes where a method asks for it.
 AXIS = "data"
+# What JAX_PLATFORMS may name.
+_PLATFORMS = ("cpu", "cuda", "gpu", "rocm", "tpu", "proxy")
 # Either has a GPU take only kernels that give the same bits; the first costs less.
 _DETERMINISTIC = ("--xla_gpu_exclude_nondeterministic_ops", "--xla_gpu_deterministic_ops")
 
@@ -74,13 +76,25 @@ def devices() -> list[jax.Device]:
     except Exception as error:  # an assertion without a word is among them
         asked = jax.config.jax_platforms
         told = str(error) if isinstance(error, RuntimeError) else ""
-        first_line = (told.splitlines() or ["it is not installed"])[0].partition(" (set ")[0]
-        reason = first_line.rstrip(".")
+        reason = (
+            (told.splitlines() or ["it is not installed"])[0].partition(" (set ")[0].rstrip(".")
+        )
+        if not asked:
+            raise ConfigError(
+                f"JAX cannot start ({reason}); JAX_PLATFORMS=cpu does without an accelerator"
+            ) from error
+        unknown = [name for name in asked.split(",") if name not in _PLATFORMS]
+        if unknown:
+            raise ConfigError(
+                f"JAX_PLATFORMS={asked} names {unknown[0]!r}, which is no kind of device; unset "
+                "it, or write cpu, cuda or tpu"
+            ) from error
+        if "gpu" in asked.split(","):
+            # JAX's own word is of the last kind of GPU that it tried.
+            reason = "there is no GPU, or no JAX for it is installed"
         raise ConfigError(
             f"JAX cannot start on JAX_PLATFORMS={asked} ({reason}); unset it to take what is "
             "there, or install JAX for it: pip install -r requirements.txt has CUDA"
-            if asked
-            else f"JAX cannot start ({reason}); JAX_PLATFORMS=cpu does without an accelerator"
         ) from error
 
 

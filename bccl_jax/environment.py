@@ -15,6 +15,24 @@ from bccl_jax.errors import ConfigError
 _PARSE = "from jaxlib import xla_client; xla_client.CompileOptions()"
 
 
+def check_jax_variables() -> None:
+    """Imports JAX where variables of its own are set, for it fails on one that it cannot read.
+
+    Raises:
+      ConfigError: it cannot be imported with them.
+    """
+    own = sorted(name for name in os.environ if name.startswith("JAX_"))
+    if not own:
+        return
+    try:
+        import jax  # noqa: F401
+    except Exception as error:  # JAX has no error of its own for it
+        raise ConfigError(
+            f"JAX does not start with what the environment sets ({str(error).rstrip('.')}); "
+            f"correct or unset it (set are {', '.join(own)})"
+        ) from error
+
+
 def expanded(path: str | os.PathLike) -> pathlib.Path:
     """A path of the user's with ~ replaced by the folder that it stands for.
 

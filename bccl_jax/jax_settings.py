@@ -4,6 +4,9 @@ import contextlib
 from collections.abc import Iterator
 
 import jax
+import jax.numpy as jnp
+
+from bccl_jax.errors import ConfigError
 
 # What cannot be set for a run alone, or is the user's to choose: how exact products are, whether
 # anything is compiled.
@@ -40,3 +43,22 @@ def unusual() -> str:
         if (value := getattr(jax.config, name, usual_value)) != usual_value
     ]
     return f"JAX is set to give other numbers than by default: {', '.join(found)}" if found else ""
+
+
+def check_precision() -> None:
+    """Tries the precision that products are to have, where the user has set one.
+
+    Raises:
+      ConfigError: this device has no such products.
+    """
+    asked = jax.config.jax_default_matmul_precision
+    if asked is None:
+        return
+    try:
+        jax.block_until_ready(jnp.ones((8, 8)) @ jnp.ones((8, 8)))
+    except Exception as error:  # each kind of device refuses in its own way
+        first_line = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise ConfigError(
+            f"JAX_DEFAULT_MATMUL_PRECISION is {asked}, which this device does not compute with "
+            f"({first_line}); unset it or choose another one"
+        ) from error

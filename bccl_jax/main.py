@@ -22,6 +22,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from bccl_jax import command_line
+from bccl_jax.environment import check_jax_variables
 from bccl_jax.errors import BcclError
 from bccl_jax.names import plain, printable
 from bccl_jax.output import of_a_command
@@ -262,6 +263,10 @@ def run() -> None:
     # What libraries will change one day is no error, whatever PYTHONWARNINGS says.
     warnings.simplefilter("ignore", DeprecationWarning)
     with of_a_command():
+        try:
+            check_jax_variables()
+        except BcclError as error:
+            raise SystemExit(f"error: {error}") from None
         app.run(_guarded, flags_parser=command_line.parse)
 
 

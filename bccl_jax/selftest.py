@@ -40,12 +40,25 @@ def check_devices(devices: Sequence[jax.Device] | None = None) -> None:
 @functools.cache
 def _check_once(devices: tuple[jax.Device, ...]) -> None:
     given, wanted = _examples()
-    for device, found in zip(devices, _compiled(devices, given), strict=True):
-        for name, want in wanted.items():
-            _compare(device, name, found[name], want)
-    for device in devices:
-        for name, found, want in _single_operations(device):
-            _compare(device, name, found, want)
+    # A precision of the user's own, float8 for example, might not hold the numbers.
+    with jax.default_matmul_precision(None):
+        for device, found in zip(devices, _run(_compiled, devices, given), strict=True):
+            for name, want in wanted.items():
+                _compare(device, name, found[name], want)
+        for device in devices:
+            for name, found, want in _run(_single_operations, device):
+                _compare(device, name, found, want)
+
+
+def _run(compute: Callable, *arguments) -> list:
+    try:
+        return list(compute(*arguments))
+    except jax.errors.JaxRuntimeError as error:
+        first_line = (str(error).splitlines() or ["no word from it"])[0]
+        raise DeviceError(
+            f"{arguments[0]} cannot run a small program of jax {jax.__version__} ({first_line}); "
+            "see whether driver, CUDA and jax fit, and whether another program holds its memory"
+        ) from error
 
 
 def _compare(device: jax.Device, name: str, found: np.ndarray, want: np.ndarray) -> None:

@@ -3,6 +3,8 @@
 import os
 import pathlib
 import pwd
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +15,7 @@ from bccl_jax.environment import cache_folder, check_xla_flags, expanded
 from bccl_jax.errors import ConfigError
 from bccl_jax.training import evaluating, loop, start
 from bccl_jax.training.assemble import assemble
-from tests.training.tiny import tiny_config
+from tests.training.tiny import ROOT, tiny_config
 
 FLAG = "--xla_gpu_exclude_nondeterministic_ops=true"
 
@@ -168,6 +170,49 @@ def test_a_platform_that_is_not_there_is_one_sentence(error, told, platforms, mo
         devices.devices()
     assert "JAX cannot start" in str(found.value)
     assert "\n" not in str(found.value)
+
+
+@pytest.mark.parametrize(
+    ("platforms", "told"),
+    [
+        ("gpu", r"JAX_PLATFORMS=gpu \(there is no GPU, or no JAX for it is installed\)"),
+        ("cpu,foo", "names 'foo', which is no kind of device; unset it, or write cpu, cuda or tpu"),
+    ],
+)
+def test_what_jax_platforms_may_be_is_said(platforms, told, monkeypatch):
+    def raise_it():
+        raise RuntimeError("Unable to initialize backend 'rocm': it is not in the list")
+
+    monkeypatch.setattr(devices.jax, "devices", raise_it)
+    monkeypatch.setattr(devices.jax, "config", type("Config", (), {"jax_platforms": platforms}))
+    with pytest.raises(ConfigError, match=told) as found:
+        devices.devices()
+    assert "rocm" not in str(found.value)
+
+
+def test_a_precision_that_the_device_has_not_is_one_sentence():
+    jax_settings.check_precision()
+    with (
+        jax.default_matmul_precision("BF16_BF16_BF16"),
+        pytest.raises(ConfigError, match="JAX_DEFAULT_MATMUL_PRECISION is BF16_BF16_BF16") as found,
+    ):
+        jax_settings.check_precision()
+    assert "\n" not in str(found.value)
+
+
+def test_a_variable_that_jax_cannot_read_is_told_by_its_name():
+    code = "from bccl_jax import environment; environment.check_jax_variables()"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"JAX_ENABLE_X64": "perhaps"},
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+    told = done.stderr.splitlines()[-1]
+    assert "JAX does not start with what the environment sets" in told
+    assert "'perhaps' for environment 'JAX_ENABLE_X64'" in told
+    assert "JAX_ENABLE_X64" in told.partition("(set are ")[2]
 
 
 def test_what_shapes_the_numbers_is_the_same_whatever_the_environment_says():

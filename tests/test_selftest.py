@@ -55,6 +55,22 @@ def test_a_wrong_single_operation_is_found(monkeypatch):
     selftest._check_once.cache_clear()
 
 
+def test_a_device_that_cannot_run_a_program_is_one_sentence(monkeypatch):
+    def fail(devices, given):
+        raise jax.errors.JaxRuntimeError("INTERNAL: no kernel image\nand more")
+
+    monkeypatch.setattr(selftest, "_compiled", fail)
+    selftest._check_once.cache_clear()
+    with pytest.raises(DeviceError, match=r"cannot run a small program .*no kernel image\)"):
+        selftest.check_devices()
+
+
+def test_a_precision_of_the_users_has_no_part_in_it():
+    selftest._check_once.cache_clear()
+    with jax.default_matmul_precision("BF16_BF16_BF16"):
+        selftest.check_devices()
+
+
 def test_threefry_gives_the_published_vectors():
     # Random123's known answers: key, counter and result of 20 rounds.
     ones = 0xFFFFFFFF

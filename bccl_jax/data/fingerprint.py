@@ -76,19 +76,19 @@ def shared(dataset: Dataset, numbers: dict[str, np.ndarray]) -> dict[str, list[t
 
     Args:
       dataset: the splits.
-      numbers: what `fingerprint` found.
+      numbers: what `fingerprint` found, of some splits at least.
 
     Returns:
       (position there, position of the first such training image) by split; a split of large shards
       has none.
     """
-    train = numbers["train"]
+    train = numbers.get("train", ())
     pairs = {}
     if len(train) != len(dataset.train):
         return pairs
     values, first = np.unique(train, return_index=True)
     for part, split in dataset.splits.items():
-        if part == "train" or len(numbers[part]) != len(split):
+        if part == "train" or len(numbers.get(part, ())) != len(split):
             continue
         places = np.searchsorted(values, numbers[part]).clip(max=len(values) - 1)
         same = (values[places] == numbers[part]) & (numbers[part] != UNREADABLE)

@@ -30,6 +30,21 @@ REQUESTS = (
 _PATIENCE = 20.0
 
 
+def start_tracker() -> None:
+    """Starts the process that clears up after ours, so that it says nothing of what it clears.
+
+    Readers that end have batches in shared memory that nobody took; the tracker gives them back,
+    and would warn of each at the end of a sound run. Where it runs already it stays as it is.
+    """
+    quiet = "ignore:resource_tracker:UserWarning"
+    # They become the tracker's own, by the command line that it is started with.
+    sys.warnoptions.append(quiet)
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        sys.warnoptions.remove(quiet)
+
+
 @contextlib.contextmanager
 def starting_workers(number: int = 0) -> Iterator[None]:
     """What is started within it hears no request to stop; one that comes within it waits.
@@ -41,7 +56,7 @@ def starting_workers(number: int = 0) -> Iterator[None]:
       number: of processes that are waited for at its end, where threads start them.
     """
     # Its own start would let signals through.
-    resource_tracker.ensure_running()
+    start_tracker()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, REQUESTS)
     others = set(multiprocessing.active_children())
     try:

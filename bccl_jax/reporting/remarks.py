@@ -33,8 +33,8 @@ def untested(dataset: Dataset) -> list[str]:
             part = "validation" if dataset.set_aside else part
             choice = ", nor does the choice of the best epoch" if split is dataset.monitored else ""
             told.append(
-                f"no {part} image of {len(absent):,} of {dataset.num_classes:,} classes, so that "
-                f"no {part} figure tells of them{choice}: {named(absent)}"
+                f"{len(absent):,} of {dataset.num_classes:,} classes without any {part} image: "
+                f"{named(absent)}; no {part} figure tells anything of such{choice}"
             )
     return told
 
@@ -69,16 +69,16 @@ def _remarks(record: dict, class_names: Sequence[str]) -> list[str]:
         told[0] += f" ({shown(class_names[per_class.index(low['worst_class'])])})"
     found = [", ".join(told)] if told else []
     if "undecoded" in record:
-        found.append(f"{record['undecoded']} pictures cannot be decoded and are left out")
+        found.append(f"pictures that cannot be decoded and are left out: {record['undecoded']}")
     if absent:
         inside, total = record.get("classes_tested", {}), record.get("classes", {})
         groups = [
             f"{shot} {n:,} of {total[shot]:,}" for shot, n in inside.items() if n < total[shot]
         ]
-        means = f"; the means are of {', '.join(groups)}" if groups else ""
+        means = f"; means and macro F1 are over the others alone ({', '.join(groups)})"
         found.append(
             f"no image was evaluated of {len(absent):,} of {len(per_class):,} classes: "
-            f"{named(absent)}{means}"
+            f"{named(absent)}{means if groups else ''}"
         )
     if lost:
         found.append(f"0 % in {len(lost):,} of {len(per_class):,} classes: {named(lost)}")

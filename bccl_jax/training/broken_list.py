@@ -8,13 +8,14 @@ from bccl_jax.data.encoded import EncodedImages
 from bccl_jax.names import from_printable, printable
 
 
-def add(path: pathlib.Path, images: EncodedImages, indices: Iterable[int]) -> None:
-    """Adds pictures to a list, a line for each that it does not name yet."""
+def add(path: pathlib.Path, images: EncodedImages, indices: Iterable[int]) -> int:
+    """Adds pictures to a list, a line for each that it does not name yet; returns how many."""
     known = set(listed(path, images))
     new = [printable(images.name(index)) for index in indices if index not in known]
     if new:
         with path.open("a", encoding="utf-8") as file:
             file.writelines(f"{name}\n" for name in new)
+    return len(new)
 
 
 def listed(path: pathlib.Path, images: EncodedImages) -> list[int]:

@@ -4,6 +4,7 @@ The state's step says where in the data a run stands: the stream of images start
 """
 
 import contextlib
+import logging
 import pathlib
 from collections.abc import Iterator
 from typing import Any
@@ -17,6 +18,14 @@ from bccl_jax.data.checks import shown
 from bccl_jax.errors import WorkdirError
 from bccl_jax.training.plain_path import PlainPath
 from bccl_jax.training.state import TrainState
+
+
+def _unexpected(record: logging.LogRecord) -> bool:
+    # A checkpoint between evaluations has no figures to give; Orbax warns of each.
+    return not record.getMessage().startswith("Requested `tracked_metric`")
+
+
+logging.getLogger("absl").addFilter(_unexpected)
 
 
 def _score(metrics: dict[str, Any]) -> tuple[float, float, float]:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import ml_collections
 
-from bccl_jax.data.fingerprint import fingerprint
+from bccl_jax.data.fingerprint import fingerprint, warnings
 from bccl_jax.data.split import Dataset, Split
 from bccl_jax.devices import is_lead, speaks
 from bccl_jax.errors import WorkdirError
@@ -112,7 +112,9 @@ def _evaluate_saved(
     check_devices(run.mesh.local_devices)
     directory.check_classes(run.dataset)
     # What else the run saw has no part in the figures.
-    tell(directory.check_images(run.dataset, fingerprint(run.dataset, ["test"])))
+    numbers = fingerprint(run.dataset, ["test"])
+    tell(directory.check_images(run.dataset, numbers))
+    tell(*warnings(run.dataset, directory.recorded(["train"]) | numbers))
     with (
         jax.set_mesh(run.mesh),
         Checkpoints(directory.checkpoints, read_only=True) as checkpoints,

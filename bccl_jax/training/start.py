@@ -4,9 +4,10 @@ import sys
 
 import ml_collections
 
+from bccl_jax.data.processes import start_tracker
 from bccl_jax.data.shared_memory import check_locks
 from bccl_jax.devices import configure, devices, is_lead
-from bccl_jax.jax_settings import unusual
+from bccl_jax.jax_settings import check_precision, unusual
 from bccl_jax.validation import validate
 
 
@@ -19,7 +20,9 @@ def start(config: ml_collections.ConfigDict) -> None:
     validate(config)
     configure(config.deterministic)
     devices()
+    check_precision()
     check_locks()
+    start_tracker()
     tell(unusual())
 
 

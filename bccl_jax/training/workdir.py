@@ -20,6 +20,7 @@ from bccl_jax.devices import is_lead, wait_for_all
 from bccl_jax.directories import directory_to_write
 from bccl_jax.errors import WorkdirError
 from bccl_jax.locks import lock
+from bccl_jax.reporting.progress import say
 from bccl_jax.training import broken_list, content
 
 # What does not shape a run: where its data lies, who reads it, how it is shared and kept.
@@ -239,7 +240,17 @@ class Workdir:
         When they are mended the run goes on with them, though their content is another one.
         """
         part = next(part for part, found in dataset.splits.items() if found is split)
-        broken_list.add(self._broken(part), split.images, indices)
+        path = self._broken(part)
+        if new := broken_list.add(path, split.images, indices):
+            say(
+                f"{new} of {len(split)} {part} pictures cannot be decoded and are left out of the "
+                f"figures: {shown(path)} names them"
+            )
+
+    def recorded(self, parts: Iterable[str]) -> dict[str, np.ndarray]:
+        """The numbers of images that the run recorded of some splits, as far as it did."""
+        found = content.read(self.images)
+        return {part: found[part] for part in parts if part in found}
 
     def _saved_config(self) -> dict:
         return _read_json(self.config, dict)

@@ -276,7 +276,7 @@ class Gone(io.StringIO):
 def test_a_console_that_is_gone_ends_no_run(monkeypatch):
     monkeypatch.setattr(sys, "stdout", Gone())
     monkeypatch.setattr(sys, "stderr", Gone())
-    evaluation = dict.fromkeys(console.SHOTS, 1.0)
+    evaluation = dict.fromkeys(console.ACCURACIES, 1.0) | {"per_class": [1.0]}
     with Progress(Budget(2, 10, 1), 0) as training:
         training.evaluated({"epoch": 1, "train": {"loss": 1.0}, "eval": evaluation}, 2)
     closed = io.StringIO()

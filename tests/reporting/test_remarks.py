@@ -39,9 +39,9 @@ def test_lost_and_untested_classes_are_named_once_for_all_rows_that_they_are_tru
     assert told.splitlines()[1:] == [
         "last, best: worst class 0.00, harmonic mean of the classes 0.00, geometric mean 0.00, "
         "macro F1 33.33",
-        "last, best: 4 pictures cannot be decoded and are left out",
-        "last, best: no image was evaluated of 1 of 3 classes: dog; the means are of all 2 of 3, "
-        "few 1 of 2",
+        "last, best: pictures that cannot be decoded and are left out: 4",
+        "last, best: no image was evaluated of 1 of 3 classes: dog; means and macro F1 are over "
+        "the others alone (all 2 of 3, few 1 of 2)",
         "last, best: 0 % in 1 of 3 classes: eel",
     ]
 
@@ -98,16 +98,15 @@ CHOICE = ", nor does the choice of the best epoch"
 )
 def test_a_split_that_lacks_classes_is_told_before_the_run(data, told):
     assert remarks.untested(data) == [
-        f"no {part} image of {count} of 3 classes, so that no {part} figure tells of them"
-        f"{choice}: {names}"
+        f"{count} of 3 classes without any {part} image: {names}; no {part} figure tells anything "
+        f"of such{choice}"
         for count, part, choice, names in told
     ]
 
 
 def test_the_line_of_an_evaluation_says_so_too(capsys):
-    progress = console.Progress(1, 0)
-    progress.evaluated({"epoch": 1, "train": {"loss": 1.0}, "eval": NEW}, 2)
-    progress.close()
+    with console.Progress(console.Budget(2, 10, 1), 0) as training:
+        training.evaluated({"epoch": 1, "train": {"loss": 1.0}, "eval": NEW}, 2)
     line = capsys.readouterr().out
     assert "top-1 90.00  all 50.00  many 100.00" in line
     assert "(2 of 3 classes)" in line
