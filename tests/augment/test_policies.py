@@ -28,6 +28,12 @@ def many():
     return np.random.default_rng(0).integers(40, 200, (1200, 8, 8, 3)).astype(np.uint8)
 
 
+@pytest.fixture(scope="module")
+def copies(many):
+    """Ten of each in a row."""
+    return np.repeat(many, 10, axis=0)
+
+
 # Cubuk et al. 2019, Table 7, in the order of the published code: operation, probability, level.
 PUBLISHED = """
 0   Invert 0.1 7        Contrast 0.2 6
@@ -91,12 +97,11 @@ def test_every_sub_policy_is_pillows_composition(photos, assert_close_to_pillow)
         assert_close_to_pillow(result[None], [want])
 
 
-def test_autoaugment_draws_the_sub_policies_and_coins_at_their_rates(many):
+def test_autoaugment_draws_the_sub_policies_and_coins_at_their_rates(copies):
     # Inverted alone, equalize being without effect on 8 x 8 images: sub-policy 0 without its
     # contrast, 23, and 18 without its autocontrast, as all levels lie above that solarize's 28.
-    images = np.repeat(many, 10, axis=0)
-    got = np.asarray(policies.autoaugment_cifar10(images, jax.random.key(3)))
-    inverted = (got == 255 - images).all((1, 2, 3)).mean()
+    got = np.asarray(policies.autoaugment_cifar10(copies, jax.random.key(3)))
+    inverted = (got == 255 - copies).all((1, 2, 3)).mean()
     assert abs(inverted - (0.1 * 0.8 + 0.1 + 0.2 * 0.2) / 25) < 0.003
     # What stays as it was: nothing applied, or operations without effect on these images. They
     # are too small for equalize and for a turn of 7 degrees, too dark for solarize from 199 on.
@@ -112,7 +117,7 @@ def test_autoaugment_draws_the_sub_policies_and_coins_at_their_rates(many):
             for pair in policies.CIFAR10_POLICY
         ]
     )
-    assert abs((~changed(got, images)).mean() - still) < 0.02
+    assert abs((~changed(got, copies)).mean() - still) < 0.02
 
 
 @pytest.mark.parametrize(
@@ -220,19 +225,28 @@ def test_simaugment_flips_half_of_the_images(many):
     assert abs(flipped.mean() - 0.5) < 0.06
 
 
-def test_simaugment_jitters_greys_and_blurs_at_their_rates(many):
-    def share(**options):
-        return changed(policies.simaugment(many, jax.random.key(1), **PLAIN_SIM | options), many)
+def jittered_and_blurred(images, key, jitter_prob, grayscale_prob):
+    options = {"jitter": (0.4, 0.4, 0.4, 0.1), "blur_prob": 0.5, "blur_sigma": (1.0, 2.0)}
+    options |= {"jitter_prob": jitter_prob, "grayscale_prob": grayscale_prob}
+    return policies.simaugment(images, key, **PLAIN_SIM | options)
 
-    assert abs(share(jitter=(0.4, 0.4, 0.4, 0.1), jitter_prob=0.8).mean() - 0.8) < 0.05
-    assert abs(share(grayscale_prob=0.2).mean() - 0.2) < 0.05
-    assert abs(share(blur_prob=0.5, blur_sigma=(1.0, 2.0)).mean() - 0.5) < 0.06
+
+def test_simaugment_jitters_greys_and_blurs_at_their_rates(many):
+    def share(*probabilities):
+        return changed(jittered_and_blurred(many, jax.random.key(1), *probabilities), many)
+
+    blurred = share(0.0, 0.0)
+    assert abs(blurred.mean() - 0.5) < 0.06
+    # The coins are the same ones, so that these tell jitter and grey apart from blur.
+    assert abs(share(0.8, 0.0)[~blurred].mean() - 0.8) < 0.05
+    assert abs(share(0.0, 0.2)[~blurred].mean() - 0.2) < 0.05
 
 
 def test_jitter_factors_are_uniform_in_their_range():
     # On a flat grey image brightness alone acts: the level is the factor.
     images = np.full((4000, 4, 4, 3), 100, np.uint8)
-    got = policies.color_jitter(images, jax.random.key(0), (0.4, 0.0, 0.0, 0.0))
+    jitter = jax.jit(policies.color_jitter, static_argnums=2)
+    got = jitter(images, jax.random.key(0), (0.4, 0.0, 0.0, 0.0))
     factors = np.asarray(got)[:, 0, 0, 0] / 100
     assert factors.min() < 0.61
     assert factors.max() > 1.38
@@ -242,30 +256,31 @@ def test_jitter_factors_are_uniform_in_their_range():
 
 @pytest.mark.parametrize("size", [6, 20])
 def test_simaugment_gives_the_asked_size_of_non_square_images(photos, size):
-    got = policies.simaugment(photos, jax.random.key(0), size=size, jitter=NO_JITTER)
+    got = jax.eval_shape(lambda: policies.simaugment(photos, jax.random.key(0), size=size))
     assert got.shape == (len(photos), size, size, 3)
     assert got.dtype == jnp.uint8
 
 
+# On as many images as above, for which the first and the last are compiled.
 @pytest.mark.parametrize(
-    "policy",
+    ("policy", "count"),
     [
-        policies.autoaugment_cifar10,
-        lambda images, key: policies.randaugment(images, key, 2, 10, magnitude_std=0.5),
-        lambda images, key: policies.cutout(images, key, 4),
-        lambda images, key: policies.simaugment(images, key, blur_prob=0.5),
+        (policies.autoaugment_cifar10, 12000),
+        (lambda images, key: policies.randaugment(images, key, 2, 10, magnitude_std=0.5), 1200),
+        (lambda images, key: policies.cutout(images, key, 4), 1200),
+        (lambda images, key: jittered_and_blurred(images, key, 0.8, 0.2), 1200),
     ],
     ids=["autoaugment", "randaugment", "cutout", "simaugment"],
 )
-def test_a_policy_is_a_pure_function_of_images_and_key(digits, policy):
-    images = np.repeat(digits, 4, axis=0)
-    first = np.asarray(policy(images, jax.random.key(0)))
-    assert first.shape == images.shape
+def test_a_policy_is_a_pure_function_of_images_and_key(copies, policy, count):
+    copies = copies[:count]
+    first = np.asarray(policy(copies, jax.random.key(0)))
+    assert first.shape == copies.shape
     assert first.dtype == np.uint8
-    np.testing.assert_array_equal(policy(images, jax.random.key(0)), first)
-    assert (np.asarray(policy(images, jax.random.key(1))) != first).any()
+    np.testing.assert_array_equal(policy(copies, jax.random.key(0)), first)
+    assert (np.asarray(policy(copies, jax.random.key(1))) != first).any()
     # Copies of one image in a batch are drawn apart.
-    assert (first[:4] != first[:1]).any()
+    assert (first[:10] != first[:1]).any()
 
 
 @pytest.mark.parametrize(
