@@ -22,6 +22,9 @@ STATIC = ("class_average", "chunk_size")
 scl = jax.jit(supervised_contrastive_loss, static_argnames=STATIC)
 cl = jax.jit(centroid_loss, static_argnames=STATIC)
 joint = jax.jit(complement_and_centroid_loss, static_argnames=STATIC)
+# With their gradients, in one program each.
+scl_grad = jax.jit(jax.value_and_grad(supervised_contrastive_loss), static_argnames=STATIC)
+cl_grad = jax.jit(jax.value_and_grad(centroid_loss), static_argnames=STATIC)
 
 
 def unit(vectors):
@@ -120,7 +123,8 @@ def test_losses_of_bfloat16_inputs_are_computed_in_float32(embeddings, centroids
     expected = loop_loss(exact[0], LABELS, 0.1, exact[1], MASK, by_subclass=True)
     np.testing.assert_allclose(subclass, expected, rtol=2e-5)
     assert complement.dtype == subclass.dtype == jnp.float32
-    assert jax.grad(scl)(z, LABELS, temperature=0.1).dtype == jnp.bfloat16
+    gradient = jax.eval_shape(jax.grad(scl), z, LABELS, temperature=0.1)
+    assert gradient.dtype == jnp.bfloat16
 
 
 @pytest.mark.parametrize("class_average", [False, True])
@@ -128,8 +132,8 @@ def test_without_valid_centroids_the_complement_is_exactly_the_plain_loss(
     embeddings, centroids, class_average
 ):
     options = {"temperature": 0.1, "class_average": class_average}
-    plain = jax.value_and_grad(scl)(embeddings, LABELS, **options)
-    empty = jax.value_and_grad(scl)(
+    plain = scl_grad(embeddings, LABELS, **options)
+    empty = scl_grad(
         embeddings,
         LABELS,
         centroids=centroids,
@@ -189,9 +193,9 @@ def test_gradients_match_finite_differences(embeddings, centroids, class_average
             loop_loss, labels=LABELS, centroids=centroids, mask=MASK, **options, **kind
         )
         slope = (oracle(z + step * direction) - oracle(z - step * direction)) / (2 * step)
-        gradient = jax.grad(loss)(embeddings)
+        gradient = jax.jit(jax.grad(loss))(embeddings)
         np.testing.assert_allclose(np.sum(gradient * direction), slope, rtol=1e-4)
-    check_grads(losses[0][0], (embeddings,), order=1, modes=["rev"], atol=2e-2, rtol=2e-2)
+    check_grads(jax.jit(losses[0][0]), (embeddings,), order=1, modes=["rev"], atol=2e-2, rtol=2e-2)
 
 
 def test_no_gradient_reaches_the_centroids(embeddings, centroids):
@@ -199,7 +203,7 @@ def test_no_gradient_reaches_the_centroids(embeddings, centroids):
         complement = scl(embeddings, LABELS, temperature=0.1, centroids=bank, centroid_mask=MASK)
         return complement + cl(embeddings, LABELS, bank, MASK, temperature=0.1)
 
-    value, gradient = jax.value_and_grad(total)(centroids)
+    value, gradient = jax.jit(jax.value_and_grad(total))(centroids)
     assert value > 0
     np.testing.assert_array_equal(gradient, np.zeros_like(centroids))
 
@@ -220,10 +224,10 @@ def test_losses_do_not_depend_on_the_order_of_the_batch(embeddings, centroids, c
 def test_what_invalid_centroids_hold_is_never_read(embeddings, centroids):
     garbage = np.where(MASK[:, :, None], centroids, np.nan)
     for bank in (centroids, garbage):
-        complement = jax.value_and_grad(scl)(
+        complement = scl_grad(
             embeddings, LABELS, temperature=0.1, centroids=bank, centroid_mask=MASK
         )
-        subclass = jax.value_and_grad(cl)(embeddings, LABELS, bank, MASK, temperature=0.1)
+        subclass = cl_grad(embeddings, LABELS, bank, MASK, temperature=0.1)
         if bank is centroids:
             expected = complement, subclass
     jax.tree.map(np.testing.assert_array_equal, (complement, subclass), expected)
@@ -247,10 +251,10 @@ def test_sparse_batches_give_finite_losses_and_gradients(
     z = unit(rng.normal(size=(len(labels), DIM))).astype(np.float32)
     bank = np.where(mask[:, :, None], unit(rng.normal(size=(3, 2, DIM))), 0).astype(np.float32)
     labels, options = np.array(labels), {"temperature": 0.05, "class_average": class_average}
-    complement, complement_gradient = jax.value_and_grad(scl)(
+    complement, complement_gradient = scl_grad(
         z, labels, centroids=bank, centroid_mask=mask, **options
     )
-    subclass, subclass_gradient = jax.value_and_grad(cl)(z, labels, bank, mask, **options)
+    subclass, subclass_gradient = cl_grad(z, labels, bank, mask, **options)
     np.testing.assert_allclose(
         complement, loop_loss(z, labels, centroids=bank, mask=mask, **options), rtol=2e-5, atol=1e-5
     )
@@ -266,7 +270,7 @@ def test_sparse_batches_give_finite_losses_and_gradients(
 
 def test_identical_embeddings_at_a_small_temperature_stay_finite():
     z = np.tile(unit(np.ones(DIM)), (6, 1)).astype(np.float32)
-    value, gradient = jax.value_and_grad(scl)(z, np.array([0, 0, 0, 1, 1, 1]), temperature=0.005)
+    value, gradient = scl_grad(z, np.array([0, 0, 0, 1, 1, 1]), temperature=0.005)
     np.testing.assert_allclose(value, np.log(5), rtol=1e-4)
     assert np.all(np.isfinite(gradient))
 
@@ -287,8 +291,8 @@ def test_subclasses_are_the_nearest_valid_centroids_of_the_own_class(embeddings,
 def test_subclasses_go_by_cosine_and_not_by_length(embeddings, centroids):
     longer = centroids * np.linspace(0.2, 4.0, NUM_CENTROIDS, dtype=np.float32)[None, :, None]
     np.testing.assert_array_equal(
-        assign_subclasses(embeddings, LABELS, longer, MASK),
-        assign_subclasses(embeddings, LABELS, centroids, MASK),
+        jax.jit(assign_subclasses)(embeddings, LABELS, longer, MASK),
+        jax.jit(assign_subclasses)(embeddings, LABELS, centroids, MASK),
     )
 
 
@@ -304,13 +308,18 @@ def test_unsigned_byte_labels_do_not_wrap_around():
         np.testing.assert_allclose(loss, expected, rtol=2e-5)
 
 
+@partial(jax.jit, static_argnames=STATIC)
 def losses_and_gradients(embeddings, centroids, mask, **options):
     """Values (2,) of Eq. 6 and Eq. 5 and gradients (2, N, D) of the joint function."""
 
     def both(z):
-        return jnp.stack(joint(z, LABELS, centroids, mask, temperature=0.1, **options))
+        values = complement_and_centroid_loss(
+            z, LABELS, centroids, mask, temperature=0.1, **options
+        )
+        return jnp.stack(values), jnp.stack(values)
 
-    return both(embeddings), jax.jacrev(both)(embeddings)
+    gradients, values = jax.jacrev(both, has_aux=True)(embeddings)
+    return values, gradients
 
 
 @pytest.mark.parametrize("class_average", [False, True])
@@ -349,7 +358,7 @@ def test_the_joint_function_and_chunks_match_a_loop_over_pairs(
 @pytest.mark.parametrize("class_average", [False, True])
 def test_chunks_without_valid_centroids_give_the_plain_loss(embeddings, class_average):
     options = {"temperature": 0.1, "class_average": class_average}
-    plain = jax.value_and_grad(scl)(embeddings, LABELS, **options)
+    plain = scl_grad(embeddings, LABELS, **options)
     unset = np.full((*MASK.shape, DIM), np.nan, np.float32)
     values, gradients = losses_and_gradients(
         embeddings, unset, np.zeros_like(MASK), class_average=class_average, chunk_size=2
