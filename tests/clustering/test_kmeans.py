@@ -89,12 +89,13 @@ def test_a_part_of_the_classes_gives_its_part_of_the_result(digits):
 
 
 def test_the_memory_is_that_of_a_chunk_and_holds_no_copy_of_all_points():
-    points = jax.ShapeDtypeStruct((130, 16, 64), jnp.float32)
-    mask = jax.ShapeDtypeStruct((130, 16), bool)
+    points = jax.ShapeDtypeStruct((1300, 16, 64), jnp.float32)
+    mask = jax.ShapeDtypeStruct((1300, 16), bool)
     with jax.default_device(jax.devices("cpu")[0]):
-        compiled = kmeans.lower(points, mask, 3, KEY, chunk_size=4).compile()  # 32.5 chunks
+        compiled = kmeans.lower(points, mask, 3, KEY, chunk_size=4).compile()
     chunk = 4 * 16 * 64 * 4
-    assert compiled.memory_analysis().temp_size_in_bytes < 6 * chunk < 130 * 16 * 64
+    # Compilers keep from 4 to 16 arrays of a chunk's size, of 325 chunks.
+    assert compiled.memory_analysis().temp_size_in_bytes < 20 * chunk < 325 * chunk / 10
 
 
 def test_what_masked_points_hold_is_never_read(digits):

@@ -60,19 +60,19 @@ def test_a_fresh_queue_is_empty():
 
 
 def test_filled_mask_marks_the_slots_that_hold_features():
-    queue = push(init_queue(2, 3, DIM), numbered(1, 6), np.array([0, 1, 1, 1, 1, 0]))
+    queue = push_jitted(init_queue(2, 3, DIM), numbered(1, 6), np.array([0, 1, 1, 1, 1, 0]))
     np.testing.assert_array_equal(filled_mask(queue), [[True, True, False], [True, True, True]])
     np.testing.assert_array_equal(queue.features[0], [[1, -1], [6, -6], [0, 0]])
 
 
 def test_padding_alone_leaves_the_queue_as_it_is():
-    queue = push(init_queue(2, 3, DIM), numbered(1, 2), np.array([0, 1]))
+    queue = push_jitted(init_queue(2, 3, DIM), numbered(1, 2), np.array([0, 1]))
     after = push_jitted(queue, np.full((3, DIM), np.nan, np.float32), np.array([-1, 2, 99]))
     jax.tree.map(np.testing.assert_array_equal, queue, after)
 
 
 def test_features_take_the_queue_dtype():
-    queue = push(init_queue(1, 2, DIM, jnp.bfloat16), numbered(1, 1), np.array([0]))
+    queue = push_jitted(init_queue(1, 2, DIM, jnp.bfloat16), numbered(1, 1), np.array([0]))
     assert queue.features.dtype == jnp.bfloat16
     np.testing.assert_array_equal(contents(queue, 0).astype(np.float32), [[1, -1]])
 
@@ -82,7 +82,7 @@ def test_labels_of_any_integer_type_reach_their_class_and_padding_none(dtype, la
     labels = np.array([label, -1]).astype(dtype)
     expected = init_queue(300, 1, DIM).features.at[label, 0].set(jnp.array([7.0, -7.0]))
     num_samples = 1 if dtype == np.uint8 else 2  # -1 is no label of an unsigned type
-    queue = push(init_queue(300, 1, DIM), numbered(7, num_samples), labels[:num_samples])
+    queue = push_jitted(init_queue(300, 1, DIM), numbered(7, num_samples), labels[:num_samples])
     np.testing.assert_array_equal(queue.features, expected)
 
 
@@ -92,7 +92,7 @@ def test_no_gradient_passes_through_the_queue():
     def read_back(features):
         return jnp.sum(push(queue, features, np.array([0, 1, 0])).features ** 2)
 
-    value, gradient = jax.value_and_grad(read_back)(numbered(1, 3))
+    value, gradient = jax.jit(jax.value_and_grad(read_back))(numbered(1, 3))
     assert value > 0
     np.testing.assert_array_equal(gradient, np.zeros((3, DIM)))
 

@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +14,10 @@ from bccl_jax.models import Network, create_backbone
 
 COUNTS = np.array([40, 20, 10])
 LABELS = jnp.array([0, 0, 1, 2])
+# In one program each.
+contrast = jax.jit(supervised_contrastive_loss)
+attraction = jax.jit(centroid_loss)
+compensation = jax.jit(logit_compensation_loss)
 CONTEXT = Context(COUNTS, epochs=100, dtype=jnp.float32)
 SMALL = {"projector_dim": 6, "projector_hidden": 5, "queue_size": 8, "num_centroids": 2}
 
@@ -41,11 +47,16 @@ def loss_of(method, outputs, state):
         assert images.shape == (12, 2, 2, 3)
         return outputs, "renewed statistics"
 
-    views = tuple(jnp.zeros((4, 2, 2, 3)) for _ in range(3))
-    loss, (metrics, state, batch_stats) = method.loss(
-        apply, None, Batch(views, LABELS), state, jax.random.key(0), None
-    )
-    assert batch_stats == "renewed statistics"
+    @jax.jit
+    def compute(views, state):
+        batch = Batch(views, LABELS)
+        loss, (metrics, state, batch_stats) = method.loss(
+            apply, None, batch, state, jax.random.key(0), None
+        )
+        assert batch_stats == "renewed statistics"
+        return loss, metrics, state
+
+    loss, metrics, state = compute(tuple(jnp.zeros((4, 2, 2, 3)) for _ in range(3)), state)
     return float(loss), metrics, state
 
 
@@ -58,15 +69,15 @@ def test_the_total_weighs_the_three_losses_as_the_preset_says(preset, weights, o
     doubled = jnp.concatenate([LABELS, LABELS])
     centroids = (clustered.centroids, clustered.centroid_mask)
     parts = (
-        supervised_contrastive_loss(
+        contrast(
             embeddings,
             doubled,
             temperature=0.2,
             centroids=centroids[0],
             centroid_mask=centroids[1],
         ),
-        centroid_loss(embeddings, doubled, *centroids, temperature=0.2),
-        logit_compensation_loss(logits, LABELS, jnp.asarray(COUNTS)),
+        attraction(embeddings, doubled, *centroids, temperature=0.2),
+        compensation(logits, LABELS, jnp.asarray(COUNTS)),
     )
     expected = sum(w * float(part) for w, part in zip(weights, parts, strict=True))
     loss, metrics, _ = loss_of(BCCL(preset=preset, temperature=0.2, **SMALL), outputs, clustered)
@@ -77,7 +88,7 @@ def test_the_total_weighs_the_three_losses_as_the_preset_says(preset, weights, o
 def test_table_4s_first_row_is_contrast_and_plain_cross_entropy(outputs, clustered):
     method = BCCL(centroid_loss=False, logit_compensation=False, **SMALL)
     loss, metrics, _ = loss_of(method, outputs, clustered)
-    contrastive = supervised_contrastive_loss(
+    contrastive = contrast(
         outputs[1],
         jnp.concatenate([LABELS, LABELS]),
         temperature=0.1,
@@ -133,20 +144,46 @@ def test_refresh_turns_queues_into_unit_centroids_of_their_class(clustering, out
     np.testing.assert_allclose(norms, mask, atol=1e-5)
 
 
-def test_the_three_views_share_one_set_of_batch_statistics(rng):
+@pytest.fixture(scope="module")
+def small():
+    """A method, its network, variables and three views."""
     method = BCCL(**SMALL)
     network = Network(create_backbone("resnet8", width=4), method.heads(CONTEXT))
+    rng = np.random.default_rng(0)
     views = tuple(jnp.asarray(rng.normal(size=(4, 8, 8, 3)), jnp.float32) for _ in range(3))
-    variables = network.init(jax.random.key(0), views[0], method=method.init_forward)
+    init = jax.jit(functools.partial(network.init, method=method.init_forward))
+    return method, network, init(jax.random.key(0), views[0]), views
 
-    def apply(params, forward, *inputs):
-        out, renewed = network.apply(variables, *inputs, method=forward, mutable=["batch_stats"])
-        return out, renewed["batch_stats"]
 
-    state = method.init(jax.random.key(0), CONTEXT)
-    _, (_, _, statistics) = method.loss(
-        apply, None, Batch(views, LABELS), state, jax.random.key(0), None
-    )
+@pytest.fixture(scope="module")
+def passed(small):
+    """The outputs of a pass and the statistics that it renews."""
+    method, network, variables, views = small
+
+    @jax.jit
+    def compute(variables, views):
+        passes = []
+
+        def apply(params, forward, *inputs):
+            out, renewed = network.apply(
+                variables, *inputs, method=forward, mutable=["batch_stats"]
+            )
+            passes.append(out)
+            return out, renewed["batch_stats"]
+
+        state = method.init(jax.random.key(0), CONTEXT)
+        _, (_, _, statistics) = method.loss(
+            apply, None, Batch(views, LABELS), state, jax.random.key(0), None
+        )
+        [outputs] = passes
+        return outputs, statistics
+
+    return compute(variables, views)
+
+
+def test_the_three_views_share_one_set_of_batch_statistics(small, passed):
+    _, _, variables, views = small
+    _, statistics = passed
     kernel = np.asarray(variables["params"]["backbone"]["Conv_0"]["kernel"], np.float64)
     first = jax.lax.conv_general_dilated(
         jnp.concatenate(views),
@@ -160,25 +197,18 @@ def test_the_three_views_share_one_set_of_batch_statistics(rng):
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-def test_logits_are_of_the_strong_view_and_embeddings_view_by_view(rng):
-    method = BCCL(**SMALL)
-    network = Network(create_backbone("resnet8", width=4), method.heads(CONTEXT))
-    views = tuple(jnp.asarray(rng.normal(size=(4, 8, 8, 3)), jnp.float32) for _ in range(3))
-    variables = network.init(jax.random.key(0), views[0], method=method.init_forward)
-    passes = []
-
-    def apply(params, forward, *inputs):
-        out, renewed = network.apply(variables, *inputs, method=forward, mutable=["batch_stats"])
-        passes.append(out)
-        return out, renewed["batch_stats"]
+def test_logits_are_of_the_strong_view_and_embeddings_view_by_view(small, passed):
+    _, network, variables, views = small
 
     def view_by_view(network, images):
         features = network.backbone(images, train=True)
         logits = network.heads["classifier"](features[:4])
         return logits, network.heads["projector"](features[4:], train=True)
 
-    state = method.init(jax.random.key(0), CONTEXT)
-    method.loss(apply, None, Batch(views, LABELS), state, jax.random.key(0), None)
-    apply(None, view_by_view, jnp.concatenate(views))
-    for found, expected in zip(*passes, strict=True):
-        np.testing.assert_allclose(found, expected, atol=1e-5)
+    @jax.jit
+    def compute(variables, images):
+        return network.apply(variables, images, method=view_by_view, mutable=["batch_stats"])
+
+    expected, _ = compute(variables, jnp.concatenate(views))
+    for one, other in zip(passed[0], expected, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)

@@ -1,3 +1,5 @@
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -97,6 +99,7 @@ def test_each_group_is_normalised_as_a_batch_of_its_own(rng):
     )
     cotangent = jnp.asarray(rng.normal(size=x.shape), jnp.float32)
 
+    @functools.partial(jax.jit, static_argnums=0)
     def pulled(norm, x, cotangent):
         def apply(params, x):
             return norm.apply({**variables, "params": params}, x, True, mutable=["batch_stats"])
