@@ -5,7 +5,7 @@ import posixpath
 
 import numpy as np
 
-from bccl_jax.data import checks, split_folders, table
+from bccl_jax.data import checks, mistaken, split_folders, table
 from bccl_jax.data.encoded import FileImages
 from bccl_jax.data.long_tail import draw_test_split
 from bccl_jax.data.split import Split, Splits
@@ -105,8 +105,10 @@ def _from_folder(root: str, named: dict[str, str]) -> tuple[dict[str, Split], tu
         folder_of, notes = split_folders.by_config(tree, named)
     else:
         folder_of, notes = split_folders.by_names(tree) or {"train": ""}, ()
-    if "train" not in named:
-        split_folders.refuse_mistaken(tree, folder_of["train"])
+    if "train" in named:
+        mistaken.refuse_splits(tree, folder_of["train"])
+    else:
+        mistaken.refuse(tree, folder_of["train"])
     parts = {"train": _training_classes(tree, folder_of["train"])}
     for role in ("test", "validation"):
         if role in folder_of:
@@ -128,10 +130,12 @@ def _training_classes(tree: Tree, folder: str) -> dict[str, list[str]]:
         deeper = inner if folder else tree.path(inner)
         perhaps = f", perhaps {checks.shown(deeper)}" if tree.folders(inner) else ""
         key = split_folders.folder_key("train") if folder else "config.data.dir"
+        table_there = tree.table(folder, "")
+        listed = f", or the CSV file of the images, perhaps {checks.shown(table_there)}"
         raise DataError(
             f"{checks.shown(tree.path(folder))} has one class alone, "
             f"{checks.shown(*classes)}; name the folder that holds a folder of each class by "
-            f"{key}{perhaps}"
+            f"{key}{perhaps}" + (f"{listed}, by config.data.dir" if table_there else "")
         )
     return classes
 
@@ -163,6 +167,7 @@ def _classes(tree: Tree, folder: str) -> dict[str, list[str]]:
         raise DataError(
             f"{path} {found} no folder of a class; put the images of each class into a folder "
             "of its name, or name a CSV file of them by config.data.dir"
+            f"{mistaken.perhaps(tree, folder)}"
         )
     classes = {}
     for name in names:

@@ -1,6 +1,5 @@
 """Which folders of a folder are the splits of a data set, by their names or by the config."""
 
-import collections
 import os
 import posixpath
 from collections.abc import Iterable, Mapping
@@ -141,94 +140,8 @@ def by_names(tree: Tree) -> dict[str, str]:
     return folder_of
 
 
-def refuse_mistaken(tree: Tree, folder: str) -> None:
-    """Refuses a folder of splits, or of versions of one data set, that would become classes.
-
-    They are known by this: they hold hardly an image themselves, and the same folders each; or one
-    is called some kind of train and holds folders.
-
-    Args:
-      tree: the folder of the data set.
-      folder: the one that should hold a folder of each class.
-
-    Raises:
-      DataError: it does not; the message names the keys that mend it.
-    """
-    inner = {name: innermost(tree, posixpath.join(folder, name)) for name in tree.folders(folder)}
-    if len(inner) < 2:
-        return
-    within = {name: _class_folders(tree, path) for name, path in inner.items()}
-    alike = _alike(within)
-    classes = [n for n in inner if n not in alike and tree.number_of_images(inner[n])]
-    if len(alike) > len(classes):
-        found = list(alike)
-        common = alike[found[0]]
-        what = f"which hold the same folders, {checks.some(common)},"
-    else:
-        found = [n for n in within if "train" in n.lower() and len(within[n]) > 1]
-        if not found:
-            return
-        common = within[found[0]]
-        what = f"which holds folders, {checks.some(common)}, and hardly an image,"
-    where = checks.shown(tree.path(folder))
-    if any(name.lower() in SPLIT_NAMES for name in common):
-        raise DataError(
-            f"{checks.some(found)} in {where} hold {checks.some(common)} each, so that test images "
-            "would be trained on; put the folders of the classes into train and test, or name a "
-            "CSV file of path,label,split by config.data.dir"
-        )
-    train = _like("train", inner) or inner[found[0]]
-    test = _like("test", inner) or _like("val", inner)
-    offered = f"{folder_key('train')}={checks.shown(train)}"
-    if test:
-        offered += f" and {folder_key('test')}={checks.shown(test)}"
-    else:
-        offered += f", for example, and one to test on, if there is one, by {folder_key('test')}"
-    raise DataError(
-        f"{where} holds {checks.some(found)}, {what} and they would become the classes; name the "
-        f"one to train on by {offered}; if they are the classes, write "
-        f"{folder_key('train')}={checks.shown(folder or '.')}"
-    )
-
-
 def innermost(tree: Tree, folder: str) -> str:
     """The folder itself, or the one at the end of folders that hold a single folder each."""
     while not tree.number_of_images(folder) and len(tree.folders(folder)) == 1:
         folder = posixpath.join(folder, *tree.folders(folder))
     return folder
-
-
-def _class_folders(tree: Tree, folder: str) -> list[str]:
-    """Folders of a folder that has fewer images itself, else none."""
-    folders = tree.folders(folder)
-    return folders if tree.number_of_images(folder) < len(folders) else []
-
-
-def _alike(within: Mapping[str, list[str]]) -> dict[str, list[str]]:
-    """Which of some folders hold the same folders as another one: name -> those they share.
-
-    The same are two at least, and half of those of either folder, for a test split may lack rare
-    classes.
-    """
-    holders = collections.Counter(
-        inner for folders in within.values() for inner in {name.casefold() for name in folders}
-    )
-    repeated = {
-        name: {inner: inner.casefold() for inner in folders if holders[inner.casefold()] > 1}
-        for name, folders in within.items()
-    }
-    found = {}
-    for name, mine in repeated.items():
-        for other, theirs in repeated.items():
-            if len(mine) < 2 or name == other or len(theirs) < 2:
-                continue
-            shared = [inner for inner, folded in mine.items() if folded in theirs.values()]
-            if len(shared) > 1 and 2 * len(shared) >= min(len(within[name]), len(within[other])):
-                found[name] = shared
-                break
-    return found
-
-
-def _like(word: str, inner: Mapping[str, str]) -> str:
-    """Where the first folder of such a name leads, "" if there is none."""
-    return next((path for name, path in inner.items() if word in name.lower()), "")

@@ -1,9 +1,10 @@
 """A folder of pictures, walked: what is in it, and what systems left behind is left out."""
 
+import collections
 import os
 import posixpath
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 from bccl_jax.data import checks
 from bccl_jax.errors import DataError
@@ -86,6 +87,33 @@ class Tree:
             waiting += [posixpath.join(current, name) for name in folders]
             paths += [posixpath.join(current, name) for name in images]
         return sorted(paths)
+
+    def has_images(self, folder: str) -> bool:
+        """Whether an image lies anywhere below a folder."""
+        return any(self.number_of_images(below) for below in self.folders_below(folder))
+
+    def folders_below(self, folder: str) -> Iterator[str]:
+        """Paths from the root of a folder and of all folders below it, those above first."""
+        waiting = collections.deque([folder])
+        while waiting:
+            current = waiting.popleft()
+            yield current
+            waiting += [posixpath.join(current, name) for name in self.folders(current)]
+
+    def table(self, *folders: str) -> str:
+        """Where a CSV file lies in some folders, one of training images or labels first, or ""."""
+        for folder in folders:
+            self._entries(folder)
+        found = [
+            path
+            for path in self._left_out
+            if path.lower().endswith(".csv") and posixpath.dirname(path) in folders
+        ]
+        for word in ("train", "label", ""):
+            for path in found:
+                if word in posixpath.basename(path).lower():
+                    return self.path(path)
+        return ""
 
     def notes(self) -> tuple[str, ...]:
         """What was left out, hidden files apart."""
