@@ -24,27 +24,31 @@ def photographs(variant: str = "") -> ml_collections.ConfigDict:
       The config, of `data.name` "imagenet_lt".
 
     Raises:
-      ConfigError: a part of the variant is neither.
+      ConfigError: a part of the variant is neither, or two are methods or backbones.
     """
-    method, backbone = "bccl", "resnet50"
-    for part in filter(None, variant.split(",")):
+    chosen: dict[str, str] = {}
+    for part in filter(None, map(str.strip, variant.split(","))):
         if part in methods.names():
-            method = part
+            kind = "method"
         elif part in PHOTOGRAPH_BACKBONES:
-            backbone = part
+            kind = "backbone"
         else:
             known = [*methods.names(), *PHOTOGRAPH_BACKBONES]
             raise ConfigError(
                 f"{part!r} is neither a method nor a backbone; there are {', '.join(known)}"
                 f"{did_you_mean(nearest(part, known))}"
             )
+        if chosen.get(kind, part) != part:
+            raise ConfigError(f"{chosen[kind]!r} and {part!r} are two {kind}s; name one of them")
+        chosen[kind] = part
+    method = chosen.get("method", "bccl")
 
     config = default.get_config(method)
     config.epochs = 100
     config.dtype = "bfloat16"
     config.data.name = "imagenet_lt"
     config.data.imbalance = 0.0
-    config.model.backbone = backbone
+    config.model.backbone = chosen.get("backbone", "resnet50")
 
     config.augment.mean = (0.485, 0.456, 0.406)
     config.augment.std = (0.229, 0.224, 0.225)

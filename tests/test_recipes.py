@@ -2,6 +2,8 @@
 
 import pytest
 
+from bccl_jax import recipes
+from bccl_jax.errors import ConfigError
 from tests.training.tiny import shipped_config
 
 # Channel means and standard deviations: the CIFAR recipes of the field (CIFAR-10's, for CIFAR-100
@@ -72,3 +74,30 @@ def test_views_of_photographs_are_the_recipes(name):
     assert (strong["magnitude"], strong["magnitude_std"]) == (10.0, 0.5)
     assert strong["fill"] == (124, 116, 104)
     assert augment.sim.to_dict() == shipped_config("cifar100_lt").augment.sim.to_dict()
+
+
+@pytest.mark.parametrize("name", ["imagenet_lt", "folder", "tiny_imagenet_lt"])
+@pytest.mark.parametrize(
+    ("variant", "message"),
+    [
+        ("cross_entropy,bccl", "'cross_entropy' and 'bccl' are two methods"),
+        ("resnet50,resnext50", "'resnet50' and 'resnext50' are two backbones"),
+        ("cross_entropy,resnext50,bccl", "'cross_entropy' and 'bccl' are two methods"),
+    ],
+)
+def test_two_of_a_kind_are_refused(name, variant, message):
+    with pytest.raises(ConfigError, match=message):
+        shipped_config(name, variant)
+
+
+@pytest.mark.parametrize("name", ["digits_lt", "cifar10_lt", "cifar100_lt", "cifar100_small"])
+@pytest.mark.parametrize("variant", ["cross_entropy,bccl", "bccl,resnet32"])
+def test_a_config_of_a_method_alone_takes_one(name, variant):
+    with pytest.raises(ConfigError, match="several things where one method is due.*backbone by"):
+        shipped_config(name, variant)
+
+
+@pytest.mark.parametrize("variant", ["resnext50,cross_entropy", " cross_entropy, resnext50"])
+def test_a_method_and_a_backbone_come_in_any_order(variant):
+    config = recipes.photographs(variant)
+    assert (config.method.name, config.model.backbone) == ("cross_entropy", "resnext50")

@@ -31,7 +31,12 @@ def method_class(name: str) -> type[Method]:
     Raises:
       ConfigError: no method has that name.
     """
-    if name not in names():
+    if isinstance(name, str) and "," in name:
+        raise ConfigError(
+            f"{shown(name)} names several things where one method is due (config.method.name); "
+            f"write one of {', '.join(names())}, and a backbone by config.model.backbone"
+        )
+    if not isinstance(name, str) or name not in names():
         raise ConfigError(
             f"no method is called {shown(name)} (config.method.name); there are "
             f"{', '.join(names())}{did_you_mean(nearest(name, names()))}"
