@@ -132,7 +132,7 @@ def check_keys(config: ml_collections.ConfigDict) -> None:
         )
     flat, name = flatten(config), config.get("method", {})
     name = name.get("name") if isinstance(name, ml_collections.ConfigDict) else None
-    known = flatten(get_config(name or "bccl"))
+    known = flatten(get_config("bccl" if name is None else name))
     for key in known:
         group = next((part for part in _groups(key) if part in flat), None)
         if group is not None:

@@ -46,9 +46,9 @@ def load(named: str) -> ml_collections.ConfigDict:
         config = ml_collections.ConfigDict(config)
         check_keys(config)
     except BcclError as error:
-        raise ConfigError(f"{named}: {error}") from error
+        raise ConfigError(f"{named}: {_text(error)}") from error
     except (Exception, SystemExit) as error:  # a config file is code: it may raise anything
-        text = " ".join(str(error).split())[:300]
+        text = " ".join(_text(error).split())[:300]
         kind = type(error).__name__
         raise ConfigError(
             f"{path} cannot be used: {_line(error, path)}{kind}{text and f': {text}'}"
@@ -133,6 +133,13 @@ def _check_kind(config) -> None:
             f"its get_config returns {shown(config, 40)} (a {type(config).__name__}), which is no "
             f"config; {_START}"
         )
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except (Exception, SystemExit):  # an exception's own code may fail as well
+        return ""
 
 
 def _line(error: BaseException, path: str) -> str:

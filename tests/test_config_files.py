@@ -2,6 +2,7 @@
 
 import os
 
+import numpy as np
 import pytest
 
 from bccl_jax import config as default
@@ -42,6 +43,10 @@ GET = "from bccl_jax import config as default\n\ndef get_config():\n"
         ("raise ValueError('one\\ntwo')\n", "ValueError: one two"),
         ("def get_config(): return get_config()\n", "RecursionError"),
         ("def get_config(method): pass\n", "needs an argument; write --config=.*mine.py:ARGUMENT"),
+        (
+            "class E(Exception):\n    def __str__(self): raise ValueError('x')\nraise E\n",
+            "cannot be used: line 3: E$",
+        ),
         ("x = '\\0'\n\0", "cannot be used"),
         ("x = '\xff'\n".encode("latin-1"), "SyntaxError"),
     ],
@@ -116,3 +121,12 @@ def test_a_printed_config_is_a_config_file_that_gives_it_back(tmp_path, name, me
     assert len(comments) == len(default.flatten(config)) - 1
     for key in default.flatten(config):
         assert f"\n    config.{key} = " in text
+
+
+@pytest.mark.parametrize("name", [np.array([1, 2]), np.array([]), ["bccl"], {"a"}, 3, ""])
+def test_a_method_name_of_any_kind_is_one_sentence(name):
+    config = default.get_config()
+    with config.unlocked(), config.ignore_type():
+        config.method.name = name
+    with pytest.raises(ConfigError, match=r"config\.method"):
+        validate(config)
