@@ -3,41 +3,13 @@
 import collections
 import os
 import posixpath
-import re
 from collections.abc import Collection, Iterator
 
 from bccl_jax.data import checks
+from bccl_jax.data.left_by_systems import left_by_systems, unseen
 from bccl_jax.errors import DataError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
-# Nobody keeps pictures there, so that they are left out without a word, as hidden files are.
-_UNSEEN = {"thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r", "__macosx"}
-# What Windows, Linux, Macintosh, NAS boxes, notebooks and viewers of pictures leave behind. It is
-# told, for it might hold pictures.
-_LEFT_BY_SYSTEMS = {
-    "$recycle.bin",
-    "recycler",
-    "recycled",
-    "system volume information",
-    "lost+found",
-    "network trash folder",
-    "temporary items",
-    "#recycle",
-    "#snapshot",
-    "~snapshot",
-    "@recycle",
-    "@recently-snapshot",
-    "@eadir",
-    "@sharebin",
-    "@tmp",
-    "__pycache__",
-    "thumbnails",
-    "thumbnail",
-    "thumbs",
-    "_thumbnails",
-    "_thumbs",
-}
-_SAVED_BY_CHKDSK = r"found\.[0-9]{3}"
 
 
 class Tree:
@@ -157,12 +129,12 @@ class Tree:
         folders, images = [], []
         for entry in entries:
             lower, below = entry.name.lower(), posixpath.join(folder, entry.name)
-            if lower.startswith(".") or lower in _UNSEEN or below in self._apart:
-                continue
-            if lower in _LEFT_BY_SYSTEMS or re.fullmatch(_SAVED_BY_CHKDSK, lower):
-                self._left_by_systems.append(below)
+            if unseen(entry.name) or below in self._apart:
                 continue
             kind, named = _kind(entry), lower.endswith(SUFFIXES)
+            if left_by_systems(entry.name, kind == "folder"):
+                self._left_by_systems.append(below)
+                continue
             if kind == "broken link" or (named and kind != "file"):
                 raise DataError(
                     f"{checks.shown(entry.path)} is a {kind} and no image; put the image in its "

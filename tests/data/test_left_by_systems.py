@@ -25,6 +25,19 @@ BESIDE_CLASSES = [
     "thumbnails/1.jpg",
     "Network Trash Folder/1.jpg",
     "Temporary Items/1.jpg",
+    "$WinREAgent/1.jpg",
+    "$Windows.~BT/1.jpg",
+    "@SynoEAStream/1.jpg",
+    "Desktop Folder/1.jpg",
+    "TheVolumeSettingsFolder/1.jpg",
+    "WindowsImageBackup/1.jpg",
+    "Recycle Bin/1.jpg",
+    "LOST.DIR/1.jpg",
+    "_gsdata_/1.jpg",
+    "_vti_cnf/1.jpg",
+    "lightroom.lrdata/1.jpg",
+    "aquota.user",
+    "aquota.group/1.jpg",
 ]
 WITHIN_CLASSES = [
     "cat/@eaDir/0.jpg/SYNOPHOTO_THUMB_M.jpg",
@@ -32,6 +45,10 @@ WITHIN_CLASSES = [
     "cat/Thumbs/0.jpg",
     "cat/_thumbs/0.jpg",
     "cat/lost+found/0.jpg",
+    "cat/~$0.jpg",
+    "cat/$RA1B2C3.jpg",
+    "cat/_vti_cnf/0.jpg",
+    "cat/My Previews.lrdata/0.jpg",
 ]
 UNSEEN = [
     ".Trashes/501/1.jpg",
@@ -108,6 +125,24 @@ def test_it_need_not_be_readable(tmp_path, monkeypatch, name):
 
 
 def test_a_class_that_is_called_alike_stays_one(tmp_path):
-    names = ("thumb", "found", "recycle", "tmp", "snapshot", "#1", "@home", "trash")
+    names = (
+        "thumb",
+        "found",
+        "recycle",
+        "tmp",
+        "snapshot",
+        "#1",
+        "@home",
+        "trash",
+        "Trash",
+        "$5",
+        "$100 bill",
+    )
+    names += ("Originals", "recycle bin", "recycle_bin", "~", "#hash", "@", "vti", "quota")
     write(tmp_path, {f"{name}/{i}.jpg": "" for name in names for i in range(2)})
     assert folder.load(str(tmp_path), 0.5).train.class_names == tuple(sorted(names))
+
+
+def test_an_image_with_a_sign_in_its_name_stays_one(tmp_path):
+    images = CLASSES | {f"cat/{n}.jpg": n for n in ("$a", "$money", "#1", "@tmp", "~a", "a$b")}
+    assert images_of(write(tmp_path, images))[0] == sorted(images)
