@@ -174,6 +174,8 @@ def unknown_key(key: str, known: Mapping[str, Any]) -> str:
     """The sentence on a key that a flattened config does not have."""
     if key.startswith("method."):
         return methods.unknown_setting(key.removeprefix("method."), known["method.name"])
+    if key in ("optimizer.name", "optimizer.type", "optimizer.kind", "optim"):
+        return f"the config has no key {key!r}: the optimizer is always SGD with momentum"
     meant = did_you_mean(key_like(key, known), "config.")
     return f"the config has no key {key!r}{meant or '; --print_config shows all of them'}"
 
@@ -188,3 +190,12 @@ def _lacks(key: str) -> str:
 def _groups(key: str) -> list[str]:
     parts = key.split(".")
     return [".".join(parts[:length]) for length in range(1, len(parts))]
+
+
+def keys_taking(value: str, group: str, method: str) -> list[str]:
+    """The keys of a group that take this of a few words, such as model.backbone "resnet8"."""
+    return [
+        key
+        for key, bound in bounds(method).items()
+        if key.startswith(f"{group}.") and isinstance(bound, Choice) and bound.allows(value)
+    ]

@@ -12,6 +12,7 @@ from bccl_jax.suggestions import SYNONYMS, did_you_mean, key_like, nearest
 
 _WIDTH = 100
 
+_ARGUMENT = "the config's argument, as in --config="
 # What other tools call our flags.
 _FLAGS = {
     "--workdir": "output_dir out_dir outdir out save_dir log_dir logdir run_dir work_dir exp_dir "
@@ -25,8 +26,7 @@ _FLAGS = {
     "--print_config": "show_config dump_config print_cfg list_config",
     "the same command with the same --workdir, which goes on by itself": "resume restart "
     "resume_from auto_resume continue restore resume_from_checkpoint",
-    "the config's argument, as in --config=configs/digits_lt.py:bccl": "method algorithm algo "
-    "loss criterion",
+    _ARGUMENT: "method algorithm algo loss loss_name criterion",
 }
 _WORDS = {word: flag for flag, words in _FLAGS.items() for word in words.split()}
 _HELP = {"--help", "-help", "-h", "--h", "-?", "--?", "--helpshort", "-helpshort"}
@@ -50,14 +50,15 @@ class _ConfigFile(flags.ArgumentParser):
     """Loads the file of --config, and checks that the keys of --config.KEY are there."""
 
     config = None
+    path = "configs/digits_lt.py"
 
     def parse(self, path):
         """Returns the config, its keys locked."""
         from bccl_jax import config_files
 
-        self.config = config_files.load(path)
-        for key in overrides(sys.argv):
-            _check_key(re.sub(r"\[.*\]$", "", key), self.config)
+        self.config, self.path = config_files.load(path), path
+        for key, value in overrides(sys.argv).items():
+            _check_key(re.sub(r"\[.*\]$", "", key), value, self.config)
         return self.config.lock()
 
 
@@ -143,7 +144,8 @@ def sentence(error: Exception, argv: list[str]) -> str:
             return str(cause)
         cause = cause.__cause__ or cause.__context__
     if isinstance(error, flags.UnrecognizedFlagError):
-        return unknown_flag(error.flagname, (error.flagvalue or "").partition("=")[2])
+        written, _, value = (error.flagvalue or "").partition("=")
+        return unknown_flag(error.flagname, value, written)
     text = _plain(error)
     if "in argv before a value for --config" in text:
         return "a --config.KEY stands before --config=FILE, which makes the keys; write it first"
@@ -169,15 +171,22 @@ def overrides(argv: list[str]) -> dict[str, str]:
     return given
 
 
-def unknown_flag(name: str, value: str) -> str:
-    """The sentence on a flag that there is not, with the flag or key that may be meant."""
+def unknown_flag(name: str, value: str, written: str = "") -> str:
+    """The sentence on a flag that there is not, with the flag or key that may be meant.
+
+    Args:
+      name: without its dashes.
+      value: "" for none.
+      written: the name as it was written.
+    """
+    written = written if written.startswith("-") else f"--{name}"
     if name.startswith("config."):
         return (
             f"--{name} changes a config that is not named; write --config=FILE before it, as in "
             "--config=configs/digits_lt.py"
         )
     meant = did_you_mean(_meant(name, value))
-    return f"--{name} is no flag{meant or '; --help names all of them'}"
+    return f"{written} is no flag{meant or '; --help names all of them'}"
 
 
 def no_flag(argument: str) -> str:
@@ -199,9 +208,12 @@ def no_flag(argument: str) -> str:
 def _meant(name: str, value: str) -> str | list[str]:
     own = name.lower().replace("-", "_")
     given = f"={value}" if value else ""
+    if switch := re.fullmatch(r"no_(verify|print_config|config\..+)", own):
+        return f"--no{switch[1]}"
     if own in _WORDS:
-        flag = _WORDS[own]
-        return flag if "=" in flag else f"{flag}{given}"
+        return _flag(own, value)
+    if own == "version":  # which is spelt much like verify
+        return ""
     keys = key_like(own, _known())
     exact = own in SYNONYMS or any(key.rpartition(".")[2] == own for key in keys)
     flag = nearest(own, _OWN, 0.8)
@@ -209,6 +221,25 @@ def _meant(name: str, value: str) -> str | list[str]:
         return [f"--config.{key}{given}" for key in keys]
     flag = flag or nearest(own, _OWN)
     return flag and f"--{flag}{given}"
+
+
+def _flag(word: str, value: str) -> str:
+    """What is meant by a word that is a flag, or another tool's name of one."""
+    flag = _WORDS.get(word, f"--{word}")
+    if flag == _ARGUMENT:
+        return f"{flag}{_with_method(value)}"
+    takes_one = value and "=" not in flag and " " not in flag
+    return f"{flag}={value}" if takes_one else flag
+
+
+def _with_method(name: str) -> str:
+    """The value of --config that chooses a method, or the one most like it."""
+    from bccl_jax import methods
+
+    parser = flags.FLAGS["config"].parser if "config" in flags.FLAGS else _ConfigFile
+    path, _, argument = parser.path.partition(":")
+    others = [part for part in argument.split(",") if part and part not in methods.names()]
+    return f"{path}:{','.join([nearest(name, methods.names()) or 'bccl', *others])}"
 
 
 def _known() -> dict:
@@ -219,7 +250,7 @@ def _known() -> dict:
     return default.flatten(default.get_config() if loaded is None else loaded)
 
 
-def _check_key(key: str, config) -> None:
+def _check_key(key: str, value: str, config) -> None:
     from bccl_jax.allowed import unknown_key
     from bccl_jax.config import flatten
 
@@ -227,12 +258,31 @@ def _check_key(key: str, config) -> None:
     if key in known:
         return
     if below := [other for other in known if other.startswith(f"{key}.")]:
-        meant = [k for k in SYNONYMS.get(key, ()) if k in known] or below[:1]
-        raise ConfigError(
-            f"config.{key} is a group of keys; change one of them"
-            + did_you_mean(meant, "--config.")
-        )
+        raise ConfigError(f"config.{key} is a group of keys; {_of_group(key, value, below, known)}")
+    last = key.rpartition(".")[2]
+    like = key_like(key, known)
+    # A flag of this very name is likelier than a key that is spelt alike.
+    flag = key in (*_OWN, *_WORDS) and not set(like) & set(SYNONYMS.get(key, ()))
+    if flag or (last in _WORDS and not like):
+        raise ConfigError(f"the config has no key {key!r}{did_you_mean(_flag(last, value))}")
     raise ConfigError(unknown_key(key, known))
+
+
+def _of_group(group: str, value: str, keys: list[str], known: dict) -> str:
+    """Ends the sentence on a group that was given a value."""
+    from bccl_jax.allowed import keys_taking
+
+    if group == "method":
+        return f"a method is chosen by {_ARGUMENT}{_with_method(value)}"
+    meant = keys_taking(value, group, known["method.name"])
+    meant = meant or [key for key in SYNONYMS.get(group, ()) if key in known]
+    if meant:
+        return "change one of them" + did_you_mean(meant, "--config.")
+    if group in (*_OWN, *_WORDS):
+        return "change one of them" + did_you_mean(_flag(group, value if group in _OWN else ""))
+    lasts = [key.removeprefix(f"{group}.") for key in keys]
+    told = ", ".join(lasts[:8]) + (", ..." if len(lasts) > 8 else "")
+    return f"change one of them, as --config.{group}.KEY: {told}"
 
 
 def _unusable_value(key: str, value: str, text: str) -> str:

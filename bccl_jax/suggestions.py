@@ -18,7 +18,7 @@ _SYNONYMS = {
     "dtype": "precision amp use_amp fp16 bf16 half mixed_precision compute_dtype half_precision",
     "engine": "scan jit compile",
     "deterministic": "cudnn_deterministic reproducible determinism",
-    "data.name": "dataset dataset_name ds data_name data_set",
+    "data.name": "data.type data.dataset dataset dataset_name ds data_name data_set",
     "data.source": "data_source",
     "data.dir": "data data_dir data_path data_root dataroot datadir dataset_dir dataset_path "
     "dataset_root root root_dir path img_dir image_dir image_folder folder input_dir train_dir",
@@ -38,13 +38,13 @@ _SYNONYMS = {
     "augment.eval_resize": "resize resize_size val_resize val_resize_size",
     "augment.mean": "image_mean norm_mean",
     "augment.std": "image_std norm_std",
-    "augment.strong.policy": "auto_augment autoaugment aa randaug rand_augment randaugment "
-    "augmentation aug data_aug aug_policy",
+    "augment.strong.policy": "augment.name augment.type augment.policy auto_augment "
+    "autoaugment aa randaug rand_augment randaugment augmentation aug data_aug aug_policy",
     "augment.strong.cutout": "cutout_size cutout_length random_erasing reprob",
     "augment.strong.crop_padding": "padding crop_pad random_crop_padding",
     "augment.sim.jitter": "color_jitter colour_jitter colorjitter",
     "model.backbone": "arch architecture backbone_name model model_name model_type model.name "
-    "model.arch net network encoder encoder_name feature_extractor",
+    "model.type model.arch net network encoder encoder_name feature_extractor",
     "model.batch_norm": "bn sync_bn syncbn sync_batchnorm norm",
     "model.remat": "gradient_checkpointing grad_checkpointing activation_checkpointing "
     "use_checkpoint",
@@ -87,6 +87,9 @@ _SYNONYMS = {
     "checkpoint.every_steps": "save_steps checkpoint_steps ckpt_steps every_n_train_steps",
 }
 
+# Words that mean something else in each group.
+_OF_THEIR_GROUP = {"name", "type", "kind"}
+
 SYNONYMS: dict[str, tuple[str, ...]] = {}
 for _key, _words in _SYNONYMS.items():
     for _word in _words.split():
@@ -106,6 +109,10 @@ def key_like(asked: str, keys: Iterable[str]) -> tuple[str, ...]:
     keys = list(keys)
     asked = _plain(asked)
     group, _, last = asked.rpartition(".")
+    if group and last in _OF_THEIR_GROUP:
+        return tuple(
+            key for word in (asked, group) for key in SYNONYMS.get(word, ()) if key in keys
+        )[:1]
     meant = [key for word in (asked, last) for key in SYNONYMS.get(word, ()) if key in keys]
     meant += [key for key in keys if key.rpartition(".")[2] == last]
     in_group = [key for key in meant if group and key.startswith(f"{group}.")]
