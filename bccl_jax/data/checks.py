@@ -20,8 +20,12 @@ _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 
 
 def shown(text: str | os.PathLike) -> str:
-    """A name from a file or a disk as one line: quoted where it is not printable, cut if long."""
-    text = printable(text)
+    """A name from a file or a disk as one line, cut if long.
+
+    It is quoted where it is not printable, and where nobody would see its blanks or the name.
+    """
+    name = os.fspath(text)
+    text = printable(name) if name and name == name.strip(" ") else repr(name)
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN // 2]}...{text[-_SHOWN // 2 :]}"
 
 

@@ -84,8 +84,9 @@ def by_config(tree: Tree, named: Mapping[str, str]) -> tuple[dict[str, str], tup
             folder_of[role] = name
             rest.remove(name)
     if "train" not in folder_of:
+        beside = checks.some([folder for folder in named.values() if folder])
         raise DataError(
-            f"{checks.shown(tree.root)} has no train beside {checks.some(list(named.values()))}; "
+            f"{checks.shown(tree.root)} has no train{beside and f' beside {beside}'}; "
             f"name the folder of the training split by {folder_key('train')}"
         )
     tree.leave_images_out("")

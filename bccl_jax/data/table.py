@@ -151,10 +151,13 @@ class _Table:
                 position = self._positions(line)
                 continue
             if len(row) != len(self._header):
+                there = f"there are {len(row)} fields" if len(row) > 1 else "there is 1 field"
+                mend = "put a value that has a comma into quotation marks"
+                if len(row) < len(self._header):
+                    mend = "complete the line or delete it"
                 raise DataError(
-                    f"{checks.shown(self._path)}, line {line}: there are {len(row)} fields under a "
-                    f"header of {len(self._header)}; put a value that has a comma into quotation "
-                    "marks"
+                    f"{checks.shown(self._path)}, line {line}: {there} under a header of "
+                    f"{len(self._header)}; {mend}"
                 )
             number += 1
             for column in self._unread:
@@ -177,7 +180,7 @@ class _Table:
         """What was not read."""
         if not self._unread:
             return ()
-        names = checks.some([self._header[column] for column in self._unread])
+        names = checks.some([self._header[n] or f"column {n + 1} (no name)" for n in self._unread])
         return (f"columns of {checks.shown(self._path)} that were not read: {names}",)
 
     def _lines(self) -> Iterator[tuple[int, list[str]]]:

@@ -8,7 +8,7 @@ import numpy as np
 from tqdm import tqdm
 
 from bccl_jax.data.decode import BrokenImageError, decode
-from bccl_jax.data.encoded import EncodedImages, allowed_broken
+from bccl_jax.data.encoded import EncodedImages, FileImages, allowed_broken
 from bccl_jax.devices import gather_rows
 from bccl_jax.errors import DataError
 from bccl_jax.names import printable
@@ -73,12 +73,15 @@ class SkippedImages:
 
     def _check(self) -> None:
         if len(self._broken) > self._limit:
+            where = "where they were packed from, and pack anew"
+            if isinstance(self._images, FileImages):
+                where = "under the same names"
             raise DataError(
                 f"{len(self._broken)} of {len(self._images)} training pictures cannot be decoded "
                 f"({self._path} names them), more than config.data.max_broken="
-                f"{self._max_share:g} allows; replace them under the same names (packed ones where "
-                "they were packed from, and pack anew), or raise it: the run goes on from its last "
-                "checkpoint if it has one"
+                f"{self._max_share:g} allows; --mode=inspect --verify names all that are broken; "
+                f"replace them {where}, or raise it: the run goes on from its last checkpoint if "
+                "it has one"
             )
 
     def _rewrite(self) -> None:

@@ -557,11 +557,11 @@ def test_an_odd_folder_loads_its_images_alone(pictures, change):
 
 # Of a row `PATH,CLASS,SPLIT` of the CSV file.
 BROKEN_ROWS = {
-    "{p}": "1 fields under a header of 3",
-    "{p},{c}": "2 fields under a header of 3",
+    "{p}": "there is 1 field under a header of 3; complete the line or",
+    "{p},{c}": "2 fields under a header of 3; complete the line or",
     "{p},{c},{s},": "4 fields under a header of 3; put a value that has a comma",
     "x,{p},{c},{s}": "4 fields under a header of 3",
-    "{p};{c};{s}": "1 fields under a header of 3",
+    "{p};{c};{s}": "1 field under a header of 3",
     ",{c},{s}": "the path is empty; write one",
     "{p},,{s}": "the label is empty; write one",
     "{p},{c},": "the split is empty; write one",

@@ -185,6 +185,7 @@ WRONG = {
         {"test_folder": "b"},
         r"has no train beside b; .*config\.data\.train_fol",
     ),
+    "no training split in the root": ({"test_folder": "."}, r"has no train; name the folder"),
     "one floor too high": (
         {"train_folder": "up"},
         "one class alone, a; .*train_folder, perhaps up/a",
@@ -216,6 +217,12 @@ def test_known_splits_beside_something_else_are_mended_by_the_keys(tmp_path):
         data_of(tmp_path)
     dataset = data_of(tmp_path, train_folder="train")
     assert (len(dataset.train), len(dataset.test)) == (12, 8)
+
+
+def test_a_name_with_a_blank_at_its_end_is_quoted(tmp_path):
+    write(tmp_path, below("train ", CLASSES) | below("test", FEWER))
+    with pytest.raises(DataError, match="holds test and also 'train ';"):
+        data_of(tmp_path)
 
 
 def test_keys_of_a_folder_and_of_a_csv_file_are_told_apart(tmp_path):

@@ -56,7 +56,9 @@ def test_other_columns_are_left_out_and_told_once_some_are_named(pictures):
     write(pictures, {"set.csv": renamed(",file,label,weight", rows)})
     dataset = data_of(pictures, path_column="file")
     assert len(dataset.train) + len(dataset.test) == len(IMAGES)
-    assert any(note.endswith("that were not read: , weight") for note in dataset.notes)
+    assert any(
+        note.endswith("that were not read: column 1 (no name), weight") for note in dataset.notes
+    )
 
 
 def test_a_column_of_splits_is_not_overlooked(pictures):

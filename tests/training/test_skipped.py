@@ -113,3 +113,11 @@ def test_a_process_that_does_not_write_counts_the_same(pictures):
     assert len(listed(pictures)) == 3
     with pytest.raises(DataError, match="3 of 4"):
         other.add(np.array([3]))
+
+
+def test_the_mend_is_that_of_pictures_in_files(pictures):
+    with pytest.raises(DataError, match="--mode=inspect --verify names all .*under the same names"):
+        skipped(pictures).add(np.array([0, 1, 2]))
+    with pytest.raises(DataError) as caught:
+        skipped(pictures)
+    assert "pack" not in str(caught.value)
