@@ -56,7 +56,9 @@ def refuse(tree: Tree, folder: str) -> None:
         return
     inner = {name: innermost(tree, path_of[name]) for name in seen}
     within = {name: _class_folders(tree, path) for name, path in inner.items()}
-    alike = _alike(within) or _contained(tree, path_of, within)
+    alike = _alike(within)
+    if not alike and (alike := _contained(path_of, inner, within)):
+        inner |= {n: posixpath.dirname(inner[n]) for n in alike if not within[n]}
     classes = [n for n in inner if n not in alike and tree.number_of_images(inner[n])]
     if len(alike) > len(classes):
         found = list(alike)
@@ -200,7 +202,7 @@ def _class_folders(tree: Tree, folder: str) -> list[str]:
 
 
 def _contained(
-    tree: Tree, path_of: Mapping[str, str], within: Mapping[str, list[str]]
+    path_of: Mapping[str, str], inner: Mapping[str, str], within: Mapping[str, list[str]]
 ) -> dict[str, list[str]]:
     """Of two or three folders those that hold one class, if the largest has it among others."""
     if not 2 <= len(within) <= 3:
@@ -208,11 +210,10 @@ def _contained(
     largest = max(within, key=lambda name: len(within[name]))
     there = {name.casefold(): name for name in within[largest]}
     found = {}
-    for name in within:
-        path = path_of[name]
-        alone = [] if tree.number_of_images(path) else tree.folders(path)
-        if len(alone) == 1 and len(there) > 1 and alone[0].casefold() in there.keys() - _ANY_IMAGES:
-            found[name] = [there[alone[0].casefold()]]
+    for name, path in inner.items():
+        alone = posixpath.basename(path).casefold()
+        if path != path_of[name] and len(there) > 1 and alone in there.keys() - _ANY_IMAGES:
+            found[name] = [there[alone]]
     return {largest: next(iter(found.values()))} | found if found else {}
 
 

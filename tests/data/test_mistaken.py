@@ -78,6 +78,10 @@ WHOLE_SETS = {
         below("learn", CLASSES) | below("check", ONE_TESTED),
         {"train_folder": "learn"},
     ),
+    "one class tested under another name": (
+        below("train_0", CLASSES) | below("test_0/test", ONE_TESTED),
+        {"train_folder": "train_0", "test_folder": "test_0/test"},
+    ),
     "annotations without an image": (
         below("Images", CLASSES) | {f"Annotation/{path}.xml": "" for path in CLASSES},
         {"train_folder": "Images"},
