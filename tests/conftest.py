@@ -12,8 +12,8 @@ import pytest
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 # Tests compile more than they compute: at LLVM's level 1 what initialises a network compiles in
-# half the time. Level 0 compiles faster yet, but a step then takes ten times as long. XLA_FLAGS that
-# name a level are left as they are: with level 3 the tests run what users run.
+# half the time. Level 0 compiles faster yet, but a step then takes ten times as long. XLA_FLAGS
+# that name a level are left as they are: with level 3 the tests run what users run.
 _COMPILE_FAST = "--xla_backend_optimization_level=1"
 if jax.__version_info__ < (0, 11):
     # Of the older versions' two ways to write loops the one that compiles a step in half the time.
