@@ -84,6 +84,9 @@ def parse(argv: list[str]) -> list[str]:
     if _HELP & set(argv[1:]):
         print(help_text())
         raise SystemExit(0)
+    files = sum(argument.partition("=")[0] in ("--config", "-config") for argument in argv[1:])
+    if files > 1:
+        raise SystemExit(f"error: --config is given {files} times; a run has one config file")
     try:
         return flags.FLAGS(argv)
     except Exception as error:  # of absl, of ml_collections, or of a config file

@@ -5,7 +5,8 @@ import pathlib
 import re
 
 from bccl_jax.data.checks import shown
-from bccl_jax.errors import WorkdirError
+from bccl_jax.environment import expanded
+from bccl_jax.errors import ConfigError, WorkdirError
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 
@@ -29,9 +30,6 @@ def directory_to_write(path: str | os.PathLike, option: str) -> pathlib.Path:
             "directory that it is mounted on, by its whole path"
         )
     try:
-        return pathlib.Path(path).expanduser()
-    except RuntimeError as error:
-        raise WorkdirError(
-            f"{option}={shown(text)} starts with the home of a user whom this system does not "
-            "know; write the whole path"
-        ) from error
+        return expanded(path)
+    except ConfigError as error:
+        raise WorkdirError(f"{option}={error}") from error

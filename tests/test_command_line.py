@@ -26,6 +26,8 @@ MISTAKES = [
     (["--config=README.md"], "is no Python file"),
     (["--config=zzz"], "names no file; configs/ holds cifar100_lt.py"),
     (["--config="], "--config is empty"),
+    ([DIGITS, "--config=configs/cifar10_lt.py"], "--config is given 2 times; a run has one"),
+    ([DIGITS, "--config", "configs/cifar10_lt.py"], "--config is given 2 times; a run has one"),
     (["--config"], "Missing value for flag --config"),
     ([f"{DIGITS}:nosuchmethod"], "configs/digits_lt.py:nosuchmethod: no method is called"),
     ([f"{DIGITS}:bcll"], "did you mean bccl?"),

@@ -160,7 +160,10 @@ def test_a_directory_of_any_name_holds_a_whole_run(tmp_path, monkeypatch, name):
     [
         ("gs://bucket/run", "=gs://bucket/run is an address and no directory"),
         ("s3:/bucket", "is an address and no directory"),
-        ("~nobody-of-this-name/run", "the home of a user whom this system does not know"),
+        (
+            "~nobody-of-this-name/run",
+            "=~nobody-of-this-name/run: no home folder is known for ~nobody",
+        ),
         ("a\0b", "zero byte"),
         ("x" * 300, "File name too long"),
         ("/".join(["x" * 200] * 25), "File name too long"),
