@@ -20,6 +20,7 @@ from bccl_jax.data.sources import DATASETS, SOURCES
 from bccl_jax.errors import ConfigError
 from bccl_jax.models import BACKBONES
 from bccl_jax.suggestions import did_you_mean, key_like, nearest
+from bccl_jax.training.optimizer import SCHEDULES
 
 _EPOCHS = 1_000_000
 _SIDE = 4096
@@ -88,7 +89,7 @@ BOUNDS: Mapping[str, Bound] = {
     "model.pretrained": Text(path=True),
     # Far beyond what trains; a float32 takes them.
     "optimizer.learning_rate": Real(1e-30, 1e30, also=(0,)),
-    "optimizer.schedule": Choice(("cosine", "step", "constant")),
+    "optimizer.schedule": Choice(SCHEDULES),
     "optimizer.warmup_epochs": Whole(0, _EPOCHS, also=(-1,)),
     "optimizer.step_epochs": Rising(Real(0.001, _EPOCHS), most=100),
     "optimizer.step_factor": Real(1e-6, 1),

@@ -14,7 +14,16 @@ from bccl_jax.suggestions import did_you_mean, key_like
 
 
 def get_config(method: str = "bccl") -> ml_collections.ConfigDict:
-    """Returns the recipe of CIFAR-LT (Kim & Ko 2025, section 4.1) with the settings of `method`."""
+    """Returns the recipe of CIFAR-LT (Kim & Ko 2025, section 4.1) with the settings of `method`.
+
+    Args:
+      method: the name of a method; for BCCL a preset of it may follow, as in "bccl,released", and
+        that of its authors' code brings its learning-rate schedule.
+
+    Raises:
+      ConfigError: no method or no preset has that name.
+    """
+    name, preset = methods.variant(method)
     config = ml_collections.ConfigDict()
 
     # One seed sets parameters, image order, augmentation and clustering.
@@ -166,13 +175,14 @@ def get_config(method: str = "bccl") -> ml_collections.ConfigDict:
     model.pretrained = ""
 
     # The method's own settings; `bccl_jax/methods/NAME.py` documents them.
-    config.method = methods.settings(method)
+    config.method = methods.settings(name, **({"preset": preset} if preset else {}))
 
     config.optimizer = optimizer = ml_collections.ConfigDict()
     # Of SGD, at the schedule's peak. 0: in proportion to the batch, 0.1 at 128.
     optimizer.learning_rate = 0.15
     # After the warm-up: "cosine" to 0, "step" (times `step_factor` at each of `step_epochs`) or
-    # "constant".
+    # "constant"; or "cosine_per_epoch", of which warm-up and cosine change once an epoch and end
+    # above 0, as in `method.preset` "released".
     optimizer.schedule = "cosine"
     # Epochs of linear warm-up from 0. -1: sized to the run.
     optimizer.warmup_epochs = 5
@@ -203,6 +213,10 @@ def get_config(method: str = "bccl") -> ml_collections.ConfigDict:
     evaluation.logit_adjustment = 0.0
     # Bins of the expected calibration error.
     evaluation.calibration_bins = 15
+
+    if preset == "released":
+        optimizer.warmup_epochs = 10
+        optimizer.schedule = "cosine_per_epoch"
 
     config.checkpoint = checkpoint = ml_collections.ConfigDict()
     # Epochs between two checkpoints; every evaluated epoch has one too.

@@ -17,33 +17,28 @@ def photographs(variant: str = "") -> ml_collections.ConfigDict:
     cosine classifier of scale 30.
 
     Args:
-      variant: a method, a backbone of `PHOTOGRAPH_BACKBONES`, or both, separated by a comma;
-        "" for BCCL with ResNet-50.
+      variant: a method, for BCCL a preset of it, a backbone of `PHOTOGRAPH_BACKBONES`, or several
+        of these, separated by commas; "" for BCCL with ResNet-50.
 
     Returns:
       The config, of `data.name` "imagenet_lt".
 
     Raises:
-      ConfigError: a part of the variant is neither, or two are methods or backbones.
+      ConfigError: a part of the variant is none of these, two are of a kind, or a preset is not
+        the method's.
     """
     chosen: dict[str, str] = {}
     for part in filter(None, map(str.strip, variant.split(","))):
-        if part in methods.names():
-            kind = "method"
-        elif part in PHOTOGRAPH_BACKBONES:
-            kind = "backbone"
-        else:
-            known = [*methods.names(), *PHOTOGRAPH_BACKBONES]
-            raise ConfigError(
-                f"{part!r} is neither a method nor a backbone; there are {', '.join(known)}"
-                f"{did_you_mean(nearest(part, known))}"
-            )
+        kind = _kind(part)
         if chosen.get(kind, part) != part:
             raise ConfigError(f"{chosen[kind]!r} and {part!r} are two {kind}s; name one of them")
         chosen[kind] = part
     method = chosen.get("method", "bccl")
+    preset = chosen.get("preset", "")
+    if preset and preset not in methods.presets(method):
+        raise ConfigError(f"{preset!r} is no preset of {method!r}; leave one of them out")
 
-    config = default.get_config(method)
+    config = default.get_config(f"{method},{preset}" if preset else method)
     config.epochs = 100
     config.dtype = "bfloat16"
     config.data.name = "imagenet_lt"
@@ -60,12 +55,16 @@ def photographs(variant: str = "") -> ml_collections.ConfigDict:
     config.augment.strong.cutout = 0
 
     config.optimizer.learning_rate = 0.1
-    config.optimizer.warmup_epochs = 0
+    if preset != "released":
+        config.optimizer.warmup_epochs = 0
     config.eval.batch_size = 256
     config.checkpoint.every_epochs = 1
-    if method == "bccl":
-        config.method = methods.settings(
-            "bccl",
+    if preset == "released":
+        config.method.update(
+            view_set="sim+sim", temperature=0.07, projector_hidden=2048, projector_dim=2048
+        )
+    elif method == "bccl":
+        config.method.update(
             temperature=0.07,
             warmup_epochs=10,
             # Four times as many, as on CIFAR, would be 17 GB on iNaturalist 2018.
@@ -75,3 +74,18 @@ def photographs(variant: str = "") -> ml_collections.ConfigDict:
             classifier="cosine",
         )
     return config
+
+
+def _kind(part: str) -> str:
+    """What a part of a variant names."""
+    if part in methods.names():
+        return "method"
+    if part in PHOTOGRAPH_BACKBONES:
+        return "backbone"
+    if part in methods.presets("bccl"):
+        return "preset"
+    known = [*methods.names(), *PHOTOGRAPH_BACKBONES, *methods.presets("bccl")]
+    raise ConfigError(
+        f"{part!r} is neither a method nor a backbone; there are {', '.join(known)}"
+        f"{did_you_mean(nearest(part, known))}"
+    )

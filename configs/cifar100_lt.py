@@ -6,6 +6,9 @@ below `data/`, or wherever --config.data.dir says. Our figures are in docs/resul
     python -m bccl_jax.main --config=configs/cifar100_lt.py --config.data.imbalance=100
     python -m bccl_jax.main --config=configs/cifar100_lt.py --config.model.backbone=resnet32x4
     python -m bccl_jax.main --config=configs/cifar100_lt.py:logit_adjustment
+    python -m bccl_jax.main --config=configs/cifar100_lt.py:bccl,released
+
+The last is what the paper's authors released, which differs from the paper: docs/paper_and_code.md.
 """
 
 from bccl_jax import config as default

@@ -9,7 +9,6 @@ scikit-learn's 1,797 digits of 8x8 pixels; the training split has 100 images of 
 """
 
 from bccl_jax import config as default
-from bccl_jax import methods
 
 
 def get_config(method="bccl"):
@@ -38,8 +37,6 @@ def get_config(method="bccl"):
     config.eval.batch_size = 400
     config.eval.many_above = 50
     config.checkpoint.every_epochs = 10
-    if method == "bccl":
-        config.method = methods.settings(
-            "bccl", warmup_epochs=20, projector_hidden=128, projector_dim=64, queue_size=64
-        )
+    if config.method.name == "bccl":
+        config.method.update(projector_hidden=128, projector_dim=64, queue_size=64)
     return config

@@ -1,7 +1,8 @@
 """K-means within every class at once: masked points, a fixed number of steps, bounded memory.
 
-Greedy k-means++ starts (Arthur and Vassilvitskii, 2007, with scikit-learn's candidate trials), then
-Lloyd iterations; the best of several restarts is kept. All arithmetic is float32.
+Greedy k-means++ starts (Arthur and Vassilvitskii, 2007, with scikit-learn's candidate trials) or
+points drawn at random, then Lloyd iterations; the best of several restarts is kept. All arithmetic
+is float32.
 """
 
 import math
@@ -14,10 +15,19 @@ import jax.numpy as jnp
 # points differ by rounding alone and are one distinct point.
 _SAME_POINT = 1e-12
 
+STARTS = ("plus_plus", "random")
+
 
 @partial(
     jax.jit,
-    static_argnames=("num_clusters", "num_iters", "spherical", "num_restarts", "chunk_size"),
+    static_argnames=(
+        "num_clusters",
+        "num_iters",
+        "spherical",
+        "start",
+        "num_restarts",
+        "chunk_size",
+    ),
 )
 def kmeans(
     points: jax.Array,
@@ -27,6 +37,7 @@ def kmeans(
     num_iters: int = 20,
     spherical: bool = True,
     *,
+    start: str = "plus_plus",
     num_restarts: int = 4,
     chunk_size: int = 128,
     first_class: int | jax.Array = 0,
@@ -34,8 +45,9 @@ def kmeans(
     """Cluster every class's points into at most `num_clusters` clusters (Eq. 4).
 
     A class with fewer distinct points than `num_clusters` has as many valid centroids as distinct
-    points; an empty class has none. The result of a class depends on its points, on its index and
-    on the key alone, not on `chunk_size`.
+    points; an empty class has none. With a start of random points copies count as points of their
+    own. The result of a class depends on its points, on its index and on the key alone, not on
+    `chunk_size`.
 
     Args:
       points: [K, M, D] floating.
@@ -47,6 +59,8 @@ def kmeans(
         unit norm. Renormalising in every iteration makes each of them an ascent step of the cosine
         objective; doing it only at the end optimises another one. A zero vector has no direction
         and is left out.
+      start: one of `STARTS`: "plus_plus" is greedy k-means++, "random" takes C different points,
+        each as likely as any other.
       num_restarts: starts per class, of which the one with the smallest inertia is kept.
       chunk_size: classes clustered at a time; bounds the memory beside the points themselves.
       first_class: index of the first of these classes where they are a part of all.
@@ -55,8 +69,10 @@ def kmeans(
       Centroids, float32 [K, C, D], zero where invalid, and their mask, bool [K, C].
 
     Raises:
-      ValueError: shapes that do not fit together, or a count below 1.
+      ValueError: shapes that do not fit together, a count below 1, or an unknown start.
     """
+    if start not in STARTS:
+        raise ValueError(f"got start={start!r}; it must be one of {', '.join(STARTS)}.")
     if points.ndim != 3 or mask.shape != points.shape[:2]:
         raise ValueError(
             f"points have shape {points.shape} and the mask {mask.shape}; "
@@ -71,7 +87,8 @@ def kmeans(
     def cluster_class(class_points, class_mask, class_index):
         class_points = jnp.where(class_mask[:, None], class_points, 0).astype(jnp.float32)
         keys = jax.random.split(jax.random.fold_in(key, class_index), num_restarts)
-        return _cluster(class_points, class_mask, keys, num_clusters, num_iters, spherical)
+        choose = _plus_plus if start == "plus_plus" else _random_points
+        return _cluster(class_points, class_mask, keys, num_clusters, num_iters, spherical, choose)
 
     num_classes = points.shape[0]
     items = (points, mask.astype(bool), first_class + jnp.arange(num_classes))
@@ -94,7 +111,7 @@ def kmeans(
     return tuple(jax.lax.fori_loop(0, chunks, cluster_chunk, results))
 
 
-def _cluster(points, mask, keys, num_clusters, num_iters, spherical):
+def _cluster(points, mask, keys, num_clusters, num_iters, spherical, choose):
     """The best of `len(keys)` runs on one class: [M, D], [M] -> [C, D], [C]."""
     # Distances on the sphere are small beside 1 already; elsewhere a common offset of all points
     # would drown them in rounding.
@@ -107,7 +124,7 @@ def _cluster(points, mask, keys, num_clusters, num_iters, spherical):
         points = jnp.where(mask[:, None], points - offset[None, :], 0.0)
 
     def run(key):
-        start, valid = _plus_plus(points, mask, num_clusters, key)
+        start, valid = choose(points, mask, num_clusters, key)
 
         def iterate(_, centroids):
             return _lloyd(points, mask, centroids, valid, spherical)
@@ -157,6 +174,16 @@ def _plus_plus(points, mask, num_clusters, key):
     carry = (centroids, valid, squared_distance(first))
     centroids, valid, _ = jax.lax.fori_loop(1, num_clusters, add, carry)
     return centroids, valid
+
+
+def _random_points(points, mask, num_clusters, key):
+    """Centroids [C, D] at points drawn without replacement, and which of them exist [C]."""
+    draw = jnp.where(mask, jax.random.uniform(key, mask.shape), -1.0)
+    # A class may have room for fewer points than centroids are asked for.
+    draw = jnp.pad(draw, (0, max(0, num_clusters - len(mask))), constant_values=-1.0)
+    largest, chosen = jax.lax.top_k(draw, num_clusters)
+    valid = largest >= 0
+    return jnp.where(valid[:, None], points[jnp.where(valid, chosen, 0)], 0.0), valid
 
 
 def _lloyd(points, mask, centroids, valid, spherical):

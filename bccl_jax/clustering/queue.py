@@ -14,14 +14,18 @@ class QueueState:
       features: [K, M, D], slot by slot; those not written yet are zero.
       cursor: int32 [K], the slot that the class's next feature goes to.
       count: int32 [K], how many of the M slots are written.
+      stamp: int32 [K, M], the stamp that each feature was pushed with; None where none are kept.
     """
 
     features: jax.Array
     cursor: jax.Array
     count: jax.Array
+    stamp: jax.Array | None = None
 
 
-def init_queue(num_classes: int, size: int, dim: int, dtype=jnp.float32) -> QueueState:
+def init_queue(
+    num_classes: int, size: int, dim: int, dtype=jnp.float32, *, stamped: bool = False
+) -> QueueState:
     """An empty queue.
 
     Args:
@@ -29,6 +33,7 @@ def init_queue(num_classes: int, size: int, dim: int, dtype=jnp.float32) -> Queu
       size: M, how many features a class keeps.
       dim: D.
       dtype: what features are stored in; bfloat16 halves the memory.
+      stamped: whether each feature's stamp is kept, such as the epoch that it is of.
 
     Returns:
       A `QueueState` with nothing in it.
@@ -44,10 +49,16 @@ def init_queue(num_classes: int, size: int, dim: int, dtype=jnp.float32) -> Queu
         features=jnp.zeros((num_classes, size, dim), dtype),
         cursor=jnp.zeros((num_classes,), jnp.int32),
         count=jnp.zeros((num_classes,), jnp.int32),
+        stamp=jnp.zeros((num_classes, size), jnp.int32) if stamped else None,
     )
 
 
-def push(queue: QueueState, features: jax.Array, labels: jax.Array) -> QueueState:
+def push(
+    queue: QueueState,
+    features: jax.Array,
+    labels: jax.Array,
+    stamp: int | jax.Array | None = None,
+) -> QueueState:
     """Append each feature to the queue of its class, in batch order.
 
     Exact for any batch: afterwards each class holds its newest M features, also where the batch
@@ -57,13 +68,17 @@ def push(queue: QueueState, features: jax.Array, labels: jax.Array) -> QueueStat
       queue: K queues of M features.
       features: [N, D] floating.
       labels: [N] integer classes; those outside [0, K), such as -1 for padding, are ignored.
+      stamp: int32 [], of all these features; needed where the queue keeps stamps.
 
     Returns:
       The queue after the push.
 
     Raises:
-      ValueError: shapes that do not fit together.
+      ValueError: shapes that do not fit together, or a stamp for a queue without stamps, or none
+        for one with them.
     """
+    if (stamp is None) != (queue.stamp is None):
+        raise ValueError("a queue takes a stamp if and only if it was made with stamped=True.")
     num_classes, size, dim = queue.features.shape
     if features.ndim != 2 or features.shape[1] != dim or labels.shape != features.shape[:1]:
         raise ValueError(
@@ -87,24 +102,31 @@ def push(queue: QueueState, features: jax.Array, labels: jax.Array) -> QueueStat
     row = jnp.where(kept, labels, num_classes + jnp.arange(num_samples, dtype=jnp.int32))
     slot = (own_cursor + rank) % size
     stored = jax.lax.stop_gradient(features).astype(queue.features.dtype)
+    options = {"mode": "drop", "unique_indices": True}
+    stamps = queue.stamp
+    if stamps is not None:
+        stamps = stamps.at[row, slot].set(jnp.int32(stamp), **options)
     return QueueState(
-        features=queue.features.at[row, slot].set(stored, mode="drop", unique_indices=True),
+        features=queue.features.at[row, slot].set(stored, **options),
         cursor=(queue.cursor + arrivals) % size,
         count=jnp.minimum(queue.count + arrivals, size),
+        stamp=stamps,
     )
 
 
-def filled_mask(queue: QueueState) -> jax.Array:
+def filled_mask(queue: QueueState, since: int | jax.Array | None = None) -> jax.Array:
     """Which slots hold a feature.
 
     Args:
       queue: K queues of M features.
+      since: leaves out features of a smaller stamp; None leaves out none.
 
     Returns:
       bool [K, M]. The order of a queue that is not full starts at slot 0.
     """
     slots = jnp.arange(queue.features.shape[1])
-    return slots[None, :] < queue.count[:, None]
+    filled = slots[None, :] < queue.count[:, None]
+    return filled if since is None else filled & (queue.stamp >= since)
 
 
 def contents(queue: QueueState, k: int) -> np.ndarray:

@@ -81,6 +81,7 @@ def push(
     features: jax.Array,
     labels: jax.Array,
     mesh: Mesh | AbstractMesh | None = None,
+    stamp: int | jax.Array | None = None,
 ) -> QueueState:
     """`queue.push` where each device pushes what belongs to its classes.
 
@@ -89,23 +90,28 @@ def push(
       features: [N, D] floating, split by sample or not at all; they are sent to every device.
       labels: [N] integer classes; those outside [0, K) are ignored.
       mesh: of one axis; None for that of the context (`jax.set_mesh`).
+      stamp: as in `queue.push`.
 
     Returns:
       The queue after the push, split in the same way.
 
     Raises:
-      ValueError: shapes that do not fit together, no mesh, or a K that it does not divide.
+      ValueError: as `queue.push`, or no mesh, or a K that it does not divide.
     """
     mesh, axis = class_mesh(queue.count.shape[0], mesh)
 
-    def of_device(queue, features, labels):
+    def of_device(queue, features, labels, stamp):
         first_class = jax.lax.axis_index(axis) * queue.count.shape[0]
-        return one_queue.push(queue, features, labels.astype(jnp.int32) - first_class)
+        return one_queue.push(queue, features, labels.astype(jnp.int32) - first_class, stamp)
 
     split, whole = PartitionSpec(axis), PartitionSpec()
     return jax.shard_map(
-        of_device, mesh=mesh, in_specs=(split, whole, whole), out_specs=split, check_vma=False
-    )(queue, features, labels)
+        of_device,
+        mesh=mesh,
+        in_specs=(split, whole, whole, whole),
+        out_specs=split,
+        check_vma=False,
+    )(queue, features, labels, stamp)
 
 
 def kmeans(
@@ -117,6 +123,7 @@ def kmeans(
     spherical: bool = True,
     *,
     mesh: Mesh | AbstractMesh | None = None,
+    start: str = "plus_plus",
     num_restarts: int = 4,
     chunk_size: int = 128,
 ) -> tuple[jax.Array, jax.Array]:
@@ -130,6 +137,7 @@ def kmeans(
       num_iters: as in `kmeans.kmeans`.
       spherical: as in `kmeans.kmeans`.
       mesh: of one axis; None for that of the context (`jax.set_mesh`).
+      start: as in `kmeans.kmeans`.
       num_restarts: as in `kmeans.kmeans`.
       chunk_size: classes that each device clusters at a time.
 
@@ -146,6 +154,7 @@ def kmeans(
         "num_clusters": num_clusters,
         "num_iters": num_iters,
         "spherical": spherical,
+        "start": start,
         "num_restarts": num_restarts,
         "chunk_size": chunk_size,
     }

@@ -28,6 +28,7 @@ def supervised_contrastive_loss(
     centroids: jax.Array | None = None,
     centroid_mask: jax.Array | None = None,
     class_average: bool = False,
+    one_view_counts: bool = False,
     chunk_size: int | None = None,
     mesh: Mesh | AbstractMesh | None = None,
 ) -> jax.Array:
@@ -48,6 +49,10 @@ def supervised_contrastive_loss(
       class_average: average the exponentials of the denominator within each class over that
         class's candidates (the anchor itself is not one), then sum over the classes present, as
         in "Balanced Contrastive Learning for Long-Tailed Visual Recognition" (2022).
+      one_view_counts: for that average count the embeddings of one of the batch's two views alone,
+        as the code released with Kim & Ko 2025 does: an exponential of class k is divided by the
+        n_k labels of one view (and the centroids of k, if any), less 1 where it is one of the
+        anchor's positives, and by 1 where that leaves nothing. Unused without `class_average`.
       chunk_size: classes whose centroid logits are in memory at a time, on each device; None for
         all. The backward pass computes them once more.
       mesh: of one axis, over whose devices the classes of the centroids are split; K must be a
@@ -63,8 +68,9 @@ def supervised_contrastive_loss(
     if centroids is None and centroid_mask is not None:
         raise ValueError("centroid_mask was given without centroids; pass both or neither.")
     bank = None if centroids is None else (centroids, centroid_mask)
+    average = _Average(class_average, one_view_counts)
     return _class_loss(
-        _candidates(embeddings, labels, temperature, bank, class_average, chunk_size, mesh)
+        _candidates(embeddings, labels, temperature, bank, average, chunk_size, mesh)
     )
 
 
@@ -76,6 +82,7 @@ def centroid_loss(
     *,
     temperature: float,
     class_average: bool = False,
+    one_view_counts: bool = False,
     chunk_size: int | None = None,
     mesh: Mesh | AbstractMesh | None = None,
 ) -> jax.Array:
@@ -93,6 +100,7 @@ def centroid_loss(
       temperature: what the similarities are divided by, positive.
       class_average: as in `supervised_contrastive_loss`; the average is taken within classes, not
         within subclasses.
+      one_view_counts: as in `supervised_contrastive_loss`.
       chunk_size: as in `supervised_contrastive_loss`.
       mesh: as in `supervised_contrastive_loss`.
 
@@ -105,8 +113,9 @@ def centroid_loss(
         the classes.
     """
     bank = centroids, centroid_mask
+    average = _Average(class_average, one_view_counts)
     return _subclass_loss(
-        _candidates(embeddings, labels, temperature, bank, class_average, chunk_size, mesh)
+        _candidates(embeddings, labels, temperature, bank, average, chunk_size, mesh)
     )
 
 
@@ -118,6 +127,7 @@ def complement_and_centroid_loss(
     *,
     temperature: float,
     class_average: bool = False,
+    one_view_counts: bool = False,
     chunk_size: int | None = None,
     mesh: Mesh | AbstractMesh | None = None,
 ) -> tuple[jax.Array, jax.Array]:
@@ -134,6 +144,7 @@ def complement_and_centroid_loss(
       centroid_mask: [K, C] bool.
       temperature: of both losses.
       class_average: of both losses.
+      one_view_counts: of both losses.
       chunk_size: classes whose centroid logits are in memory at a time.
       mesh: over which the classes are split.
 
@@ -145,7 +156,8 @@ def complement_and_centroid_loss(
         the classes.
     """
     bank = centroids, centroid_mask
-    candidates = _candidates(embeddings, labels, temperature, bank, class_average, chunk_size, mesh)
+    average = _Average(class_average, one_view_counts)
+    candidates = _candidates(embeddings, labels, temperature, bank, average, chunk_size, mesh)
     return _class_loss(candidates), _subclass_loss(candidates)
 
 
@@ -173,6 +185,17 @@ def assign_subclasses(
     return _nearest(features, own, own_mask) - 1
 
 
+class _Average(NamedTuple):
+    """Whether denominators are averaged within classes, and what counts as a class's member."""
+
+    within_classes: bool
+    one_view_counts: bool
+
+    def members(self, of_class, axis=1):
+        """How many embeddings of the batch a class has, from a mask of them."""
+        return jnp.sum(of_class, axis=axis) / (2 if self.one_view_counts else 1)
+
+
 class _OwnTerms(NamedTuple):
     """What the anchors have of the valid centroids of their classes; zeros where there is none."""
 
@@ -191,7 +214,7 @@ class _Candidates(NamedTuple):
     own: _OwnTerms | None  # None without centroids
 
 
-def _candidates(embeddings, labels, temperature, bank, class_average, chunk_size, mesh):
+def _candidates(embeddings, labels, temperature, bank, average, chunk_size, mesh):
     """Compare the batch with itself and with the bank, (centroids, mask) or None."""
     _check_batch(embeddings, labels)
     if chunk_size is not None and chunk_size < 1:
@@ -207,14 +230,14 @@ def _candidates(embeddings, labels, temperature, bank, class_average, chunk_size
             anchors,
             labels,
             *_constant_centroids(embeddings, *bank),
-            class_average=class_average,
+            average=average,
             chunk_size=chunk_size,
             mesh=mesh,
         )
         bank_block = [block]
     shift = 0.0
-    if class_average:
-        of_label = jnp.sum(same_label, axis=1)
+    if average.within_classes:
+        of_label = average.members(same_label)
         if own is not None:
             of_label += own.count
         shift = jnp.where(
@@ -255,11 +278,9 @@ def _mean_over_anchors(candidates, positives, centroid_logit_sum, centroid_count
     return jnp.sum(jnp.where(counted, loss, 0.0)) / jnp.maximum(jnp.sum(counted), 1)
 
 
-def _centroid_candidates(
-    features, anchors, labels, centroids, mask, *, class_average, chunk_size, mesh
-):
+def _centroid_candidates(features, anchors, labels, centroids, mask, *, average, chunk_size, mesh):
     """Compare with the centroids: `_OwnTerms`, and logits [N, ...] or their log-sum-exps."""
-    options = {"class_average": class_average, "chunk_size": chunk_size}
+    options = {"average": average, "chunk_size": chunk_size}
     if mesh is None:
         return _compare(features, anchors, labels, centroids, mask, **options, axis=None)
     mesh, axis = class_mesh(mask.shape[0], mesh)
@@ -274,7 +295,7 @@ def _centroid_candidates(
     )(features, anchors, labels, centroids, mask)
 
 
-def _compare(features, anchors, labels, centroids, mask, *, class_average, chunk_size, axis):
+def _compare(features, anchors, labels, centroids, mask, *, average, chunk_size, axis):
     """`_centroid_candidates` of the classes of one device, of all where `axis` is None."""
     num_classes, first_class = mask.shape[0], 0
     if axis is not None:
@@ -294,10 +315,10 @@ def _compare(features, anchors, labels, centroids, mask, *, class_average, chunk
         # Every class is on one device, and the terms are zero on the others.
         terms = jax.lax.psum(terms, axis)
     own_shift = None
-    if class_average:
-        of_label = jnp.sum(labels[:, None] == labels[None, :], axis=1)
+    if average.within_classes:
+        of_label = average.members(labels[:, None] == labels[None, :])
         own_shift = _log_count(of_label + terms.count - 1)
-    arguments = anchors, labels, own_shift, centroids, mask, first_class
+    arguments = average, anchors, labels, own_shift, centroids, mask, first_class
     if chunk_size is not None and chunk_size < num_classes:
         return terms, _chunked_log_sum_exp(*arguments, chunk_size)
     block = _centroid_logits(*arguments)
@@ -321,7 +342,7 @@ def _nearest(features, own, own_mask):
     return jnp.where(jnp.any(own_mask, axis=1), nearest + 1, 0)
 
 
-def _centroid_logits(anchors, labels, own_shift, centroids, mask, first_class):
+def _centroid_logits(average, anchors, labels, own_shift, centroids, mask, first_class):
     """Logits of the centroids of the classes from `first_class` on: [N, K, C], -inf where invalid.
 
     For a class average the log of each class's number of candidates is subtracted, which turns its
@@ -332,13 +353,15 @@ def _centroid_logits(anchors, labels, own_shift, centroids, mask, first_class):
     if own_shift is not None:
         classes = first_class + jnp.arange(mask.shape[0])
         own_class = labels[:, None] == classes[None, :]
-        of_class = jnp.sum(mask, axis=1) + jnp.sum(own_class, axis=0)
+        of_class = jnp.sum(mask, axis=1) + average.members(own_class, axis=0)
         shift = jnp.where(own_class, own_shift[:, None], _log_count(of_class)[None, :])
         logits -= shift[:, :, None]
     return jnp.where(mask[None, :, :], logits, -jnp.inf)
 
 
-def _chunked_log_sum_exp(anchors, labels, own_shift, centroids, mask, first_class, chunk_size):
+def _chunked_log_sum_exp(
+    average, anchors, labels, own_shift, centroids, mask, first_class, chunk_size
+):
     """Log-sum-exp over the centroids of one chunk of classes after another: [N, chunks]."""
     num_classes = mask.shape[0]
 
@@ -350,7 +373,11 @@ def _chunked_log_sum_exp(anchors, labels, own_shift, centroids, mask, first_clas
         chunk_mask = jax.lax.dynamic_slice_in_dim(mask, begin, chunk_size)
         chunk_mask &= (begin + jnp.arange(chunk_size) >= start)[:, None]
         return _log_sum_exp(
-            [_centroid_logits(anchors, labels, own_shift, chunk, chunk_mask, first_class + begin)]
+            [
+                _centroid_logits(
+                    average, anchors, labels, own_shift, chunk, chunk_mask, first_class + begin
+                )
+            ]
         )
 
     starts = jnp.arange(0, num_classes, chunk_size)

@@ -34,7 +34,8 @@ def method_class(name: str) -> type[Method]:
     if isinstance(name, str) and "," in name:
         raise ConfigError(
             f"{shown(name)} names several things where one method is due (config.method.name); "
-            f"write one of {', '.join(names())}, and a backbone by config.model.backbone"
+            f"write one of {', '.join(names())}, a preset behind bccl if you like "
+            f"({', '.join(presets('bccl'))}), and a backbone by config.model.backbone"
         )
     if not isinstance(name, str) or name not in names():
         raise ConfigError(
@@ -42,6 +43,35 @@ def method_class(name: str) -> type[Method]:
             f"{', '.join(names())}{did_you_mean(nearest(name, names()))}"
         )
     return importlib.import_module(f"{__name__}.{name}").METHOD
+
+
+def variant(text: str) -> tuple[str, str]:
+    """What a config's argument names: a method, and maybe a preset of it behind a comma.
+
+    Args:
+      text: such as "bccl" or "bccl,released".
+
+    Returns:
+      The method and the preset, "" for the method's own.
+
+    Raises:
+      ConfigError: no method has that name, or it has no such preset.
+    """
+    parts = [part.strip() for part in text.split(",")] if isinstance(text, str) else []
+    if len(parts) == 2 and parts[0] in names() and parts[1] in presets(parts[0]):
+        return parts[0], parts[1]
+    method_class(text)
+    return text, ""
+
+
+def presets(name: str) -> list[str]:
+    """The presets that a method has; none of most.
+
+    Raises:
+      ConfigError: no method has that name.
+    """
+    bound = bounds(name).get("preset")
+    return list(bound.known) if bound else []
 
 
 def settings(name: str, **changes) -> ml_collections.ConfigDict:
@@ -52,19 +82,26 @@ def settings(name: str, **changes) -> ml_collections.ConfigDict:
       **changes: settings that differ from the method's defaults.
 
     Returns:
-      A ConfigDict of `name` and every field of the method's dataclass.
+      A ConfigDict of `name` and every field of the method's dataclass; what a preset decides has
+      its value, but for the `left_to_preset`, which are None.
 
     Raises:
       ConfigError: no method has that name, or a change names no setting of it.
     """
-    config = ml_collections.ConfigDict({"name": name})
-    for field in dataclasses.fields(method_class(name)):
-        # None means "as the preset says"; a placeholder lets the command line set it.
-        default = config_dict.placeholder(float) if field.default is None else field.default
-        config[field.name] = default
-    unknown = sorted(set(changes) - set(config))
+    unknown = sorted(set(changes) - _fields(name))
     if unknown:
         raise ConfigError(unknown_setting(unknown[0], name))
+    # What the preset decides is written out, so that the config says what will be run.
+    made = method_class(name)(**{k: v for k, v in changes.items() if k == "preset"})
+    hints = typing.get_type_hints(method_class(name))
+    config = ml_collections.ConfigDict({"name": name})
+    for field in dataclasses.fields(made):
+        value = None if field.name in made.left_to_preset else getattr(made, field.name)
+        if value is None:
+            # A placeholder of its kind lets the command line set it.
+            (kind,) = (k for k in typing.get_args(hints[field.name]) if k is not type(None))
+            value = config_dict.placeholder(kind)
+        config[field.name] = value
     config.update(changes)
     return config
 

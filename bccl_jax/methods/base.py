@@ -16,8 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from bccl_jax.bounds import Choice, Real
-from bccl_jax.models.heads import CLASSIFIERS, create_classifier
+from bccl_jax.models.heads import CLASSIFIER_STARTS, CLASSIFIERS, create_classifier
 from bccl_jax.models.network import Network
+
+CLASSIFIER_SCALE = Real(0.01, 10_000)
 
 # apply(params, forward, *inputs) -> (what forward(network, *inputs) returns, new batch statistics).
 # `batch_stats=` chains a second training pass onto the statistics of the first.
@@ -86,12 +88,17 @@ class Method:
     Attributes:
       classifier: "linear" or "cosine".
       classifier_scale: s of the cosine classifier, unused by the linear one.
+      classifier_start: first weights of the cosine classifier: "unit" of unit norm, or "uniform" in
+        (-1, 1), cut to a norm of 5.
     """
 
     views: ClassVar[tuple[str, ...]] = ("strong",)
+    # Settings that stay None in a config, so that another preset changes them.
+    left_to_preset: ClassVar[tuple[str, ...]] = ()
 
     classifier: Annotated[str, Choice(CLASSIFIERS)] = "linear"
-    classifier_scale: Annotated[float, Real(0.01, 10_000)] = 30.0
+    classifier_scale: Annotated[float, CLASSIFIER_SCALE] = 30.0
+    classifier_start: Annotated[str, Choice(CLASSIFIER_STARTS)] = "unit"
 
     @property
     def prior_in_loss(self) -> bool:
@@ -113,7 +120,10 @@ class Method:
         """Returns what hangs on the backbone, by name; "classifier" is what predicts."""
         return {
             "classifier": create_classifier(
-                self.classifier, context.num_classes, self.classifier_scale
+                self.classifier,
+                context.num_classes,
+                self.classifier_scale,
+                self.classifier_start,
             )
         }
 

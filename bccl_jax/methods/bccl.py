@@ -5,18 +5,22 @@ forward pass. The embeddings of each class fill a queue of its own; between epoc
 each queue into centroids, which join the contrastive loss as candidates and positives (class
 complement, Eq. 6) and carry the centroid loss (Eq. 5). The classifier trains with logit
 compensation (Eq. 8).
+
+That is the paper. The code that its authors released differs in almost every part: it is the preset
+"released", and each part of it a setting (`docs/paper_and_code.md`).
 """
 
 import dataclasses
+import functools
 from typing import Annotated, ClassVar
 
 import flax.struct
 import jax
 import jax.numpy as jnp
 
-from bccl_jax.bounds import Choice, Maybe, Real, Whole
+from bccl_jax.bounds import Choice, Maybe, Real, Whole, shown
 from bccl_jax.clustering import host, sharded
-from bccl_jax.clustering.kmeans import kmeans
+from bccl_jax.clustering.kmeans import STARTS, kmeans
 from bccl_jax.clustering.queue import QueueState, filled_mask, init_queue, push
 from bccl_jax.errors import ConfigError
 from bccl_jax.losses.classification import cross_entropy_loss, logit_compensation_loss
@@ -25,16 +29,79 @@ from bccl_jax.losses.contrastive import (
     complement_and_centroid_loss,
     supervised_contrastive_loss,
 )
+from bccl_jax.losses.linear_centroid import linear_centroid_loss
 from bccl_jax.methods import base
-from bccl_jax.models.heads import Projector
+from bccl_jax.models.heads import CLASSIFIER_STARTS, CLASSIFIERS, PROJECTOR_STARTS, Projector
 
-# The readings of Eq. 9 as weights of (contrastive, centroid, classification) loss: section 4.3 and
-# Figure 5, Eq. 9 as printed, and BCL's CIFAR balance.
-PRESETS = {"sec43": (1.0, 0.1, 1.0), "eq9": (1.0, 1.0, 0.1), "bcl": (0.6, 0.6, 2.0)}
+# View sets by name: the first view is classified, the last two are contrasted.
+VIEW_SETS = {
+    "strong+sim+sim": ("strong", "sim", "sim"),
+    "strong+sim": ("strong", "sim"),
+    "sim+sim": ("sim", "sim"),
+}
 
+_PAPER = {
+    "view_set": "strong+sim+sim",
+    "class_complement": True,
+    "class_average": False,
+    "one_view_counts": False,
+    "centroid_loss_form": "softmax",
+    "classifier": "linear",
+    "classifier_scale": 30.0,
+    "classifier_start": "unit",
+    "projector_start": "kaiming",
+    "queue_size": 256,
+    "kmeans_start": "plus_plus",
+    "centroids_on_sphere": True,
+    "warmup_epochs": 20,
+    "refresh_epochs": 5,
+    "refresh_twice": False,
+}
+
+
+def _weights(contrastive, centroid, classification):
+    return {
+        "weight_contrastive": contrastive,
+        "weight_centroid": centroid,
+        "weight_classification": classification,
+    }
+
+
+# What a preset decides where a setting is None. Of the paper's Eq. 9 there are three readings:
+# section 4.3 and Figure 5, Eq. 9 as printed, and BCL's CIFAR balance.
+PRESETS = {
+    "sec43": _PAPER | _weights(1.0, 0.1, 1.0),
+    "eq9": _PAPER | _weights(1.0, 1.0, 0.1),
+    "bcl": _PAPER | _weights(0.6, 0.6, 2.0),
+    "released": _weights(1.0, 0.1, 1.0)
+    | {
+        "view_set": "strong+sim",
+        "class_complement": False,
+        "class_average": True,
+        "one_view_counts": True,
+        "centroid_loss_form": "linear",
+        "classifier": "cosine",
+        "classifier_scale": 1 / 0.03,
+        "classifier_start": "uniform",
+        "projector_start": "pytorch",
+        "queue_size": 100,
+        "kmeans_start": "random",
+        "centroids_on_sphere": False,
+        "warmup_epochs": 10,
+        "refresh_epochs": 10,
+        "refresh_twice": True,
+    },
+}
+
+# What none of the paper's recipes has.
+_ITS_OWN = ("view_set", "one_view_counts", "centroid_loss_form", "centroids_on_sphere")
+
+CENTROID_LOSS_FORMS = ("softmax", "linear")
 CLUSTERINGS = ("kmeans", "mean_shift", "affinity_propagation")
 
 _WEIGHT = Maybe(Real(0, 1000))
+_TEMPERATURE = Real(0.001, 1000)
+_EPOCHS = 1_000_000
 
 
 @flax.struct.dataclass
@@ -43,7 +110,7 @@ class BCCLState:
 
     Attributes:
       queue: the embeddings seen last, class by class.
-      centroids: float32 [K, C, D], unit vectors where valid.
+      centroids: float32 [K, C, D], zero where not valid; of unit norm with `centroids_on_sphere`.
       centroid_mask: bool [K, C]; all False until the first refresh.
       class_counts: int32, one for each class; K is larger where the classes are padded.
     """
@@ -54,12 +121,12 @@ class BCCLState:
     class_counts: jax.Array
 
 
-def _forward(network, images):
-    """One pass over the three views, so that they share one set of batch statistics."""
-    features = network.backbone(images, train=True)  # [B * 3, d], image by image
-    features = features.reshape(-1, 3, features.shape[-1])
+def _forward(network, images, num_views):
+    """One pass over all views, so that they share one set of batch statistics."""
+    features = network.backbone(images, train=True)  # [B * V, d], image by image
+    features = features.reshape(-1, num_views, features.shape[-1])
     logits = network.heads["classifier"](features[:, 0])
-    contrastive = features[:, 1:].reshape(-1, features.shape[-1])
+    contrastive = features[:, -2:].reshape(-1, features.shape[-1])
     embeddings = network.heads["projector"](contrastive, train=True)
     # View by view from here on.
     embeddings = embeddings.reshape(-1, 2, embeddings.shape[-1]).swapaxes(0, 1)
@@ -70,63 +137,126 @@ def _forward(network, images):
 class BCCL(base.Method):
     """The whole method; every choice the paper leaves open is a field (`docs/choices.md`).
 
+    Where a field is None the preset decides it (`PRESETS`); once made, a method has no None but
+    that of `temperature_start`.
+
     Attributes:
-      preset: weights of Eq. 9: "sec43" (1, 0.1, 1), "eq9" (1, 1, 0.1) or "bcl" (0.6, 0.6, 2).
+      preset: reading of the method: "sec43", "eq9" or "bcl" are the paper with the weights
+        (1, 0.1, 1), (1, 1, 0.1) or (0.6, 0.6, 2) in Eq. 9; "released" is its authors' code, with
+        settings of its own and another learning-rate schedule, chosen by the config's argument, as
+        in --config=configs/cifar100_lt.py:bccl,released.
+      view_set: "strong+sim+sim": a strong view is classified and two SimAugment views contrasted;
+        "strong+sim" or "sim+sim": both views are contrasted and the first is classified too.
+        "released" has "strong+sim".
       weight_contrastive: replaces the preset's weight of the contrastive loss.
       weight_centroid: replaces the preset's weight of the centroid loss (gamma of Figure 5).
       weight_classification: replaces the preset's weight of the classification loss.
       centroid_loss: False drops the centroid loss (Table 4).
+      centroid_loss_form: "softmax" is Eq. 5; "linear" that of "released", the mean of all
+        similarities to centroids, those of the own class negative.
       logit_compensation: False trains the classifier by plain cross-entropy (Table 4).
-      class_complement: False keeps Eq. 2 after warm-up, instead of Eq. 6.
-      class_average: averages the exponentials within each class, as in BCL.
+      class_complement: False keeps Eq. 2 after warm-up, instead of Eq. 6, as "released" does.
+      class_average: averages the exponentials within each class, as in BCL and "released".
+      one_view_counts: for that average counts a class's images in the batch and not their views, as
+        "released" does.
       temperature: tau of both contrastive losses.
+      temperature_start: tau of the first epoch, from which it goes to `temperature` in equal steps;
+        None for none.
+      temperature_epochs: epochs that this takes.
+      contrastive_ramp_epochs: epochs in which the weight of the contrastive loss rises to its own,
+        in equal steps; 0 for none.
+      classifier: "linear", or "cosine" as in "released".
+      classifier_scale: s of the cosine classifier; 1 / 0.03 in "released".
+      classifier_start: first weights of the cosine classifier: "unit" of unit norm, or "uniform" in
+        (-1, 1), cut to a norm of 5, as in "released".
       warmup_epochs: epochs before the first centroids.
       refresh_epochs: epochs between two clusterings.
+      refresh_twice: clusters again after the first epoch with new centroids; "released" clusters in
+        every step of that epoch.
       clustering: "kmeans", or "mean_shift" or "affinity_propagation" on the host (Figure 4).
       num_centroids: C, centroids per class.
       queue_size: M, embeddings kept per class.
       queue_dtype: of the stored embeddings.
+      queue_max_age: epochs after which an embedding is no longer clustered, though still in its
+        queue; 0 for no limit.
+      kmeans_start: "plus_plus": greedy k-means++, the best of four; "random": points drawn at
+        random, once, as in "released".
       kmeans_iterations: Lloyd iterations of a refresh.
+      centroids_on_sphere: clusters by cosine and keeps centroids at unit norm; False clusters by
+        distance and keeps the means, shorter than 1, as "released" does.
       class_chunk: classes whose centroids the losses compare with at a time; 0 for all. Bounds the
         memory where there are thousands of classes.
       split_classes: each device keeps the queues and centroids of its part of the classes, instead
         of all.
       projector_hidden: width of the projector's hidden layer.
       projector_dim: D, dimension of the embeddings.
+      projector_start: first weights of the projector: "kaiming", or "pytorch", its default for
+        dense layers, with a bias in the hidden one, as in "released".
+      projector_start_scale: factor of the first weights of the projector's last layer.
     """
 
-    views: ClassVar[tuple[str, ...]] = ("strong", "sim", "sim")
+    left_to_preset: ClassVar[tuple[str, ...]] = tuple(_weights(0, 0, 0))
 
     preset: Annotated[str, Choice(PRESETS)] = "sec43"
+    view_set: Annotated[str | None, Choice(VIEW_SETS)] = None
     weight_contrastive: Annotated[float | None, _WEIGHT] = None
     weight_centroid: Annotated[float | None, _WEIGHT] = None
     weight_classification: Annotated[float | None, _WEIGHT] = None
     centroid_loss: bool = True
+    centroid_loss_form: Annotated[str | None, Choice(CENTROID_LOSS_FORMS)] = None
     logit_compensation: bool = True
-    class_complement: bool = True
-    class_average: bool = False
-    temperature: Annotated[float, Real(0.001, 1000)] = 0.1
-    warmup_epochs: Annotated[int, Whole(0, 1_000_000, also=(-1,))] = 20
-    refresh_epochs: Annotated[int, Whole(1, 1_000_000)] = 5
+    class_complement: bool | None = None
+    class_average: bool | None = None
+    one_view_counts: bool | None = None
+    temperature: Annotated[float, _TEMPERATURE] = 0.1
+    temperature_start: Annotated[float | None, Maybe(_TEMPERATURE)] = None
+    temperature_epochs: Annotated[int, Whole(0, _EPOCHS)] = 0
+    contrastive_ramp_epochs: Annotated[int, Whole(0, _EPOCHS)] = 0
+    classifier: Annotated[str | None, Choice(CLASSIFIERS)] = None
+    classifier_scale: Annotated[float | None, base.CLASSIFIER_SCALE] = None
+    classifier_start: Annotated[str | None, Choice(CLASSIFIER_STARTS)] = None
+    warmup_epochs: Annotated[int | None, Whole(0, _EPOCHS, also=(-1,))] = None
+    refresh_epochs: Annotated[int | None, Whole(1, _EPOCHS)] = None
+    refresh_twice: bool | None = None
     clustering: Annotated[str, Choice(CLUSTERINGS)] = "kmeans"
     num_centroids: Annotated[int, Whole(1, 2**16)] = 5
-    queue_size: Annotated[int, Whole(1, 2**16)] = 256
+    queue_size: Annotated[int | None, Whole(1, 2**16)] = None
     queue_dtype: Annotated[str, Choice(("float32", "bfloat16"))] = "float32"
+    queue_max_age: Annotated[int, Whole(0, _EPOCHS)] = 0
+    kmeans_start: Annotated[str | None, Choice(STARTS)] = None
     kmeans_iterations: Annotated[int, Whole(1, 10_000)] = 20
+    centroids_on_sphere: bool | None = None
     class_chunk: Annotated[int, Whole(0, 2**20)] = 0
     split_classes: bool = False
     projector_hidden: Annotated[int, Whole(1, 2**16)] = 512
     projector_dim: Annotated[int, Whole(1, 2**16)] = 128
+    projector_start: Annotated[str | None, Choice(PROJECTOR_STARTS)] = None
+    projector_start_scale: Annotated[float, Real(0.0001, 1000)] = 1.0
+
+    def __post_init__(self):
+        """Fills in what the preset decides.
+
+        Raises:
+          ConfigError: no preset has that name.
+        """
+        if self.preset not in PRESETS:
+            raise ConfigError(
+                f"config.method.preset is {shown(self.preset)}; it must be {Choice(PRESETS)}"
+            )
+        for name, value in PRESETS[self.preset].items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, value)
+
+    @property
+    def views(self):
+        """See `base.Method.views`."""
+        return VIEW_SETS[self.view_set]
 
     @property
     def weights(self) -> tuple[float, float, float]:
         """Weights of (contrastive, centroid, classification) loss; a dropped term has weight 0."""
-        own = (self.weight_contrastive, self.weight_centroid, self.weight_classification)
-        contrastive, centroid, classification = (
-            preset if weight is None else weight
-            for weight, preset in zip(own, PRESETS[self.preset], strict=True)
-        )
-        return contrastive, centroid if self.centroid_loss else 0.0, classification
+        centroid = self.weight_centroid if self.centroid_loss else 0.0
+        return self.weight_contrastive, centroid, self.weight_classification
 
     @property
     def prior_in_loss(self):
@@ -153,6 +283,22 @@ class BCCL(base.Method):
                 f"config.method.clustering is {self.clustering!r}, which needs all queues in one "
                 'place; take "kmeans" or set config.method.split_classes to False'
             )
+        if self.preset == "released" and all(getattr(self, k) == _PAPER[k] for k in _ITS_OWN):
+            raise ConfigError(
+                'config.method.preset is "released" but all settings beside it are those of the '
+                "paper; choose it by the config's argument, as in "
+                "--config=configs/cifar100_lt.py:bccl,released"
+            )
+        if self.one_view_counts and not self.class_average:
+            raise ConfigError(
+                "config.method.one_view_counts is True but config.method.class_average is not, so "
+                "that nothing is averaged; set both or neither"
+            )
+        if (self.temperature_start is None) != (self.temperature_epochs == 0):
+            raise ConfigError(
+                f"config.method.temperature_start is {self.temperature_start} and "
+                f"config.method.temperature_epochs {self.temperature_epochs}; set both or neither"
+            )
         first = self.warmup_epochs or self.refresh_epochs
         if first >= epochs:
             raise ConfigError(
@@ -164,7 +310,12 @@ class BCCL(base.Method):
     def heads(self, context):
         """Returns the classifier and the projector."""
         projector = Projector(
-            self.projector_hidden, self.projector_dim, context.dtype, context.norm_groups
+            self.projector_hidden,
+            self.projector_dim,
+            context.dtype,
+            context.norm_groups,
+            self.projector_start,
+            self.projector_start_scale,
         )
         return {**super().heads(context), "projector": projector}
 
@@ -175,7 +326,13 @@ class BCCL(base.Method):
         if self.split_classes:
             classes = sharded.padded_classes(classes, context.num_devices)
         return BCCLState(
-            queue=init_queue(classes, self.queue_size, dim, jnp.dtype(self.queue_dtype)),
+            queue=init_queue(
+                classes,
+                self.queue_size,
+                dim,
+                jnp.dtype(self.queue_dtype),
+                stamped=self.queue_max_age > 0,
+            ),
             centroids=jnp.zeros((classes, centroids, dim), jnp.float32),
             centroid_mask=jnp.zeros((classes, centroids), bool),
             class_counts=jnp.asarray(context.class_counts, jnp.int32),
@@ -192,34 +349,22 @@ class BCCL(base.Method):
         Through warm-up `centroid_mask` is all False, which makes Eq. 6 equal Eq. 2 and the
         centroid loss 0: one compiled step serves both phases.
         """
-        del key, progress
+        del key
         images = base.interleave(batch.views)
-        (logits, embeddings), batch_stats = apply(params, _forward, images)
+        forward = functools.partial(_forward, num_views=len(batch.views))
+        (logits, embeddings), batch_stats = apply(params, forward, images)
         labels = jnp.concatenate([batch.labels, batch.labels])
-
-        bank = {"centroids": state.centroids, "centroid_mask": state.centroid_mask}
-        options = {
-            "temperature": self.temperature,
-            "class_average": self.class_average,
-            "chunk_size": self.class_chunk or None,
-            "mesh": jax.sharding.get_abstract_mesh() if self.split_classes else None,
-        }
-        weight_contrastive, weight_centroid, weight_classification = self.weights
-        if self.class_complement and weight_centroid:
-            contrastive, centroid = complement_and_centroid_loss(
-                embeddings, labels, **bank, **options
-            )
-        else:
-            complement = bank if self.class_complement else {}
-            contrastive = supervised_contrastive_loss(embeddings, labels, **complement, **options)
-            if weight_centroid:
-                centroid = centroid_loss(embeddings, labels, **bank, **options)
+        contrastive, centroid = self._contrast(embeddings, labels, state, progress)
         if self.logit_compensation:
             classification = logit_compensation_loss(logits, batch.labels, state.class_counts)
         else:
             classification = cross_entropy_loss(logits, batch.labels)
 
-        terms = [(weight_contrastive, contrastive), (weight_classification, classification)]
+        weight_contrastive, weight_centroid, weight_classification = self.weights
+        ramp = 1.0
+        if self.contrastive_ramp_epochs:
+            ramp = jnp.minimum((progress.epoch + 1) / self.contrastive_ramp_epochs, 1.0)
+        terms = [(weight_contrastive, ramp * contrastive), (weight_classification, classification)]
         metrics = {
             "accuracy": base.accuracy(logits, batch.labels),
             "contrastive_loss": contrastive,
@@ -232,21 +377,64 @@ class BCCL(base.Method):
         loss = sum((weight * term for weight, term in terms if weight), start=jnp.float32(0))
 
         enqueue = sharded.push if self.split_classes else push
-        state = state.replace(queue=enqueue(state.queue, embeddings, labels))
-        return loss, (metrics, state, batch_stats)
+        stamp = progress.epoch if self.queue_max_age else None
+        queue = enqueue(state.queue, embeddings, labels, stamp=stamp)
+        return loss, (metrics, state.replace(queue=queue), batch_stats)
+
+    def _contrast(self, embeddings, labels, state, progress):
+        """The contrastive loss and the centroid loss; None for one without weight."""
+        bank = {"centroids": state.centroids, "centroid_mask": state.centroid_mask}
+        options = {
+            "temperature": self._temperature(progress),
+            "class_average": self.class_average,
+            "one_view_counts": self.one_view_counts,
+            "chunk_size": self.class_chunk or None,
+            "mesh": jax.sharding.get_abstract_mesh() if self.split_classes else None,
+        }
+        weighs = self.weights[1] > 0
+        softmax = weighs and self.centroid_loss_form == "softmax"
+        if self.class_complement and softmax:
+            return complement_and_centroid_loss(embeddings, labels, **bank, **options)
+        complement = bank if self.class_complement else {}
+        contrastive = supervised_contrastive_loss(embeddings, labels, **complement, **options)
+        if softmax:
+            return contrastive, centroid_loss(embeddings, labels, **bank, **options)
+        if not weighs:
+            return contrastive, None
+        return contrastive, linear_centroid_loss(
+            embeddings, labels, **bank, num_classes=len(state.class_counts)
+        )
+
+    def _temperature(self, progress):
+        if self.temperature_start is None:
+            return self.temperature
+        share = jnp.minimum(progress.epoch / self.temperature_epochs, 1.0)
+        return self.temperature_start + share * (self.temperature - self.temperature_start)
 
     def refresh_due(self, epoch):
         """True at the end of warm-up and every `refresh_epochs` epochs after it."""
         since = epoch - self.warmup_epochs
-        return since >= 0 and since % self.refresh_epochs == 0
+        again = self.refresh_twice and since > 0 and (since - 1) % self.refresh_epochs == 0
+        return since >= 0 and (since % self.refresh_epochs == 0 or again)
 
     def refresh(self, state, key):
         """Clusters every class's queue (Eq. 4); see `base.Method.refresh`."""
-        points, mask = state.queue.features, filled_mask(state.queue)
+        since = None
+        if self.queue_max_age:
+            # Of the epoch that has just ended, whatever class it was.
+            since = jnp.max(state.queue.stamp) - self.queue_max_age + 1
+        points, mask = state.queue.features, filled_mask(state.queue, since)
         if self.clustering == "kmeans":
             cluster = sharded.kmeans if self.split_classes else kmeans
             centroids, centroid_mask = cluster(
-                points, mask, self.num_centroids, key, num_iters=self.kmeans_iterations
+                points,
+                mask,
+                self.num_centroids,
+                key,
+                num_iters=self.kmeans_iterations,
+                spherical=self.centroids_on_sphere,
+                start=self.kmeans_start,
+                num_restarts=1 if self.kmeans_start == "random" else 4,
             )
         else:
             cluster = getattr(host, self.clustering)

@@ -8,6 +8,12 @@ from bccl_jax.models.convolution import kaiming_normal
 from bccl_jax.models.normalization import BatchNorm
 
 CLASSIFIERS = ("linear", "cosine")
+# Of the cosine classifier's weights: of unit norm, or uniform in (-1, 1) and of norm 5 at most.
+CLASSIFIER_STARTS = ("unit", "uniform")
+# Of the projector: Kaiming's normal without a bias below the normalisation, or PyTorch's default.
+PROJECTOR_STARTS = ("kaiming", "pytorch")
+# To which the released code cuts a class's weights at the start.
+_LARGEST_NORM = 5.0
 
 
 def l2_normalize(x: jax.Array, axis: int = -1) -> jax.Array:
@@ -35,21 +41,43 @@ def _uniform_directions(key: jax.Array, shape: tuple[int, int], dtype=jnp.float3
     return l2_normalize(jax.random.uniform(key, shape, dtype, -1.0, 1.0), axis=0)
 
 
+def _uniform_cut(key: jax.Array, shape: tuple[int, int], dtype=jnp.float32) -> jax.Array:
+    weights = jax.random.uniform(key, shape, dtype, -1.0, 1.0)
+    norm = jnp.linalg.norm(weights, axis=0, keepdims=True)
+    return weights * jnp.minimum(1.0, _LARGEST_NORM / norm)
+
+
+# PyTorch's kaiming_uniform_(a=sqrt(5)): uniform within 1 / sqrt(fan in), as its biases are.
+_pytorch_kernel = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+
+
+def _pytorch_bias(fan_in: int):
+    def init(key, shape, dtype=jnp.float32):
+        bound = fan_in**-0.5
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return init
+
+
 class CosineClassifier(nn.Module):
     """Logits are `scale` times the cosine between feature and class weight (NormedLinear of LDAM).
 
     Attributes:
       num_classes: K.
       scale: s, the length of the logits' range; 30 in the field's recipes.
+      start: one of `CLASSIFIER_STARTS`. The logits do not depend on the norm of a class's weights,
+        but the shorter they are, the further a step of the optimizer turns them.
     """
 
     num_classes: int
     scale: float = 30.0
+    start: str = "unit"
 
     @nn.compact
     def __call__(self, features: jax.Array) -> jax.Array:
         """Maps features [B, d] to float32 logits [B, K] in [-scale, scale]."""
-        kernel = self.param("kernel", _uniform_directions, (features.shape[-1], self.num_classes))
+        init = _uniform_cut if self.start == "uniform" else _uniform_directions
+        kernel = self.param("kernel", init, (features.shape[-1], self.num_classes))
         directions = l2_normalize(kernel, axis=0)
         # An accelerator's default (TF32) would be off by 0.03 at this scale.
         cosine = jnp.dot(l2_normalize(features), directions, precision=jax.lax.Precision.HIGHEST)
@@ -64,26 +92,52 @@ class Projector(nn.Module):
       out: D, the dimension of the embeddings.
       dtype: of the computation.
       norm_groups: `groups` of the normalisation.
+      start: one of `PROJECTOR_STARTS`. PyTorch's has a bias in the hidden layer too.
+      start_scale: of the last layer's first weights.
     """
 
     hidden: int
     out: int
     dtype: jnp.dtype = jnp.float32
     norm_groups: int = 1
+    start: str = "kaiming"
+    start_scale: float = 1.0
 
     @nn.compact
     def __call__(self, features: jax.Array, train: bool) -> jax.Array:
         """Maps features [N, d] to float32 unit vectors [N, D]."""
-        x = nn.Dense(self.hidden, use_bias=False, kernel_init=kaiming_normal, dtype=self.dtype)(
-            features
-        )
+        pytorch = self.start == "pytorch"
+
+        def dense(width, fan_in, use_bias, scale=1.0):
+            kernel = _pytorch_kernel if pytorch else kaiming_normal
+            bias = _pytorch_bias(fan_in) if pytorch else nn.initializers.zeros
+            return nn.Dense(
+                width,
+                use_bias=use_bias,
+                kernel_init=_scaled(kernel, scale),
+                bias_init=_scaled(bias, scale),
+                dtype=self.dtype,
+            )
+
+        x = dense(self.hidden, features.shape[-1], use_bias=pytorch)(features)
         x = BatchNorm(self.dtype, groups=self.norm_groups)(x, train)
-        x = nn.Dense(self.out, kernel_init=kaiming_normal, dtype=self.dtype)(nn.relu(x))
+        x = dense(self.out, self.hidden, True, self.start_scale)(nn.relu(x))
         return l2_normalize(x)
 
 
-def create_classifier(kind: str, num_classes: int, scale: float) -> nn.Module:
-    """Returns the classifier that `kind` ("linear" or "cosine") names."""
+def _scaled(init, scale):
+    return init if scale == 1 else lambda *arguments: scale * init(*arguments)
+
+
+def create_classifier(kind: str, num_classes: int, scale: float, start: str = "unit") -> nn.Module:
+    """Returns the classifier that `kind` ("linear" or "cosine") names.
+
+    Args:
+      kind: one of `CLASSIFIERS`.
+      num_classes: K.
+      scale: s of the cosine classifier.
+      start: of the cosine classifier, one of `CLASSIFIER_STARTS`.
+    """
     if kind == "cosine":
-        return CosineClassifier(num_classes, scale)
+        return CosineClassifier(num_classes, scale, start)
     return LinearClassifier(num_classes)
