@@ -24,6 +24,7 @@ from bccl_jax.errors import BcclError, WorkdirError
 from bccl_jax.evaluation.embed import make_embed
 from bccl_jax.evaluation.feature_space import measure
 from bccl_jax.output import lasting
+from bccl_jax.reporting.records import course
 from bccl_jax.training.interruption import Interrupted
 from bccl_jax.training.loop import train_and_evaluate
 from experiments import provenance, results
@@ -84,6 +85,7 @@ def run(cell: Cell, paths: Paths, code: Code) -> results.Record:
         "correct": results.pack(result.correct),
         "left_out": np.flatnonzero(~result.decoded).tolist(),
         "curve": [_curve_point(record) for record in result.records if "eval" in record],
+        "course": _courses(result.records),
         "measured_per_class": MEASURED_PER_CLASS,
         "feature_space": [
             {"epoch": record["epoch"], **record["feature_space"]}
@@ -97,6 +99,12 @@ def run(cell: Cell, paths: Paths, code: Code) -> results.Record:
 def _curve_point(record: dict) -> dict:
     evaluation = {k: v for k, v in record["eval"].items() if k != "per_class"}
     return {"epoch": record["epoch"], "train": record["train"], **evaluation}
+
+
+def _courses(records: list[dict]) -> dict[str, list[float]]:
+    """What the epochs keep by quarters, over the whole run, to four significant digits."""
+    names = records[0].get("quarters", {})
+    return {name: [float(f"{v:.4g}") for v in course(records, name)[1]] for name in names}
 
 
 class EmbeddingMeasures:

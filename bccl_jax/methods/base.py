@@ -85,6 +85,10 @@ class Method:
 
     A setting that is a number or one of a few words has its bound in its annotation.
 
+    `taps` names the places of the forward pass (`models.taps.tapped`) at which the norm of the
+    gradient is logged, as the metric NAME_gradient. `fine_metrics` names the metrics that an
+    epoch's record also has as means over the quarters of its steps.
+
     Attributes:
       classifier: "linear" or "cosine".
       classifier_scale: s of the cosine classifier, unused by the linear one.
@@ -93,6 +97,8 @@ class Method:
     """
 
     views: ClassVar[tuple[str, ...]] = ("strong",)
+    taps: ClassVar[tuple[str, ...]] = ()
+    fine_metrics: ClassVar[tuple[str, ...]] = ()
     # Settings that stay None in a config, so that another preset changes them.
     left_to_preset: ClassVar[tuple[str, ...]] = ()
 

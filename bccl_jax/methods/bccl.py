@@ -29,9 +29,11 @@ from bccl_jax.losses.contrastive import (
     complement_and_centroid_loss,
     supervised_contrastive_loss,
 )
+from bccl_jax.losses.cosines import mean_cosines
 from bccl_jax.losses.linear_centroid import linear_centroid_loss
 from bccl_jax.methods import base
 from bccl_jax.models.heads import CLASSIFIER_STARTS, CLASSIFIERS, PROJECTOR_STARTS, Projector
+from bccl_jax.models.taps import tapped
 
 # View sets by name: the first view is classified, the last two are contrasted.
 VIEW_SETS = {
@@ -125,8 +127,9 @@ def _forward(network, images, num_views):
     """One pass over all views, so that they share one set of batch statistics."""
     features = network.backbone(images, train=True)  # [B * V, d], image by image
     features = features.reshape(-1, num_views, features.shape[-1])
-    logits = network.heads["classifier"](features[:, 0])
+    logits = network.heads["classifier"](tapped(network, "classification", features[:, 0]))
     contrastive = features[:, -2:].reshape(-1, features.shape[-1])
+    contrastive = tapped(network, "contrastive", contrastive)
     embeddings = network.heads["projector"](contrastive, train=True)
     # View by view from here on.
     embeddings = embeddings.reshape(-1, 2, embeddings.shape[-1]).swapaxes(0, 1)
@@ -195,6 +198,14 @@ class BCCL(base.Method):
       projector_start_scale: factor of the first weights of the projector's last layer.
     """
 
+    taps: ClassVar[tuple[str, ...]] = ("contrastive", "classification")
+    fine_metrics: ClassVar[tuple[str, ...]] = (
+        "contrastive_loss",
+        "cosine_within",
+        "cosine_between",
+        "contrastive_gradient",
+        "classification_gradient",
+    )
     left_to_preset: ClassVar[tuple[str, ...]] = tuple(_weights(0, 0, 0))
 
     preset: Annotated[str, Choice(PRESETS)] = "sec43"
@@ -365,10 +376,14 @@ class BCCL(base.Method):
         if self.contrastive_ramp_epochs:
             ramp = jnp.minimum((progress.epoch + 1) / self.contrastive_ramp_epochs, 1.0)
         terms = [(weight_contrastive, ramp * contrastive), (weight_classification, classification)]
+        terms = [(weight_contrastive, contrastive), (weight_classification, classification)]
+        cosine_within, cosine_between = mean_cosines(embeddings, labels)
         metrics = {
             "accuracy": base.accuracy(logits, batch.labels),
             "contrastive_loss": contrastive,
             "classification_loss": classification,
+            "cosine_within": cosine_within,
+            "cosine_between": cosine_between,
         }
         if weight_centroid:
             terms.append((weight_centroid, centroid))

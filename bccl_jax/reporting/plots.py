@@ -3,10 +3,12 @@
 import pathlib
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bccl_jax.reporting.console import SHOTS, tested
 from bccl_jax.reporting.lettering import LITERAL, drawable
+from bccl_jax.reporting.records import course
 
 COLORS = {"all": "black", "many": "tab:blue", "medium": "tab:orange", "few": "tab:red"}
 
@@ -15,6 +17,9 @@ def report(
     records: list[dict], class_counts: np.ndarray, groups: dict[str, np.ndarray], title: str
 ) -> Figure:
     """Draws loss, accuracy by shot group, and the last evaluation class by class.
+
+    Where the records have them by quarters of an epoch, also the mean cosines of the embeddings and
+    how the gradients of the losses compare at the backbone.
 
     Args:
       records: of metrics.jsonl.
@@ -25,8 +30,10 @@ def report(
     Returns:
       The figure.
     """
-    figure = Figure(figsize=(15, 4.2), layout="constrained")
-    loss_axes, accuracy_axes, class_axes = figure.subplots(1, 3)
+    fine = any("cosine_within" in record.get("quarters", {}) for record in records)
+    panels = 4 if fine else 3
+    figure = Figure(figsize=(5 * panels, 4.2), layout="constrained")
+    loss_axes, accuracy_axes, class_axes, *further = figure.subplots(1, panels)
     figure.suptitle(drawable(title), **LITERAL)
 
     epochs = [record["epoch"] for record in records]
@@ -71,7 +78,39 @@ def report(
         title="last evaluation, {} of {} classes".format(*tested(last)),
     )
     class_axes.legend(frameon=False, loc="lower right")
+    if fine:
+        _draw_embeddings(*further, records)
     return figure
+
+
+def _draw_embeddings(axes: Axes, records: list[dict]) -> None:
+    for name, color in (("within", "tab:blue"), ("between", "tab:red")):
+        label = f"cosine {name} classes"
+        axes.plot(*course(records, f"cosine_{name}"), color=color, label=label)
+    axes.set(xlabel="epoch", ylabel="mean cosine of embeddings")
+    lines = list(axes.lines)
+    when, ratio = _gradient_ratio(records)
+    if when.size:
+        ratio_axes = axes.twinx()
+        label = "ratio of gradients (right)"
+        lines += ratio_axes.plot(when, ratio, color="0.5", linewidth=1, label=label)
+        ratio_axes.set(
+            yscale="log", ylabel="gradient at the backbone, contrastive / classification"
+        )
+    axes.legend(handles=lines, frameon=False)
+
+
+def _gradient_ratio(records: list[dict]) -> tuple[np.ndarray, np.ndarray]:
+    """When and what it is, where a logarithmic axis can show it."""
+    numerator, denominator = (
+        course(records, f"{name}_gradient") for name in ("contrastive", "classification")
+    )
+    when, *both = np.intersect1d(numerator[0], denominator[0], return_indices=True)
+    above, below = (
+        values[i] for (_, values), i in zip((numerator, denominator), both, strict=True)
+    )
+    drawn = (above > 0) & (below > 0)
+    return when[drawn], above[drawn] / below[drawn]
 
 
 def _numbers(records: list[dict], group: str, name: str) -> np.ndarray:

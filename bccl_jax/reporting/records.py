@@ -5,6 +5,8 @@ import math
 import pathlib
 from typing import Any
 
+import numpy as np
+
 from bccl_jax.errors import WorkdirError
 
 
@@ -42,6 +44,25 @@ def read(path: pathlib.Path) -> list[dict]:
                 "name another --workdir"
             ) from error
     return records
+
+
+def course(records: list[dict], name: str) -> tuple[np.ndarray, np.ndarray]:
+    """The values of a metric that records keep by quarters of an epoch.
+
+    Args:
+      records: of a run; those that lack the metric are passed over.
+      name: of the metric.
+
+    Returns:
+      The middle of each quarter, in epochs since the start of the run, and the means, NaN where
+      one was not finite; both float64 [n].
+    """
+    when, values = [], []
+    for record in records:
+        means = record.get("quarters", {}).get(name, [])
+        when += [record["epoch"] - 1 + (i + 0.5) / len(means) for i in range(len(means))]
+        values += means
+    return np.array(when, float), np.array(values, float)  # None becomes NaN
 
 
 class Records:

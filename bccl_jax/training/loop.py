@@ -212,6 +212,8 @@ def _train(
             complete = epoch + 1
             where = f"epoch {complete}/{config.epochs}"
             record = {"epoch": complete, "step": complete * steps, "train": means}
+            if quarters := ledger.quarters(run.method.fine_metrics):
+                record["quarters"] = quarters
             if run.method.refresh_due(complete):
                 key = jax.random.fold_in(jax.random.fold_in(state.key, _REFRESH_STREAM), complete)
                 refreshing = under_way(f"{where}  refreshing the method's state", shown=is_lead())

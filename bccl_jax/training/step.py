@@ -10,6 +10,7 @@ from jax.sharding import Mesh
 
 from bccl_jax.devices import replicated
 from bccl_jax.methods.base import Batch, Method, Progress
+from bccl_jax.models import taps
 from bccl_jax.models.network import Network
 from bccl_jax.training.state import TrainState
 
@@ -46,22 +47,23 @@ def make_train_step(
         views = augment(batch["image"], view_key)
         progress = Progress(step, step // steps_per_epoch)
 
-        def apply(params, forward, *inputs, batch_stats=batch_stats):
-            variables = {"params": params, "batch_stats": batch_stats}
-            outputs, renewed = network.apply(
-                variables, *inputs, method=forward, mutable=["batch_stats"]
-            )
-            return outputs, renewed["batch_stats"]
+        def loss_of(params, sinks):
+            def apply(params, forward, *inputs, batch_stats=batch_stats):
+                variables = {"params": params, "batch_stats": batch_stats, taps.COLLECTION: sinks}
+                outputs, renewed = network.apply(
+                    variables, *inputs, method=forward, mutable=["batch_stats"]
+                )
+                return outputs, renewed["batch_stats"]
 
-        def loss_of(params):
             return method.loss(
                 apply, params, Batch(views, batch["label"]), method_state, method_key, progress
             )
 
-        (loss, (metrics, method_state, batch_stats)), gradient = jax.value_and_grad(
-            loss_of, has_aux=True
-        )(params)
-        return gradient, {"loss": loss, **metrics}, batch_stats, method_state
+        (loss, (metrics, method_state, batch_stats)), (gradient, squares) = jax.value_and_grad(
+            loss_of, argnums=(0, 1), has_aux=True
+        )(params, taps.sinks(method.taps))
+        norms = {f"{name}_gradient": jnp.sqrt(square) for name, square in squares.items()}
+        return gradient, {"loss": loss, **metrics, **norms}, batch_stats, method_state
 
     def accumulate(state, batch, key):
         """The same over parts of a batch, one after the other; gradients and metrics averaged."""
