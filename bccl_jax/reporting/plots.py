@@ -85,19 +85,21 @@ def report(
 
 def _draw_embeddings(axes: Axes, records: list[dict]) -> None:
     for name, color in (("within", "tab:blue"), ("between", "tab:red")):
-        label = f"cosine {name} classes"
+        label = f"{name} classes"
         axes.plot(*course(records, f"cosine_{name}"), color=color, label=label)
     axes.set(xlabel="epoch", ylabel="mean cosine of embeddings")
     lines = list(axes.lines)
     when, ratio = _gradient_ratio(records)
     if when.size:
         ratio_axes = axes.twinx()
-        label = "ratio of gradients (right)"
-        lines += ratio_axes.plot(when, ratio, color="0.5", linewidth=1, label=label)
-        ratio_axes.set(
-            yscale="log", ylabel="gradient at the backbone, contrastive / classification"
-        )
-    axes.legend(handles=lines, frameon=False)
+        label = "gradients (right)"
+        lines += ratio_axes.plot(when, ratio, color="0.75", linewidth=1, label=label)
+        ratio_axes.set(yscale="log", ylabel="contrastive / classification gradient")
+        # The cosines in front.
+        axes.set_zorder(ratio_axes.get_zorder() + 1)
+        axes.patch.set_visible(False)
+    # Above the curves, which go everywhere.
+    axes.legend(handles=lines, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3)
 
 
 def _gradient_ratio(records: list[dict]) -> tuple[np.ndarray, np.ndarray]:

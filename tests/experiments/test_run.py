@@ -230,6 +230,10 @@ def test_a_cell_becomes_a_record(tmp_path):
     # Digits has unequal classes, so that the mean over images is another than over classes.
     assert abs(100 * correct.mean() - record["last"]["all"]) < 5
     assert [point["epoch"] for point in record["curve"]] == [2, 4]
+    # Four epochs by quarters.
+    assert {len(values) for values in record["course"].values()} == {16}
+    assert all(float(f"{v:.4g}") == v for values in record["course"].values() for v in values)
+    assert record["course"].keys() >= {"cosine_within", "cosine_between", "contrastive_gradient"}
     assert [point["epoch"] for point in record["feature_space"]] == [2, 4]
     assert record["feature_space"][-1]["projector"].keys() == (
         record["feature_space"][-1]["backbone"].keys()

@@ -97,6 +97,43 @@ def test_report_is_a_picture_with_curves_and_classes(tmp_path):
         assert image.size == (1650, 462)
 
 
+def quarters(within, contrastive, classification):
+    return {
+        "quarters": {
+            "cosine_within": within,
+            "cosine_between": [value / 2 for value in within],
+            "contrastive_gradient": contrastive,
+            "classification_gradient": classification,
+        }
+    }
+
+
+def test_the_picture_has_cosines_and_the_ratio_of_gradients_where_records_have_them():
+    rows = [
+        record(1),
+        record(2) | quarters([0.8, 0.4], [1.0, 0.0], [2.0, 2.0]),
+        record(3, **EVALUATION) | quarters([0.2, 0.1], [3.0, None], [1.0, 1.0]),
+    ]
+    figure = plots.report(rows, np.array([100, 10, 5]), {"many": np.ones(3, bool)}, "title")
+    *_, cosines, ratios = figure.axes
+    assert len(figure.axes) == 5
+    within, between = cosines.lines
+    np.testing.assert_allclose(within.get_xdata(), [1.25, 1.75, 2.25, 2.75])
+    np.testing.assert_allclose(within.get_ydata(), [0.8, 0.4, 0.2, 0.1])
+    np.testing.assert_allclose(between.get_ydata(), [0.4, 0.2, 0.1, 0.05])
+    # A logarithmic axis has no place for a gradient of zero, and one was not finite.
+    (line,) = ratios.lines
+    np.testing.assert_allclose(line.get_xdata(), [1.25, 2.25])
+    np.testing.assert_allclose(line.get_ydata(), [0.5, 3.0])
+    assert ratios.get_yscale() == "log"
+
+
+def test_without_any_gradient_above_zero_the_picture_has_the_cosines_alone():
+    rows = [record(1, **EVALUATION) | quarters([0.8], [0.0], [1.0])]
+    figure = plots.report(rows, np.array([100, 10, 5]), {"many": np.ones(3, bool)}, "title")
+    assert [axes.get_ylabel() for axes in figure.axes][3:] == ["mean cosine of embeddings"]
+
+
 def test_a_run_says_at_its_start_what_it_will_do():
     config = default.get_config()
     images = np.zeros((1234, 1, 1, 3), np.uint8)

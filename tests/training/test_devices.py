@@ -48,10 +48,11 @@ for name, devices, changes in (
         run_epoch = engine.looped(
             run.train_step, data, run.order, run.mesh, run.state_shardings
         )
-        state, losses = run.init_state(), []
+        state, losses, gradients = run.init_state(), [], []
         for epoch in range(2):
             for state, metrics in run_epoch(state, epoch, 0):
                 losses.append(float(metrics["loss"]))
+                gradients.append([float(metrics[f"{name}_gradient"]) for name in run.method.taps])
             if epoch == 0:
                 first = np.asarray(state.method.queue.features)[:10].tolist()
                 if name in ("1", "8"):
@@ -60,6 +61,7 @@ for name, devices, changes in (
         queue = state.method.queue
         found[name] = {
             "losses": losses,
+            "gradients": gradients,
             "features before the clustering": first,
             "features": np.asarray(queue.features)[:10].tolist(),
             "count": np.asarray(queue.count)[:10].tolist(),
@@ -96,6 +98,7 @@ def test_the_number_of_devices_changes_nothing(found, one, other, steps):
     one, other = found[one], found[other]
     assert other["devices"] > one["devices"] == 1
     np.testing.assert_allclose(other["losses"][:steps], one["losses"][:steps], rtol=1e-5)
+    np.testing.assert_allclose(other["gradients"][:5], one["gradients"][:5], rtol=1e-3)
     when = "features" if steps == 10 else "features before the clustering"
     # Unit vectors, which batch normalisation over few images makes of differences of rounding.
     np.testing.assert_allclose(other[when], one[when], atol=5e-4)

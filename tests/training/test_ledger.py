@@ -35,6 +35,30 @@ def test_metrics_are_read_one_chunk_late_and_averaged():
     assert means["learning_rate"] == pytest.approx(0.3)
 
 
+def test_quarters_of_an_epoch_are_averaged_apart():
+    ledger = Ledger(0, 0, {}, None)
+    ledger.add(metrics([1.0, 3.0, 5.0, 7.0], cosine=jnp.arange(4.0)))
+    ledger.add(metrics([2.0, 4.0], cosine=jnp.array([6.0, 6.0])))
+    assert ledger.quarters(("loss", "cosine")) == {
+        "loss": [2.0, 6.0, 2.0, 4.0],
+        "cosine": [0.5, 2.5, 6.0, 6.0],
+    }
+    assert ledger.quarters(()) == {}
+
+
+def test_an_epoch_of_few_steps_has_as_many_quarters():
+    ledger = Ledger(0, 0, {}, None)
+    ledger.add(metrics([1.0, 3.0, 5.0]))
+    assert ledger.quarters(("loss",)) == {"loss": [1.0, 3.0, 5.0]}
+
+
+def test_what_only_some_steps_have_is_not_cut_in_quarters():
+    unfinished = {"loss": [5.0], "gradient_norm": [1.0], "learning_rate": [0.1]}
+    ledger = Ledger(3, 30, unfinished, None)
+    ledger.add(metrics(2.0, cosine=jnp.float32(0.5)))
+    assert ledger.quarters(("loss", "cosine", "unheard-of")) == {"loss": [5.0, 2.0]}
+
+
 def test_an_epoch_goes_on_from_the_metrics_of_its_first_steps():
     unfinished = {"loss": [5.0, 5.0], "gradient_norm": [1.0, 1.0], "learning_rate": [0.1, 0.2]}
     ledger = Ledger(3, 30, unfinished, None)

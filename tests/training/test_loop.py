@@ -101,6 +101,14 @@ def test_a_run_trains_refreshes_evaluates_and_leaves_its_files(whole):
     assert ["eval" in row for row in rows] == [False, True, False, True]
     assert rows[0]["train"]["centroid_loss"] == 0
     assert rows[1]["train"]["centroid_loss"] > 0
+    fine = ("contrastive_loss", "cosine_within", "contrastive_gradient")
+    for row in rows:
+        assert set(fine) < row["quarters"].keys() < row["train"].keys()
+        for name in fine:
+            first, *others = row["quarters"][name]
+            # Five steps, of which the first quarter has two.
+            assert (2 * first + sum(others)) / 5 == pytest.approx(row["train"][name])
+            assert len(others) == 3
     assert rows[2]["refresh"] == {"centroids": 20.0, "classes_without_centroid": 0.0}
     assert rows[3]["train"]["loss"] < rows[1]["train"]["loss"]
     assert rows[3]["train"]["learning_rate"] < rows[1]["train"]["learning_rate"]
