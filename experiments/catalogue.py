@@ -215,6 +215,128 @@ VIEWS = Experiment(
     on_validation=True,
 )
 
+# From the paper's reading to its authors' code: every row has what the rows above it have.
+_STEPS = (
+    (
+        "cosine classifier",
+        {
+            "method.classifier": "cosine",
+            "method.classifier_scale": 1 / 0.03,
+            "method.classifier_start": "uniform",
+        },
+    ),
+    ("two views", {"method.view_set": "strong+sim"}),
+    ("no class complement", {"method.class_complement": False}),
+    ("class average", {"method.class_average": True}),
+    ("counts of one view", {"method.one_view_counts": True}),
+    ("linear centroid loss", {"method.centroid_loss_form": "linear"}),
+    (
+        "their queue and k-means",
+        {
+            "method.queue_size": 100,
+            "method.kmeans_start": "random",
+            "method.centroids_on_sphere": False,
+            "method.refresh_epochs": 10,
+            "method.refresh_twice": True,
+        },
+    ),
+    ("their projector's start", {"method.projector_start": "pytorch"}),
+)
+
+
+def _path():
+    changes, rows = {}, []
+    for name, step in _STEPS:
+        changes = changes | step
+        rows.append(Row(f"+ {name}", changes=changes))
+    return rows
+
+
+READINGS = Experiment(
+    "The paper's readings, its authors' code, and the way from one to the other",
+    rows=(
+        Row("BCCL"),
+        Row("released", "bccl,released"),
+        Row("eq9", changes={"method.preset": "eq9"}),
+        Row("bcl", changes={"method.preset": "bcl"}),
+        # After the last of these only the warm-ups and the schedule of `released` are left.
+        *_path(),
+        Row("released, no centroid loss", "bccl,released", changes={"method.centroid_loss": False}),
+    ),
+    on_validation=True,
+)
+# By what is known of these a reduced size is judged: does it keep their order?
+ORDERS = Experiment(
+    "Known orders",
+    rows=(
+        Row("BCCL"),
+        Row("cross-entropy", "cross_entropy"),
+        Row("logit adjustment", "logit_adjustment"),
+        Row("released", "bccl,released"),
+    ),
+    on_validation=True,
+)
+HEADLINE = Experiment(
+    "The paper's reading and its authors' code",
+    rows=(
+        Row("BCCL", paper=_cifar((52.55, 56.89, 65.3), (85.22, 88.07, 91.92))),
+        Row("released", "bccl,released", paper=_cifar((52.55, 56.89, 65.3), (85.22, 88.14, 91.92))),
+    ),
+)
+_COSINE = {"method.classifier": "cosine"}
+CLASSIFIER = Experiment(
+    "The classifier: linear or cosine, and its scale",
+    rows=(
+        Row("BCCL"),
+        Row("cosine, scale 10", changes=_COSINE | {"method.classifier_scale": 10.0}),
+        Row("cosine, scale 20", changes=_COSINE | {"method.classifier_scale": 20.0}),
+        Row("cosine, scale 30", changes=_COSINE),
+        Row(
+            "cosine, scale 33.3, uniform start",
+            changes=_COSINE
+            | {"method.classifier_scale": 1 / 0.03, "method.classifier_start": "uniform"},
+        ),
+        Row("released", "bccl,released"),
+        Row("released, linear", "bccl,released", changes={"method.classifier": "linear"}),
+        Row("logit adjustment", "logit_adjustment"),
+        Row(
+            "logit adjustment, cosine 30",
+            "logit_adjustment",
+            changes={"method.classifier": "cosine"},
+        ),
+    ),
+    on_validation=True,
+)
+PLATEAU = Experiment(
+    "What shortens the plateau at the start of the contrastive loss",
+    rows=(
+        Row("BCCL"),
+        Row(
+            "temperature from 0.2",
+            changes={"method.temperature_start": 0.2, "method.temperature_epochs": 10},
+        ),
+        Row(
+            "temperature from 0.5",
+            changes={"method.temperature_start": 0.5, "method.temperature_epochs": 10},
+        ),
+        Row("longer learning-rate warm-up", changes={"optimizer.warmup_epochs": 5}),
+        Row("contrastive weight over 5 epochs", changes={"method.contrastive_ramp_epochs": 5}),
+        Row("projector's end x 0.1", changes={"method.projector_start_scale": 0.1}),
+        Row("projector's end x 10", changes={"method.projector_start_scale": 10.0}),
+        Row("class average", changes={"method.class_average": True}),
+        Row("cosine classifier", changes=_COSINE),
+    ),
+    on_validation=True,
+)
+QUEUE_AGE = _sweep(
+    "Epochs after which an embedding is no longer clustered",
+    "method.queue_max_age",
+    (0, 1, 5),
+    default=0,
+    axis="oldest epoch",
+    on_validation=True,
+)
+
 # What might be better than the paper's own; one that is becomes a preset of its own.
 VARIANTS = Experiment(
     "Variants in search of a better one",
@@ -249,4 +371,10 @@ EXPERIMENTS = {
     "temperature": TEMPERATURE,
     "views": VIEWS,
     "variants": VARIANTS,
+    "headline": HEADLINE,
+    "orders": ORDERS,
+    "readings": READINGS,
+    "classifier": CLASSIFIER,
+    "plateau": PLATEAU,
+    "queue_age": QUEUE_AGE,
 }

@@ -17,6 +17,7 @@ from bccl_jax.training.workdir import FREE_KEYS
 CONFIGS = {
     "cifar10": "configs.cifar10_lt",
     "cifar100": "configs.cifar100_lt",
+    "cifar100_middle": "configs.cifar100_middle",
     "cifar100_small": "configs.cifar100_small",
     "digits": "configs.digits_lt",
     "imagenet_lt": "configs.imagenet_lt",

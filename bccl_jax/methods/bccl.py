@@ -34,69 +34,7 @@ from bccl_jax.losses.linear_centroid import linear_centroid_loss
 from bccl_jax.methods import base
 from bccl_jax.models.heads import CLASSIFIER_STARTS, CLASSIFIERS, PROJECTOR_STARTS, Projector
 from bccl_jax.models.taps import tapped
-
-# View sets by name: the first view is classified, the last two are contrasted.
-VIEW_SETS = {
-    "strong+sim+sim": ("strong", "sim", "sim"),
-    "strong+sim": ("strong", "sim"),
-    "sim+sim": ("sim", "sim"),
-}
-
-_PAPER = {
-    "view_set": "strong+sim+sim",
-    "class_complement": True,
-    "class_average": False,
-    "one_view_counts": False,
-    "centroid_loss_form": "softmax",
-    "classifier": "linear",
-    "classifier_scale": 30.0,
-    "classifier_start": "unit",
-    "projector_start": "kaiming",
-    "queue_size": 256,
-    "kmeans_start": "plus_plus",
-    "centroids_on_sphere": True,
-    "warmup_epochs": 20,
-    "refresh_epochs": 5,
-    "refresh_twice": False,
-}
-
-
-def _weights(contrastive, centroid, classification):
-    return {
-        "weight_contrastive": contrastive,
-        "weight_centroid": centroid,
-        "weight_classification": classification,
-    }
-
-
-# What a preset decides where a setting is None. Of the paper's Eq. 9 there are three readings:
-# section 4.3 and Figure 5, Eq. 9 as printed, and BCL's CIFAR balance.
-PRESETS = {
-    "sec43": _PAPER | _weights(1.0, 0.1, 1.0),
-    "eq9": _PAPER | _weights(1.0, 1.0, 0.1),
-    "bcl": _PAPER | _weights(0.6, 0.6, 2.0),
-    "released": _weights(1.0, 0.1, 1.0)
-    | {
-        "view_set": "strong+sim",
-        "class_complement": False,
-        "class_average": True,
-        "one_view_counts": True,
-        "centroid_loss_form": "linear",
-        "classifier": "cosine",
-        "classifier_scale": 1 / 0.03,
-        "classifier_start": "uniform",
-        "projector_start": "pytorch",
-        "queue_size": 100,
-        "kmeans_start": "random",
-        "centroids_on_sphere": False,
-        "warmup_epochs": 10,
-        "refresh_epochs": 10,
-        "refresh_twice": True,
-    },
-}
-
-# What none of the paper's recipes has.
-_ITS_OWN = ("view_set", "one_view_counts", "centroid_loss_form", "centroids_on_sphere")
+from bccl_jax.readings import ITS_OWN, PRESETS, VIEW_SETS, WEIGHTS
 
 CENTROID_LOSS_FORMS = ("softmax", "linear")
 CLUSTERINGS = ("kmeans", "mean_shift", "affinity_propagation")
@@ -206,7 +144,7 @@ class BCCL(base.Method):
         "contrastive_gradient",
         "classification_gradient",
     )
-    left_to_preset: ClassVar[tuple[str, ...]] = tuple(_weights(0, 0, 0))
+    left_to_preset: ClassVar[tuple[str, ...]] = WEIGHTS
 
     preset: Annotated[str, Choice(PRESETS)] = "sec43"
     view_set: Annotated[str | None, Choice(VIEW_SETS)] = None
@@ -294,7 +232,9 @@ class BCCL(base.Method):
                 f"config.method.clustering is {self.clustering!r}, which needs all queues in one "
                 'place; take "kmeans" or set config.method.split_classes to False'
             )
-        if self.preset == "released" and all(getattr(self, k) == _PAPER[k] for k in _ITS_OWN):
+        if self.preset == "released" and all(
+            getattr(self, k) == PRESETS["sec43"][k] for k in ITS_OWN
+        ):
             raise ConfigError(
                 'config.method.preset is "released" but all settings beside it are those of the '
                 "paper; choose it by the config's argument, as in "
@@ -376,7 +316,6 @@ class BCCL(base.Method):
         if self.contrastive_ramp_epochs:
             ramp = jnp.minimum((progress.epoch + 1) / self.contrastive_ramp_epochs, 1.0)
         terms = [(weight_contrastive, ramp * contrastive), (weight_classification, classification)]
-        terms = [(weight_contrastive, contrastive), (weight_classification, classification)]
         cosine_within, cosine_between = mean_cosines(embeddings, labels)
         metrics = {
             "accuracy": base.accuracy(logits, batch.labels),
