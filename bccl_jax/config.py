@@ -159,8 +159,8 @@ def get_config(method: str = "bccl") -> ml_collections.ConfigDict:
     sim.blur_sigma = (0.1, 2.0)
 
     config.model = model = ml_collections.ConfigDict()
-    # "resnet8", "resnet14", "resnet32" or "resnet32x4" (four times as wide); for photographs
-    # "resnet50" or "resnext50".
+    # "resnet8", "resnet32" or "resnet32x4" (four times as wide); for photographs "resnet50" or
+    # "resnext50".
     model.backbone = "resnet32"
     # "global": statistics over the whole batch, however many devices share it; "device": over each
     # device's part, as PyTorch's data parallelism has it.

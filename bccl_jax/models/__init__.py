@@ -12,7 +12,6 @@ from bccl_jax.models.network import Network
 
 BACKBONES = {
     "resnet8": functools.partial(CifarResNet, blocks=1),
-    "resnet14": functools.partial(CifarResNet, blocks=2),
     "resnet32": functools.partial(CifarResNet, blocks=5),
     "resnet32x4": functools.partial(CifarResNet, blocks=5, width=64),
     "resnet50": ImageNetResNet,

@@ -66,10 +66,10 @@ def loss_of(class_average, chunk_size, mesh):
 
 def main():
     """Prints the findings."""
-    pushed = queue.init_queue(ROOM, SIZE, DIM)
+    pushed = queue.init_queue(ROOM, SIZE, DIM, stamped=True)
     push = jax.jit(queue.push)
-    for features, labels in batches():
-        pushed = push(pushed, features, labels)
+    for stamp, (features, labels) in enumerate(batches()):
+        pushed = push(pushed, features, labels, stamp)
     points, filled = pushed.features, queue.filled_mask(pushed)
     clustered = kmeans.kmeans(points, filled, CENTROIDS, KEY)
     labels = np.maximum(labels, 0)
@@ -82,11 +82,13 @@ def main():
     for number in (1, 2, 8):
         mesh = Mesh(np.array(jax.devices()[:number]), ("data",), axis_types=(AxisType.Auto,))
         split = NamedSharding(mesh, PartitionSpec("data"))
-        part = jax.device_put(queue.init_queue(ROOM, SIZE, DIM), split)
-        split_push = jax.jit(lambda *arguments, mesh=mesh: sharded.push(*arguments, mesh))
-        for batch in batches():
+        part = jax.device_put(queue.init_queue(ROOM, SIZE, DIM, stamped=True), split)
+        split_push = jax.jit(
+            lambda *arguments, stamp, mesh=mesh: sharded.push(*arguments, mesh, stamp)
+        )
+        for stamp, batch in enumerate(batches()):
             own = jax.device_put(batch, split)
-            part = split_push(part, *own)
+            part = split_push(part, *own, stamp=stamp)
         part_filled = queue.filled_mask(part)
         centroids = sharded.kmeans(part.features, part_filled, CENTROIDS, KEY, mesh=mesh)
         found = {
@@ -107,19 +109,19 @@ def main():
         findings[number] = found
 
     with jax.set_mesh(mesh):
-        by_context = jax.jit(sharded.push)(part, *own)
+        by_context = jax.jit(sharded.push)(part, *own, stamp=stamp)
         clusters = sharded.kmeans(part.features, part_filled, CENTROIDS, KEY)
     findings["context"] = largest_difference(
-        (by_context, clusters), (split_push(part, *own), centroids)
+        (by_context, clusters), (split_push(part, *own, stamp=stamp), centroids)
     )
     clustering = jax.jit(lambda *arguments: sharded.kmeans(*arguments[:2], 5, KEY, mesh=mesh))
     whole = jax.jit(
         sharded.push, static_argnames="mesh", out_shardings=NamedSharding(mesh, PartitionSpec())
     )
     findings["communicates"] = {
-        "push": communicated(split_push.lower(part, *own).compile()),
+        "push": communicated(split_push.lower(part, *own, stamp=stamp).compile()),
         "kmeans": communicated(clustering.lower(part.features, part_filled).compile()),
-        "push_to_all": communicated(whole.lower(part, *own, mesh=mesh).compile()),
+        "push_to_all": communicated(whole.lower(part, *own, mesh=mesh, stamp=stamp).compile()),
     }
     print(json.dumps(findings))
 

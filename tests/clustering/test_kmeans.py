@@ -165,3 +165,37 @@ def test_shapes_and_counts_that_do_not_fit_are_named():
         kmeans(jnp.zeros((2, 3, 4)), jnp.ones((2, 4), bool), 2, KEY)
     with pytest.raises(ValueError, match="num_clusters=0"):
         kmeans(jnp.zeros((2, 3, 4)), jnp.ones((2, 3), bool), 0, KEY)
+
+
+def test_a_random_start_takes_different_points_each_as_likely_as_any():
+    points, mask = packed([[(x, 0.0) for x in range(6)], [(7.0, 7.0)], []], num_classes=3)
+    drawn = np.zeros(6)
+    for seed in range(200):
+        options = {"num_iters": 0, "spherical": False, "start": "random", "num_restarts": 1}
+        starts, valid = kmeans(points, mask, 3, jax.random.key(seed), **options)
+        np.testing.assert_array_equal(valid, [[1, 1, 1], [1, 0, 0], [0, 0, 0]])
+        chosen = np.rint(np.asarray(starts[0, :, 0])).astype(int)
+        assert len(set(chosen)) == 3
+        drawn[chosen] += 1
+        np.testing.assert_allclose(starts[1], [[7, 7], [0, 0], [0, 0]], atol=1e-6)
+    # 600 draws over six points; the spread of each count is 7.
+    assert np.all(np.abs(drawn - 100) < 30)
+
+
+def test_from_a_random_start_each_centroid_ends_as_the_mean_of_its_points(digits):
+    points, mask = digits
+    centroids, valid = kmeans(
+        points, mask, 5, KEY, num_iters=100, spherical=False, start="random", num_restarts=1
+    )
+    assert np.all(valid)
+    for k in range(10):
+        members = np.float64(points[k][mask[k]])
+        distance = np.sum((members[:, None] - np.float64(centroids[k])[None]) ** 2, axis=-1)
+        for c in range(5):
+            mean = members[distance.argmin(axis=1) == c].mean(axis=0)
+            np.testing.assert_allclose(centroids[k, c], mean, atol=1e-3)
+
+
+def test_an_unknown_start_is_named():
+    with pytest.raises(ValueError, match="start='best'.*plus_plus, random"):
+        kmeans(np.zeros((1, 2, 2)), np.ones((1, 2), bool), 1, KEY, start="best")

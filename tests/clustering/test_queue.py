@@ -53,6 +53,34 @@ def test_push_keeps_the_newest_m_per_class(size, batches):
         np.testing.assert_array_equal(filled_mask(queue).sum(axis=1), [len(e) for e in expected])
 
 
+@given(
+    size=st.integers(1, 4),
+    batches=st.lists(labels_of_batch | one_class_batch, min_size=1, max_size=5),
+    since=st.integers(0, 5),
+)
+@settings(max_examples=30, deadline=None)
+def test_stamps_follow_their_features_and_leave_the_older_ones_out(size, batches, since):
+    queue = init_queue(NUM_CLASSES, size, DIM, stamped=True)
+    expected = [deque(maxlen=size) for _ in range(NUM_CLASSES)]
+    for stamp, labels in enumerate(batches):
+        features = numbered(100 * stamp, len(labels))
+        queue = push_jitted(queue, features, np.array(labels, np.int32), stamp)
+        for feature, label in zip(features, labels, strict=True):
+            if 0 <= label < NUM_CLASSES:
+                expected[label].append((stamp, *feature))
+    mask = np.asarray(filled_mask(queue, since))
+    for k, entries in enumerate(expected):
+        found = np.asarray(queue.features[k])[mask[k]]
+        young = [entry[1:] for entry in entries if entry[0] >= since]
+        assert sorted(map(tuple, found)) == sorted(young)
+
+
+def test_a_stamp_is_given_where_stamps_are_kept_and_only_there():
+    for queue, stamp in ((init_queue(2, 3, DIM), 0), (init_queue(2, 3, DIM, stamped=True), None)):
+        with pytest.raises(ValueError, match="stamp if and only if"):
+            push(queue, numbered(1, 2), np.array([0, 1]), stamp)
+
+
 def test_a_fresh_queue_is_empty():
     queue = init_queue(NUM_CLASSES, 4, DIM)
     assert_holds(queue, [[], [], []])

@@ -111,6 +111,34 @@ def test_cosine_classifier_is_scale_times_the_cosine(rng):
     np.testing.assert_allclose(head.apply(variables, features), expected, atol=1e-4)
 
 
+@pytest.mark.parametrize(("width", "longest"), [(64, 5.0), (2048, 5.0)])
+def test_a_uniform_start_is_cut_to_a_norm_of_five(width, longest):
+    head = CosineClassifier(40, start="uniform")
+    kernel = head.init(jax.random.key(0), jnp.ones((1, width)))["params"]["kernel"]
+    norms = np.linalg.norm(np.asarray(kernel, np.float64), axis=0)
+    if width == 64:  # of uniform numbers in (-1, 1) it is 4.6, seldom above 5
+        assert np.mean(norms) == pytest.approx(np.sqrt(64 / 3), rel=0.05)
+        assert norms.max() <= longest * (1 + 1e-6)
+        assert np.abs(kernel).max() <= 1
+    else:
+        np.testing.assert_allclose(norms, longest, rtol=1e-5)
+
+
+def test_pytorchs_start_of_the_projector_is_uniform_within_one_over_the_root_of_the_width():
+    projector = Projector(hidden=200, out=100, start="pytorch", start_scale=0.5)
+    params = projector.init(jax.random.key(0), jnp.ones((2, 64)), True)["params"]
+    for name, width, scale in (("Dense_0", 64, 1), ("Dense_1", 200, 0.5)):
+        bound = scale / np.sqrt(width)
+        for array in (params[name]["kernel"], params[name]["bias"]):
+            largest = np.abs(array).max()
+            assert 0.9 * bound < largest <= bound
+        assert np.std(params[name]["kernel"]) == pytest.approx(bound / np.sqrt(3), rel=0.05)
+    assert (
+        "bias"
+        not in Projector(9, 3).init(jax.random.key(0), jnp.ones((2, 5)), True)["params"]["Dense_0"]
+    )
+
+
 def test_projector_gives_unit_vectors(rng):
     features = jnp.asarray(rng.normal(size=(6, 5)), jnp.float32)
     projector = Projector(hidden=7, out=3, dtype=jnp.bfloat16)

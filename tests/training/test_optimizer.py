@@ -37,6 +37,22 @@ def test_step_schedule_drops_at_the_named_epochs(warmup_epochs):
         assert float(schedule(step)) == pytest.approx(rate)
 
 
+@pytest.mark.parametrize("warmup", [0, 4])
+def test_a_cosine_per_epoch_is_that_of_the_released_code(warmup):
+    changes = {"learning_rate": 0.5, "schedule": "cosine_per_epoch", "warmup_epochs": warmup}
+    schedule = create_schedule(settings(**changes), STEPS)
+    for step in range(200):
+        e = step // STEPS
+        if e < warmup:
+            expected = 0.5 * (e + 1) / warmup
+        else:
+            angle = np.pi * (e - warmup + 1) / (20 - warmup + 1)
+            expected = 0.5 / 2 * (1 + np.cos(angle))
+        assert float(schedule(step)) == pytest.approx(expected, rel=1e-5)
+    # The step that was never made is asked for when a run is complete.
+    assert float(schedule(200)) == float(schedule(199)) > 0
+
+
 @pytest.mark.parametrize("nesterov", [False, True])
 def test_optimizer_follows_pytorchs_sgd(nesterov, rng):
     # torch.optim.SGD's documented recurrence, in float64.
