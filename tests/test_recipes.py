@@ -18,6 +18,7 @@ INATURALIST = (0.466, 0.471, 0.380), (0.195, 0.194, 0.192)
     [
         ("cifar10_lt", CIFAR),
         ("cifar100_lt", CIFAR),
+        ("cifar100_middle", CIFAR),
         ("cifar100_small", CIFAR),
         ("imagenet_lt", IMAGENET),
         ("places_lt", IMAGENET),
