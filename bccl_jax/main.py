@@ -112,7 +112,8 @@ def _workdir() -> pathlib.Path:
     # Folders of one's own are told apart by their names.
     settings = _CONFIG.value.data
     data = plain(pathlib.Path(settings.dir).stem) if settings.name == "folder" else ""
-    run = "_".join(filter(None, [stem, data, *argument.split(",")]))
+    parts = [part.strip() for part in argument.split(",")]
+    run = "_".join(filter(None, [stem, data, *parts]))
     return pathlib.Path("runs") / (f"inspect_{run}" if _MODE.value == "inspect" else run)
 
 

@@ -3,6 +3,9 @@
 Where they differ, and what each part is worth, is in `docs/paper_and_code.md`.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 # By name; the first view is classified, the last two are contrasted.
 VIEW_SETS = {
     "strong+sim+sim": ("strong", "sim", "sim"),
@@ -61,5 +64,31 @@ PRESETS = {
     },
 }
 
-# What none of the paper's recipes has.
-ITS_OWN = ("view_set", "one_view_counts", "centroid_loss_form", "centroids_on_sphere")
+# What tells the paper from its code in every recipe; the other settings recipes set of their own.
+_TELLING = (
+    "class_complement",
+    "one_view_counts",
+    "centroid_loss_form",
+    "kmeans_start",
+    "centroids_on_sphere",
+    "refresh_twice",
+    "classifier_start",
+    "projector_start",
+)
+
+
+def misnamed(preset: str, settings: Mapping[str, Any]) -> str:
+    """The preset that settings are of in all that tells presets apart, where that is another one.
+
+    Args:
+      preset: what the settings are called.
+      settings: of a method, by name.
+
+    Returns:
+      "sec43" for any of the paper's, or "released"; "" where the name may stand, as it may for a
+      mixture.
+    """
+    other = "sec43" if preset == "released" else "released"
+    own, others = PRESETS[preset], PRESETS[other]
+    alike = all(settings[key] == others[key] for key in _TELLING if own[key] != others[key])
+    return other if alike else ""

@@ -35,6 +35,8 @@ def photographs(variant: str = "") -> ml_collections.ConfigDict:
         chosen[kind] = part
     method = chosen.get("method", "bccl")
     preset = chosen.get("preset", "")
+    if preset and "method" not in chosen:
+        raise ConfigError(f"{preset!r} is a preset of a method; write bccl,{preset}")
     if preset and preset not in methods.presets(method):
         raise ConfigError(f"{preset!r} is no preset of {method!r}; leave one of them out")
 

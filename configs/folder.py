@@ -24,7 +24,9 @@ def get_config(variant=""):
     config.batch_size = 0
     config.epochs = 0
     config.optimizer.learning_rate = 0.0
-    config.optimizer.warmup_epochs = -1
-    if config.method.name == "bccl":
-        config.method.warmup_epochs = -1
+    # The authors' code warms rate and contrast up over the same ten epochs.
+    if config.method.get("preset") != "released":
+        config.optimizer.warmup_epochs = -1
+        if config.method.name == "bccl":
+            config.method.warmup_epochs = -1
     return config

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import importlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -250,6 +251,9 @@ def shrink(config: ml_collections.ConfigDict, epochs: int) -> None:
         # One epoch at least: with none the first centroids would come later, not sooner.
         own = config.method.warmup_epochs
         config.method.warmup_epochs = max(round(own * share), min(own, 1))
+    for name in ("temperature_epochs", "contrastive_ramp_epochs"):
+        if name in config.method:
+            config.method[name] = math.ceil(config.method[name] * share)
     config.epochs = epochs
 
 

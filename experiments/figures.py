@@ -206,7 +206,7 @@ def _clean(axes: Axes) -> None:
 
 
 def curves(section: Section) -> Figure:
-    """Accuracy of all and few-shot classes and each loss over epochs, means and deviations."""
+    """Accuracies, losses and cosines of embeddings over epochs, means and deviations."""
     style = Style(section)
     losses = sorted(
         {
@@ -229,6 +229,10 @@ def curves(section: Section) -> Figure:
             else name.replace("_", " ")
         )
         panels.append((title, lambda point, name=name: point["train"].get(name)))
+    for name in ("cosine_within", "cosine_between"):
+        if any(name in point["train"] for record in section.records for point in record["curve"]):
+            title = f"mean cosine {name.partition('_')[2]} classes, training"
+            panels.append((title, lambda point, name=name: point["train"].get(name)))
     columns = 3
     lines = -(-len(panels) // columns)
     figure = _figure(section, 2.6 * lines + 0.9)

@@ -31,6 +31,7 @@ from experiments.catalogue import EXPERIMENTS
 from experiments.design import Cell, cells
 from experiments.gathering import Section
 from experiments.pictures import save
+from experiments.plateau_table import plateau
 from experiments.results import Paths, Record
 
 
@@ -129,6 +130,9 @@ def _section(section: Section, stem: pathlib.Path, command: str, paths: Paths) -
         pictures.pop("curves"),
         pictures.pop("classes"),
     ]
+    begun = plateau(section)
+    if begun:
+        parts += ["### The start of the contrastive loss", begun]
     measured = tables.feature_space(section)
     if measured:
         command = embedding_command(section, paths)

@@ -14,13 +14,24 @@ class QueueState:
       features: [K, M, D], slot by slot; those not written yet are zero.
       cursor: int32 [K], the slot that the class's next feature goes to.
       count: int32 [K], how many of the M slots are written.
-      stamp: int32 [K, M], the stamp that each feature was pushed with; None where none are kept.
     """
 
     features: jax.Array
     cursor: jax.Array
     count: jax.Array
-    stamp: jax.Array | None = None
+
+
+@flax.struct.dataclass
+class StampedQueueState(QueueState):
+    """A queue that keeps a stamp with each feature, such as the epoch that it is of.
+
+    Another class and not a field that may be None, for a checkpoint has a place for each field.
+
+    Attributes:
+      stamp: int32 [K, M], the stamp that each feature was pushed with.
+    """
+
+    stamp: jax.Array
 
 
 def init_queue(
@@ -33,10 +44,10 @@ def init_queue(
       size: M, how many features a class keeps.
       dim: D.
       dtype: what features are stored in; bfloat16 halves the memory.
-      stamped: whether each feature's stamp is kept, such as the epoch that it is of.
+      stamped: whether each feature's stamp is kept.
 
     Returns:
-      A `QueueState` with nothing in it.
+      A `QueueState`, or a `StampedQueueState`, with nothing in it.
 
     Raises:
       ValueError: a size below 1.
@@ -45,12 +56,14 @@ def init_queue(
         raise ValueError(
             f"got num_classes={num_classes}, size={size}, dim={dim}; each must be at least 1."
         )
-    return QueueState(
-        features=jnp.zeros((num_classes, size, dim), dtype),
-        cursor=jnp.zeros((num_classes,), jnp.int32),
-        count=jnp.zeros((num_classes,), jnp.int32),
-        stamp=jnp.zeros((num_classes, size), jnp.int32) if stamped else None,
-    )
+    empty = {
+        "features": jnp.zeros((num_classes, size, dim), dtype),
+        "cursor": jnp.zeros((num_classes,), jnp.int32),
+        "count": jnp.zeros((num_classes,), jnp.int32),
+    }
+    if stamped:
+        return StampedQueueState(**empty, stamp=jnp.zeros((num_classes, size), jnp.int32))
+    return QueueState(**empty)
 
 
 def push(
@@ -77,7 +90,8 @@ def push(
       ValueError: shapes that do not fit together, or a stamp for a queue without stamps, or none
         for one with them.
     """
-    if (stamp is None) != (queue.stamp is None):
+    stamped = isinstance(queue, StampedQueueState)
+    if stamped != (stamp is not None):
         raise ValueError("a queue takes a stamp if and only if it was made with stamped=True.")
     num_classes, size, dim = queue.features.shape
     if features.ndim != 2 or features.shape[1] != dim or labels.shape != features.shape[:1]:
@@ -103,15 +117,14 @@ def push(
     slot = (own_cursor + rank) % size
     stored = jax.lax.stop_gradient(features).astype(queue.features.dtype)
     options = {"mode": "drop", "unique_indices": True}
-    stamps = queue.stamp
-    if stamps is not None:
-        stamps = stamps.at[row, slot].set(jnp.int32(stamp), **options)
-    return QueueState(
-        features=queue.features.at[row, slot].set(stored, **options),
-        cursor=(queue.cursor + arrivals) % size,
-        count=jnp.minimum(queue.count + arrivals, size),
-        stamp=stamps,
-    )
+    renewed = {
+        "features": queue.features.at[row, slot].set(stored, **options),
+        "cursor": (queue.cursor + arrivals) % size,
+        "count": jnp.minimum(queue.count + arrivals, size),
+    }
+    if stamped:
+        renewed["stamp"] = queue.stamp.at[row, slot].set(jnp.int32(stamp), **options)
+    return queue.replace(**renewed)
 
 
 def filled_mask(queue: QueueState, since: int | jax.Array | None = None) -> jax.Array:
@@ -119,7 +132,7 @@ def filled_mask(queue: QueueState, since: int | jax.Array | None = None) -> jax.
 
     Args:
       queue: K queues of M features.
-      since: leaves out features of a smaller stamp; None leaves out none.
+      since: leaves out features of a smaller stamp, of a `StampedQueueState`; None leaves out none.
 
     Returns:
       bool [K, M]. The order of a queue that is not full starts at slot 0.

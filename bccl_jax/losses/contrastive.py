@@ -62,8 +62,8 @@ def supervised_contrastive_loss(
       The loss, a float32 scalar; 0 with zero gradients where no anchor has a positive.
 
     Raises:
-      ValueError: shapes that do not fit together, a mask without centroids, a chunk below 1, or a
-        mesh that does not divide the classes.
+      ValueError: shapes that do not fit together, a mask without centroids, a chunk below 1, an
+        odd N with `one_view_counts`, or a mesh that does not divide the classes.
     """
     if centroids is None and centroid_mask is not None:
         raise ValueError("centroid_mask was given without centroids; pass both or neither.")
@@ -219,6 +219,10 @@ def _candidates(embeddings, labels, temperature, bank, average, chunk_size, mesh
     _check_batch(embeddings, labels)
     if chunk_size is not None and chunk_size < 1:
         raise ValueError(f"chunk_size is {chunk_size}; it must be at least 1, or None.")
+    if average.within_classes and average.one_view_counts and len(labels) % 2:
+        raise ValueError(
+            f"one_view_counts was given with {len(labels)} embeddings; pass both views of a batch."
+        )
     features, labels = embeddings.astype(jnp.float32), labels.astype(jnp.int32)
     anchors = features / temperature
     logits = _dot("nd,md->nm", anchors, features)

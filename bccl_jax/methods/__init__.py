@@ -31,16 +31,13 @@ def method_class(name: str) -> type[Method]:
     Raises:
       ConfigError: no method has that name.
     """
-    if isinstance(name, str) and "," in name:
-        raise ConfigError(
-            f"{shown(name)} names several things where one method is due (config.method.name); "
-            f"write one of {', '.join(names())}, a preset behind bccl if you like "
-            f"({', '.join(presets('bccl'))}), and a backbone by config.model.backbone"
-        )
     if not isinstance(name, str) or name not in names():
+        hint = did_you_mean(nearest(name, names()))
+        if name in presets("bccl"):
+            hint = f"; {name} is a preset, written bccl,{name}"
         raise ConfigError(
             f"no method is called {shown(name)} (config.method.name); there are "
-            f"{', '.join(names())}{did_you_mean(nearest(name, names()))}"
+            f"{', '.join(names())}{hint}"
         )
     return importlib.import_module(f"{__name__}.{name}").METHOD
 
@@ -57,11 +54,22 @@ def variant(text: str) -> tuple[str, str]:
     Raises:
       ConfigError: no method has that name, or it has no such preset.
     """
-    parts = [part.strip() for part in text.split(",")] if isinstance(text, str) else []
+    parts = [part for part in map(str.strip, text.split(",")) if part] if _is_text(text) else [text]
+    if len(parts) == 1:
+        method_class(parts[0])
+        return parts[0], ""
     if len(parts) == 2 and parts[0] in names() and parts[1] in presets(parts[0]):
         return parts[0], parts[1]
-    method_class(text)
-    return text, ""
+    meant = nearest(parts[-1], presets("bccl")) if "bccl" in parts else ""
+    raise ConfigError(
+        f"{shown(text)} names several things where one method is due (config.method.name); write "
+        f"one of {', '.join(names())}, behind bccl maybe a preset ({', '.join(presets('bccl'))}), "
+        f"and a backbone by config.model.backbone{did_you_mean(meant and f'bccl,{meant}')}"
+    )
+
+
+def _is_text(value) -> bool:
+    return isinstance(value, str) and bool(value.strip(", "))
 
 
 def presets(name: str) -> list[str]:

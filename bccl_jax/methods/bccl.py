@@ -34,7 +34,7 @@ from bccl_jax.losses.linear_centroid import linear_centroid_loss
 from bccl_jax.methods import base
 from bccl_jax.models.heads import CLASSIFIER_STARTS, CLASSIFIERS, PROJECTOR_STARTS, Projector
 from bccl_jax.models.taps import tapped
-from bccl_jax.readings import ITS_OWN, PRESETS, VIEW_SETS, WEIGHTS
+from bccl_jax.readings import PRESETS, VIEW_SETS, WEIGHTS, misnamed
 
 CENTROID_LOSS_FORMS = ("softmax", "linear")
 CLUSTERINGS = ("kmeans", "mean_shift", "affinity_propagation")
@@ -232,13 +232,12 @@ class BCCL(base.Method):
                 f"config.method.clustering is {self.clustering!r}, which needs all queues in one "
                 'place; take "kmeans" or set config.method.split_classes to False'
             )
-        if self.preset == "released" and all(
-            getattr(self, k) == PRESETS["sec43"][k] for k in ITS_OWN
-        ):
+        if other := misnamed(self.preset, dataclasses.asdict(self)):
             raise ConfigError(
-                'config.method.preset is "released" but all settings beside it are those of the '
-                "paper; choose it by the config's argument, as in "
-                "--config=configs/cifar100_lt.py:bccl,released"
+                f"config.method.preset is {self.preset!r} but the settings beside it are those of "
+                f"{other!r}, which the config's argument chooses, as in "
+                "--config=configs/cifar100_lt.py:bccl,released; of itself the key changes the "
+                "weights alone"
             )
         if self.one_view_counts and not self.class_average:
             raise ConfigError(
@@ -249,6 +248,24 @@ class BCCL(base.Method):
             raise ConfigError(
                 f"config.method.temperature_start is {self.temperature_start} and "
                 f"config.method.temperature_epochs {self.temperature_epochs}; set both or neither"
+            )
+        for name in ("temperature_epochs", "contrastive_ramp_epochs"):
+            if getattr(self, name) > epochs:
+                raise ConfigError(
+                    f"config.method.{name} is {getattr(self, name)} in a run of {epochs} epochs, "
+                    "so that its end is never reached; lower it or raise config.epochs"
+                )
+        if self.refresh_twice and self.refresh_epochs == 1:
+            raise ConfigError(
+                "config.method.refresh_twice is True but config.method.refresh_epochs is 1, so "
+                "that every epoch is clustered already; set the first to False"
+            )
+        usual = self.centroids_on_sphere and self.kmeans_start == "plus_plus"
+        if self.clustering != "kmeans" and not usual:
+            raise ConfigError(
+                f"config.method.clustering is {self.clustering!r}, whose centroids are always on "
+                "the sphere; set config.method.centroids_on_sphere to True and "
+                "config.method.kmeans_start to 'plus_plus'"
             )
         first = self.warmup_epochs or self.refresh_epochs
         if first >= epochs:
@@ -367,9 +384,11 @@ class BCCL(base.Method):
 
     def refresh_due(self, epoch):
         """True at the end of warm-up and every `refresh_epochs` epochs after it."""
+        return self._renews(epoch) or (self.refresh_twice and self._renews(epoch - 1))
+
+    def _renews(self, epoch):
         since = epoch - self.warmup_epochs
-        again = self.refresh_twice and since > 0 and (since - 1) % self.refresh_epochs == 0
-        return since >= 0 and (since % self.refresh_epochs == 0 or again)
+        return epoch > 0 and since >= 0 and since % self.refresh_epochs == 0
 
     def refresh(self, state, key):
         """Clusters every class's queue (Eq. 4); see `base.Method.refresh`."""

@@ -66,6 +66,7 @@ def test_table_4_drops_the_terms_that_its_rows_lack():
     }
     assert settings == {
         "BCCL": (True, True),
+        "BCCL, released code": (True, True),
         "L_SCL": (False, False),
         "L_SCL + L_CL": (True, False),
         "L_SCL + L_LC": (False, True),
@@ -95,8 +96,8 @@ def test_all_rows_come_first_then_seeds_then_factors_then_data_sets():
     places = [(cell.dataset, cell.imbalance, cell.seed) for cell in found]
     expected = itertools.product(("cifar100", "cifar10"), (100.0, 50.0, 10.0), (0, 1))
     assert list(dict.fromkeys(places)) == list(expected)
-    assert [cell.row for cell in found[:4]] == [
-        "BCCL", "Cross-entropy", "Logit adjustment", "BCCL, 4x wide",
+    assert [cell.row for cell in found[:5]] == [
+        "BCCL", "BCCL, released code", "Cross-entropy", "Logit adjustment", "BCCL, 4x wide",
     ]  # fmt: skip
 
 
@@ -125,7 +126,8 @@ def test_a_scale_changes_every_cell_alike():
     for cell in found:
         assert not cell.full_size
         assert cell.config.model.backbone == "resnet8"
-        assert (cell.config.epochs, cell.config.optimizer.warmup_epochs) == (40, 1)
+        warmup = 2 if cell.row == "BCCL, released code" else 1
+        assert (cell.config.epochs, cell.config.optimizer.warmup_epochs) == (40, warmup)
         assert cell.config.data.imbalance == 10
     assert found[0].config.method.warmup_epochs == 4
 

@@ -147,7 +147,7 @@ def test_code_that_changes_meanwhile_is_refused(tmp_path):
 def test_a_plan_runs_what_experiments_share_once_and_what_has_a_record_never():
     scale = Scale(seeds=2, datasets=("digits",))
     planned = run.plan(["table4", "figure5", "figure3"], scale)
-    assert len(planned) == 2 * (4 + 3 + 4)
+    assert len(planned) == 2 * (5 + 3 + 4)
     first = planned[0]
     done = {
         "config_hash": first.config_hash,
@@ -171,7 +171,7 @@ def test_a_second_command_finds_nothing_left(tmp_path, capsys):
     assert command(*flags) == 0
     assert "nothing left to do" in capsys.readouterr().out
     assert command(*flags, "--epochs=30", "--plan") == 0
-    assert capsys.readouterr().out.count("seed 0") == 4
+    assert capsys.readouterr().out.count("seed 0") == 5
 
 
 @pytest.mark.parametrize(

@@ -219,3 +219,8 @@ def test_shapes_that_do_not_fit_are_refused(embeddings, labels, centroids, mask,
             jnp.zeros(centroids),
             None if mask is None else jnp.zeros(mask, bool),
         )
+
+
+def test_half_a_view_is_refused():
+    with pytest.raises(ValueError, match="3 embeddings; pass both views"):
+        supervised_contrastive_loss(jnp.eye(3), jnp.arange(3), temperature=1.0, **RELEASED)

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import flax.serialization
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,7 +17,7 @@ from bccl_jax.losses.contrastive import supervised_contrastive_loss
 from bccl_jax.losses.linear_centroid import linear_centroid_loss
 from bccl_jax.methods.base import Batch, Context, Progress
 from bccl_jax.methods.bccl import BCCL
-from bccl_jax.readings import PRESETS, VIEW_SETS
+from bccl_jax.readings import PRESETS, VIEW_SETS, WEIGHTS
 from bccl_jax.training.optimizer import create_schedule
 from bccl_jax.validation import validate
 from tests.training.tiny import shipped_config
@@ -169,6 +170,9 @@ def test_released_clusters_at_the_start_and_the_end_of_every_tenth_epoch():
     method = BCCL(preset="released")
     # Epochs counted from 0: in those of 10, 20, 30, before the first step and after the last one.
     assert [e for e in range(1, 36) if method.refresh_due(e)] == [10, 11, 20, 21, 30, 31]
+    # None comes again before there was one.
+    at_once = BCCL(preset="released", warmup_epochs=0)
+    assert [e for e in range(1, 25) if at_once.refresh_due(e)] == [10, 11, 20, 21]
 
 
 def test_centroids_off_the_sphere_are_means(outputs):
@@ -197,10 +201,15 @@ def test_old_embeddings_are_not_clustered(outputs):
         np.sort(np.asarray(old)[[3, 7]], axis=0),
         atol=1e-5,
     )
-    unlimited, _ = BCCL(**SMALL).refresh(
-        state.replace(queue=state.queue.replace(stamp=None)), jax.random.key(1)
-    )
+    unlimited, _ = BCCL(**SMALL).refresh(state, jax.random.key(1))
     assert not np.allclose(unlimited.centroids[2], renewed.centroids[2], atol=1e-3)
+
+
+def test_a_state_has_the_places_that_older_checkpoints_have():
+    """A field that is None would be a place of its own in a checkpoint."""
+    state = flax.serialization.to_state_dict(BCCL(**SMALL).init(jax.random.key(0), CONTEXT))
+    assert set(state) == {"queue", "centroids", "centroid_mask", "class_counts"}
+    assert set(state["queue"]) == {"features", "cursor", "count"}
 
 
 def test_the_temperature_falls_and_the_weight_rises_over_their_epochs(outputs):
@@ -242,7 +251,7 @@ def test_its_recipe_of_cifar(name):
 
 @pytest.mark.parametrize("name", ["imagenet_lt", "inaturalist2018", "places_lt"])
 def test_its_recipe_of_photographs(name):
-    config = shipped_config(name, "released,resnext50")
+    config = shipped_config(name, "bccl,released,resnext50")
     validate(config)
     method = methods.create(config.method)
     assert method.views == ("sim", "sim")
@@ -256,7 +265,11 @@ def test_its_recipe_of_photographs(name):
 def test_every_recipe_has_a_released_one(name):
     config = shipped_config(name, "bccl,released")
     validate(config)
-    assert methods.create(config.method).views == ("strong", "sim") or name == "folder"
+    assert methods.create(config.method).views[-1] == "sim"
+    assert len(methods.create(config.method).views) == 2
+    # One number warms both up.
+    assert config.optimizer.warmup_epochs == config.method.warmup_epochs > 0
+    assert config.optimizer.schedule == "cosine_per_epoch"
 
 
 def test_what_a_preset_decides_is_written_out_but_for_the_weights():
@@ -271,18 +284,75 @@ def test_what_a_preset_decides_is_written_out_but_for_the_weights():
     assert methods.create(released).views == ("strong", "sim", "sim")
 
 
-def test_released_by_its_key_alone_would_be_half_of_it():
-    config = get_config()
-    config.method.preset = "released"
-    with pytest.raises(ConfigError, match='preset is "released".*cifar100_lt.py:bccl,released'):
+@pytest.mark.parametrize(
+    ("variant", "changes"),
+    [
+        ("bccl", {"preset": "released"}),
+        ("bccl,released", {"preset": "sec43"}),
+        ("bccl,released", {"preset": "bcl"}),
+    ],
+)
+@pytest.mark.parametrize("name", ["cifar100_lt", "digits_lt", "imagenet_lt"])
+def test_another_preset_by_its_key_alone_would_be_misnamed(name, variant, changes):
+    config = shipped_config(name, variant)
+    config.method.update(changes)
+    message = f"preset is '{changes['preset']}' but .*cifar100_lt.py:bccl,released"
+    with pytest.raises(ConfigError, match=message):
         validate(config)
 
 
-@pytest.mark.parametrize("variant", ["bccl,relased", "logit_adjustment,released"])
-def test_a_preset_that_does_not_exist_is_told(variant):
-    with pytest.raises(ConfigError, match="sec43, eq9, bcl, released"):
+def test_a_mixture_of_readings_keeps_its_name():
+    config = get_config("bccl,released")
+    # Of a class average alone can one view's counts be taken.
+    for key in sorted(PRESETS["sec43"], key="one_view_counts".__ne__):
+        if key not in ("refresh_twice", *WEIGHTS):
+            config.method[key] = PRESETS["sec43"][key]
+            validate(config)
+
+
+def test_the_papers_weights_are_one_key_away():
+    config = get_config()
+    for preset in ("sec43", "eq9", "bcl"):
+        config.method.preset = preset
+        validate(config)
+
+
+@pytest.mark.parametrize(
+    ("variant", "message"),
+    [
+        ("released", "no method is called 'released'.*bccl,released"),
+        ("eq9", "bccl,eq9"),
+        ("bccl,relased", "one of .*sec43, eq9, bcl, released.*did you mean bccl,released"),
+        ("bccl,Released", "did you mean bccl,released"),
+        ("logit_adjustment,released", "several things where one method is due"),
+        ("released,bccl", "several things where one method is due"),
+        ("bccl,eq9,bcl", "several things where one method is due"),
+        ("", "no method is called ''"),
+        (",", "no method is called ','"),
+    ],
+)
+def test_what_is_no_variant_is_told(variant, message):
+    with pytest.raises(ConfigError, match=message):
         get_config(variant)
-    with pytest.raises(ConfigError, match="relased|no preset of 'logit_adjustment'"):
+
+
+@pytest.mark.parametrize("variant", ["bccl,released", " bccl , released", "bccl,released,"])
+def test_spaces_and_a_last_comma_do_not_matter(variant):
+    assert get_config(variant).method.preset == "released"
+    assert get_config(" bccl").method.preset == "sec43"
+
+
+@pytest.mark.parametrize(
+    ("variant", "message"),
+    [
+        ("released", "write bccl,released"),
+        ("logit_adjustment,released", "'released' is no preset of 'logit_adjustment'"),
+        ("bccl,relased", "neither a method nor a backbone.*released"),
+        ("bccl,released,eq9", "'released' and 'eq9' are two presets"),
+    ],
+)
+def test_what_is_no_variant_of_photographs_is_told(variant, message):
+    with pytest.raises(ConfigError, match=message):
         recipes.photographs(variant)
 
 
@@ -291,6 +361,11 @@ def test_settings_that_belong_together_are_asked_for_together():
         ({"one_view_counts": True}, "class_average is not"),
         ({"temperature_start": 0.2}, "set both or neither"),
         ({"temperature_epochs": 5}, "set both or neither"),
+        ({"temperature_start": 0.2, "temperature_epochs": 201}, "end is never reached"),
+        ({"contrastive_ramp_epochs": 201}, "contrastive_ramp_epochs is 201"),
+        ({"refresh_twice": True, "refresh_epochs": 1}, "every epoch is clustered already"),
+        ({"preset": "released", "clustering": "mean_shift"}, "always on the sphere"),
+        ({"clustering": "affinity_propagation", "kmeans_start": "random"}, "always on the sphere"),
     ):
         with pytest.raises(ConfigError, match=message):
             BCCL(**changes).validate(200)
