@@ -33,7 +33,7 @@ def method_class(name: str) -> type[Method]:
     """
     if not isinstance(name, str) or name not in names():
         hint = did_you_mean(nearest(name, names()))
-        if name in presets("bccl"):
+        if isinstance(name, str) and name in presets("bccl"):
             hint = f"; {name} is a preset, written bccl,{name}"
         raise ConfigError(
             f"no method is called {shown(name)} (config.method.name); there are "
