@@ -89,6 +89,5 @@ def misnamed(preset: str, settings: Mapping[str, Any]) -> str:
       mixture.
     """
     other = "sec43" if preset == "released" else "released"
-    own, others = PRESETS[preset], PRESETS[other]
-    alike = all(settings[key] == others[key] for key in _TELLING if own[key] != others[key])
+    alike = all(settings[key] == PRESETS[other][key] for key in _TELLING)
     return other if alike else ""

@@ -54,7 +54,8 @@ def variant(text: str) -> tuple[str, str]:
     Raises:
       ConfigError: no method has that name, or it has no such preset.
     """
-    parts = [part for part in map(str.strip, text.split(",")) if part] if _is_text(text) else [text]
+    words = map(str.strip, text.split(",")) if isinstance(text, str) else ()
+    parts = [word for word in words if word] or [text]
     if len(parts) == 1:
         method_class(parts[0])
         return parts[0], ""
@@ -66,10 +67,6 @@ def variant(text: str) -> tuple[str, str]:
         f"one of {', '.join(names())}, behind bccl maybe a preset ({', '.join(presets('bccl'))}), "
         f"and a backbone by config.model.backbone{did_you_mean(meant and f'bccl,{meant}')}"
     )
-
-
-def _is_text(value) -> bool:
-    return isinstance(value, str) and bool(value.strip(", "))
 
 
 def presets(name: str) -> list[str]:

@@ -8,28 +8,15 @@ import pytest
 from bccl_jax.clustering.queue import contents
 from bccl_jax.losses.classification import cross_entropy_loss, logit_compensation_loss
 from bccl_jax.losses.contrastive import centroid_loss, supervised_contrastive_loss
-from bccl_jax.methods.base import Batch, Context
+from bccl_jax.methods.base import Batch
 from bccl_jax.methods.bccl import BCCL
 from bccl_jax.models import Network, create_backbone
+from tests.methods.small import CONTEXT, COUNTS, LABELS, SMALL, loss_of, unit
 
-COUNTS = np.array([40, 20, 10])
-LABELS = jnp.array([0, 0, 1, 2])
 # In one program each.
 contrast = jax.jit(supervised_contrastive_loss)
 attraction = jax.jit(centroid_loss)
 compensation = jax.jit(logit_compensation_loss)
-CONTEXT = Context(COUNTS, epochs=100, dtype=jnp.float32)
-SMALL = {"projector_dim": 6, "projector_hidden": 5, "queue_size": 8, "num_centroids": 2}
-
-
-def unit(x):
-    return x / np.linalg.norm(x, axis=-1, keepdims=True)
-
-
-@pytest.fixture
-def outputs(rng):
-    logits = jnp.asarray(rng.normal(size=(4, 3)), jnp.float32)
-    return logits, jnp.asarray(unit(rng.normal(size=(8, 6))), jnp.float32)
 
 
 @pytest.fixture
@@ -40,24 +27,6 @@ def clustered(rng):
     return state.replace(
         centroids=jnp.asarray(unit(rng.normal(size=(3, 2, 6))), jnp.float32), centroid_mask=mask
     )
-
-
-def loss_of(method, outputs, state):
-    def apply(params, forward, images):
-        assert images.shape == (12, 2, 2, 3)
-        return outputs, "renewed statistics"
-
-    @jax.jit
-    def compute(views, state):
-        batch = Batch(views, LABELS)
-        loss, (metrics, state, batch_stats) = method.loss(
-            apply, None, batch, state, jax.random.key(0), None
-        )
-        assert batch_stats == "renewed statistics"
-        return loss, metrics, state
-
-    loss, metrics, state = compute(tuple(jnp.zeros((4, 2, 2, 3)) for _ in range(3)), state)
-    return float(loss), metrics, state
 
 
 @pytest.mark.parametrize(

@@ -15,19 +15,15 @@ from bccl_jax.errors import ConfigError
 from bccl_jax.losses.classification import logit_compensation_loss
 from bccl_jax.losses.contrastive import supervised_contrastive_loss
 from bccl_jax.losses.linear_centroid import linear_centroid_loss
-from bccl_jax.methods.base import Batch, Context, Progress
+from bccl_jax.methods.base import Batch
 from bccl_jax.methods.bccl import BCCL
 from bccl_jax.readings import PRESETS, VIEW_SETS, WEIGHTS
 from bccl_jax.training.optimizer import create_schedule
 from bccl_jax.validation import validate
+from tests.methods.small import CONTEXT, COUNTS, LABELS, SMALL, loss_of, unit
 from tests.training.tiny import shipped_config
 
-COUNTS = np.array([40, 20, 10])
-LABELS = jnp.array([0, 0, 1, 2])
-CONTEXT = Context(COUNTS, epochs=100, dtype=jnp.float32)
-SMALL = {"projector_dim": 6, "projector_hidden": 5, "queue_size": 8, "num_centroids": 2}
-
-# Section by section what the released code has; what a person read there, written out.
+# What was read in the released code, written out.
 RELEASED = {
     "view_set": "strong+sim",
     "class_complement": False,
@@ -51,32 +47,6 @@ RELEASED = {
     "refresh_epochs": 10,
     "refresh_twice": True,
 }
-
-
-def unit(x):
-    return x / np.linalg.norm(x, axis=-1, keepdims=True)
-
-
-@pytest.fixture
-def outputs(rng):
-    logits = jnp.asarray(rng.normal(size=(4, 3)), jnp.float32)
-    return logits, jnp.asarray(unit(rng.normal(size=(8, 6))), jnp.float32)
-
-
-def loss_of(method, outputs, state, epoch=0):
-    def apply(params, forward, images):
-        assert images.shape == (4 * len(method.views), 2, 2, 3)
-        return outputs, "renewed statistics"
-
-    @jax.jit
-    def compute(views, state, progress):
-        loss, (metrics, state, _) = method.loss(
-            apply, None, Batch(views, LABELS), state, jax.random.key(0), progress
-        )
-        return loss, metrics, state
-
-    views = tuple(jnp.zeros((4, 2, 2, 3)) for _ in method.views)
-    return compute(views, state, Progress(jnp.int32(10 * epoch), jnp.int32(epoch)))
 
 
 def test_released_is_what_was_read_in_the_code():

@@ -1,0 +1,11 @@
+import jax.numpy as jnp
+import pytest
+
+from tests.methods.small import unit
+
+
+@pytest.fixture
+def outputs(rng):
+    """Logits of four images and embeddings of two views of each."""
+    logits = jnp.asarray(rng.normal(size=(4, 3)), jnp.float32)
+    return logits, jnp.asarray(unit(rng.normal(size=(8, 6))), jnp.float32)
