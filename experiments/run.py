@@ -25,8 +25,9 @@ from collections.abc import Callable, Iterator, Sequence
 from bccl_jax import config as default
 from bccl_jax.data.processes import REQUESTS, without_main
 from bccl_jax.directories import directory_to_write
-from bccl_jax.errors import BcclError, WorkdirError
+from bccl_jax.errors import BcclError, ConfigError, WorkdirError
 from bccl_jax.output import PIPE_CLOSED, lasting, of_a_command
+from bccl_jax.suggestions import did_you_mean, nearest
 from bccl_jax.training.assemble import load_data
 from bccl_jax.validation import validate
 from experiments import provenance, results, selection, worker
@@ -58,6 +59,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--parallel", type=int, metavar="N",
         help="runs at a time, each a process; on a CPU one for each core, on a GPU 1",
     )  # fmt: skip
+    parser.add_argument(
+        "--rows", metavar="ROW[;ROW]",
+        help="of the experiments' rows these alone, in their order",
+    )  # fmt: skip
     parser.add_argument("--plan", action="store_true", help="list what would be run, and stop")
     arguments = selection.parse(parser, argv)
     if arguments.budget is not None and not GRACE < arguments.budget * 60 < float("inf"):
@@ -70,6 +75,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         paths = Paths(directory_to_write(arguments.output, "--output").absolute())
         planned = plan(arguments.experiments, selection.scale(arguments))
+        if arguments.rows is not None:
+            planned = only(planned, arguments.rows.split(";"))
         waiting = outstanding(planned, results.load(paths.results))
         print(f"{len(planned) - len(waiting)} of {len(planned)} runs have a record", flush=True)
         if arguments.plan:
@@ -100,6 +107,22 @@ def plan(names: list[str], scale: Scale) -> list[Cell]:
         for cell in cells(EXPERIMENTS[name], scale):
             found.setdefault((cell.config_hash, cell.seed), cell)
     return list(found.values())
+
+
+def only(planned: list[Cell], rows: list[str]) -> list[Cell]:
+    """The cells of some rows, in the order that they had.
+
+    Raises:
+      ConfigError: no cell is of one of the rows.
+    """
+    known = dict.fromkeys(cell.row for cell in planned)
+    for row in rows:
+        if row not in known:
+            meant = did_you_mean(nearest(row, known))
+            raise ConfigError(
+                f"--rows: no row is called {row!r}; there are {'; '.join(known)}{meant}"
+            )
+    return [cell for cell in planned if cell.row in rows]
 
 
 def check(waiting: list[Cell], paths: Paths) -> None:
