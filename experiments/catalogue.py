@@ -341,6 +341,8 @@ PLATEAU = Experiment(
         Row("projector's end x 10", changes={"method.projector_start_scale": 10.0}),
         Row("class average", changes={"method.class_average": True}),
         Row("cosine classifier", changes=_COSINE),
+        # More of an anchor's candidates are its positives.
+        Row("four contrasted views", changes={"method.view_set": "strong+sim+sim+sim+sim"}),
     ),
     on_validation=True,
 )

@@ -244,8 +244,10 @@ def shrink(config: ml_collections.ConfigDict, epochs: int) -> None:
     """Sets the length of a run, and its warm-ups and step schedule in proportion, in place."""
     share = epochs / config.epochs
     config.optimizer.warmup_epochs = round(config.optimizer.warmup_epochs * share)
+    # Not rounded: in a short run two steps would fall on one epoch.
     config.optimizer.step_epochs = tuple(
-        round(epoch * share) for epoch in config.optimizer.step_epochs
+        int(epoch) if epoch.is_integer() else epoch
+        for epoch in (float(f"{epoch * share:.6g}") for epoch in config.optimizer.step_epochs)
     )
     if "warmup_epochs" in config.method:
         # One epoch at least: with none the first centroids would come later, not sooner.

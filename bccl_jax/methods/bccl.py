@@ -61,16 +61,16 @@ class BCCLState:
     class_counts: jax.Array
 
 
-def _forward(network, images, num_views):
+def _forward(network, images, num_views, contrasted):
     """One pass over all views, so that they share one set of batch statistics."""
     features = network.backbone(images, train=True)  # [B * V, d], image by image
     features = features.reshape(-1, num_views, features.shape[-1])
     logits = network.heads["classifier"](tapped(network, "classification", features[:, 0]))
-    contrastive = features[:, -2:].reshape(-1, features.shape[-1])
+    contrastive = features[:, -contrasted:].reshape(-1, features.shape[-1])
     contrastive = tapped(network, "contrastive", contrastive)
     embeddings = network.heads["projector"](contrastive, train=True)
     # View by view from here on.
-    embeddings = embeddings.reshape(-1, 2, embeddings.shape[-1]).swapaxes(0, 1)
+    embeddings = embeddings.reshape(-1, contrasted, embeddings.shape[-1]).swapaxes(0, 1)
     return logits, embeddings.reshape(-1, embeddings.shape[-1])
 
 
@@ -87,7 +87,9 @@ class BCCL(base.Method):
         settings of its own and another learning-rate schedule, chosen by the config's argument, as
         in --config=configs/cifar100_lt.py:bccl,released.
       view_set: "strong+sim+sim": a strong view is classified and two SimAugment views contrasted;
-        "strong+sim" or "sim+sim": both views are contrasted and the first is classified too.
+        "strong+sim" or "sim+sim": both views are contrasted and the first is classified too;
+        "strong+sim+sim+sim+sim": four SimAugment views are contrasted, so that more of an anchor's
+        candidates are its positives.
         "released" has "strong+sim".
       weight_contrastive: replaces the preset's weight of the contrastive loss.
       weight_centroid: replaces the preset's weight of the centroid loss (gamma of Figure 5).
@@ -202,6 +204,11 @@ class BCCL(base.Method):
         return VIEW_SETS[self.view_set]
 
     @property
+    def contrasted(self) -> int:
+        """How many of the views, the last ones, are contrasted."""
+        return max(len(self.views) - 1, 2)
+
+    @property
     def weights(self) -> tuple[float, float, float]:
         """Weights of (contrastive, centroid, classification) loss; a dropped term has weight 0."""
         centroid = self.weight_centroid if self.centroid_loss else 0.0
@@ -243,6 +250,11 @@ class BCCL(base.Method):
             raise ConfigError(
                 "config.method.one_view_counts is True but config.method.class_average is not, so "
                 "that nothing is averaged; set both or neither"
+            )
+        if self.one_view_counts and self.contrasted != 2:
+            raise ConfigError(
+                "config.method.one_view_counts is True, which is for two contrasted views, but "
+                f"config.method.view_set is {self.view_set!r}; choose another view_set, or False"
             )
         if (self.temperature_start is None) != (self.temperature_epochs == 0):
             raise ConfigError(
@@ -319,9 +331,11 @@ class BCCL(base.Method):
         """
         del key
         images = base.interleave(batch.views)
-        forward = functools.partial(_forward, num_views=len(batch.views))
+        forward = functools.partial(
+            _forward, num_views=len(batch.views), contrasted=self.contrasted
+        )
         (logits, embeddings), batch_stats = apply(params, forward, images)
-        labels = jnp.concatenate([batch.labels, batch.labels])
+        labels = jnp.tile(batch.labels, self.contrasted)
         contrastive, centroid = self._contrast(embeddings, labels, state, progress)
         if self.logit_compensation:
             classification = logit_compensation_loss(logits, batch.labels, state.class_counts)

@@ -139,6 +139,10 @@ def test_warm_ups_and_steps_shrink_in_proportion():
     assert config.optimizer.warmup_epochs == 1
     assert config.method.warmup_epochs == 5
     assert config.method.refresh_epochs == 5
+    config = default.get_config()
+    shrink(config, 5)
+    assert config.optimizer.step_epochs == (4, 4.5)
+    validate(config)
 
 
 def test_a_data_set_beside_the_papers_keeps_its_own_factor():

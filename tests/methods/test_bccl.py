@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from bccl_jax.clustering.queue import contents
+from bccl_jax.errors import ConfigError
 from bccl_jax.losses.classification import cross_entropy_loss, logit_compensation_loss
 from bccl_jax.losses.contrastive import centroid_loss, supervised_contrastive_loss
 from bccl_jax.methods.base import Batch
@@ -181,3 +182,24 @@ def test_logits_are_of_the_strong_view_and_embeddings_view_by_view(small, passed
     expected, _ = compute(variables, jnp.concatenate(views))
     for one, other in zip(passed[0], expected, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_four_contrasted_views_are_contrasted_and_queued_as_a_batch_of_them(rng):
+    method = BCCL(view_set="strong+sim+sim+sim+sim", temperature=0.2, **SMALL)
+    logits = jnp.asarray(rng.normal(size=(4, 3)), jnp.float32)
+    embeddings = jnp.asarray(unit(rng.normal(size=(16, 6))), jnp.float32)
+    state = method.init(jax.random.key(0), CONTEXT)
+    _, metrics, state = loss_of(method, (logits, embeddings), state)
+    labels = np.tile(LABELS, 4)
+    expected = contrast(embeddings, jnp.asarray(labels), temperature=0.2)
+    assert float(metrics["contrastive_loss"]) == pytest.approx(float(expected), rel=1e-5)
+    found = [contents(state.queue, label) for label in range(3)]
+    assert [len(of_class) for of_class in found] == [8, 4, 4]
+    np.testing.assert_array_equal(found[2], embeddings[labels == 2])
+
+
+def test_counts_of_one_view_are_for_two_contrasted_views():
+    views = "strong+sim+sim+sim+sim"
+    method = BCCL(view_set=views, class_average=True, one_view_counts=True, **SMALL)
+    with pytest.raises(ConfigError, match="one_view_counts.*view_set is 'strong"):
+        method.validate(100)

@@ -97,7 +97,7 @@ def test_each_part_alone_takes_the_papers_reading_a_step_away(outputs, rng):
 
 
 @pytest.mark.parametrize("view_set", VIEW_SETS)
-def test_the_first_view_is_classified_and_the_last_two_are_contrasted(view_set):
+def test_the_first_view_is_classified_and_of_more_than_two_all_others_are_contrasted(view_set):
     method = BCCL(view_set=view_set, classifier="linear", **SMALL)
 
     class Echo:
@@ -130,9 +130,9 @@ def test_the_first_view_is_classified_and_the_last_two_are_contrasted(view_set):
     with pytest.raises(StopIteration):
         method.loss(apply, None, Batch(views, LABELS), None, None, None)
     [(logits, embeddings)] = passed
-    last = 10.0 * (len(views) - 1)
+    first = 1 if len(views) > 2 else 0
     np.testing.assert_array_equal(logits[:, 0], [0, 1, 2, 3])
-    expected = [*(last - 10 + np.arange(4)), *(last + np.arange(4))]
+    expected = np.concatenate([10.0 * v + np.arange(4) for v in range(first, len(views))])
     np.testing.assert_array_equal(embeddings[:, 0], expected)
 
 
