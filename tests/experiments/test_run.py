@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from bccl_jax.data.processes import REQUESTS
+from bccl_jax.errors import ConfigError
 from experiments import provenance, results, run, worker
 from experiments.catalogue import EXPERIMENTS
 from experiments.design import Cell, Scale, cells, get_config
@@ -42,6 +43,15 @@ def test_cells_go_to_every_worker_and_no_failure_stops_another(tmp_path, capsys)
     (cell,) = digits(0)
     log = Paths(tmp_path).run(cell, provenance.code_hash()).with_suffix(".log")
     assert log.read_text() == "from within\n"
+
+
+def test_rows_are_run_alone_in_the_order_of_the_experiment():
+    planned = cells(EXPERIMENTS["full_size"], Scale(seeds=2, imbalances=(100.0,)))
+    found = run.only(planned, ["L_SCL + L_LC", "BCCL, released code"])
+    names = ["BCCL, released code", "L_SCL + L_LC"]
+    assert [(cell.row, cell.seed) for cell in found] == [(n, s) for s in (0, 1) for n in names]
+    with pytest.raises(ConfigError, match=r"'BCCL, relased code'; there are BCCL; .*did you mean"):
+        run.only(planned, ["BCCL, relased code"])
 
 
 def test_at_the_deadline_runs_save_and_the_rest_waits(tmp_path, capsys, monkeypatch):
