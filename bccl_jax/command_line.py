@@ -1,5 +1,6 @@
 """What stands on the command line: its help, and a sentence on each mistake that names the mend."""
 
+import pathlib
 import re
 import sys
 import textwrap
@@ -87,10 +88,25 @@ def parse(argv: list[str]) -> list[str]:
     files = sum(argument.partition("=")[0] in ("--config", "-config") for argument in argv[1:])
     if files > 1:
         raise SystemExit(f"error: --config is given {files} times; a run has one config file")
+    if not files:
+        argv = argv[:1] + _of_run(argv) + argv[1:]
     try:
         return flags.FLAGS(argv)
     except Exception as error:  # of absl, of ml_collections, or of a config file
         raise SystemExit(f"error: {sentence(error, argv)}") from None
+
+
+def _of_run(argv: list[str]) -> list[str]:
+    """The --config of a run whose directory alone is named, if any."""
+    from bccl_jax import config_files
+
+    for i, argument in enumerate(argv[1:], 1):
+        name, equals, value = argument.partition("=")
+        if name in ("--workdir", "-workdir"):
+            path = pathlib.Path(value if equals else "".join(argv[i + 1 : i + 2]))
+            own = path / config_files.RUN_CONFIG
+            return [f"--config={own}"] if config_files.is_of_run(str(own)) else []
+    return []
 
 
 def help_text() -> str:
@@ -103,7 +119,7 @@ def help_text() -> str:
         "Trains an image classifier on long-tailed data, or evaluates one.",
         "",
         f"{program} [--workdir=DIR] [--config.KEY=VALUE ...]",
-        f"{program} --mode=eval [--checkpoint=last|best|STEP]",
+        "  python -m bccl_jax.main --workdir=DIR --mode=eval [--checkpoint=last|best|STEP]",
         f"{program.replace('digits_lt', 'folder')} --config.data.dir=DIR --mode=inspect [--verify]",
         "",
         "Flags:",

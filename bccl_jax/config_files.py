@@ -3,6 +3,7 @@
 import importlib.machinery
 import importlib.util
 import inspect
+import json
 import pathlib
 import sys
 import traceback
@@ -10,20 +11,25 @@ import types
 
 import ml_collections
 
+from bccl_jax import config as default
 from bccl_jax.allowed import check_keys
 from bccl_jax.bounds import shown
 from bccl_jax.errors import BcclError, ConfigError
+from bccl_jax.names import printable
 from bccl_jax.suggestions import did_you_mean, nearest
 
 _SHIPPED = pathlib.Path(__file__).resolve().parents[1] / "configs"
+# What a run's directory calls the config that it was started with.
+RUN_CONFIG = "config.json"
 _START = "start from bccl_jax.config.get_config(), change what differs and return it"
 
 
 def load(named: str) -> ml_collections.ConfigDict:
-    """Returns what the `get_config` of a config file gives.
+    """Returns what the `get_config` of a config file gives, or the config of a run.
 
     Args:
-      named: "FILE.py", or "FILE.py:ARGUMENT" to call `get_config(ARGUMENT)`.
+      named: "FILE.py", "FILE.py:ARGUMENT" to call `get_config(ARGUMENT)`, or "DIR/config.json" of a
+        run's directory.
 
     Returns:
       The config, with all keys of the default one; its values are not checked yet.
@@ -32,6 +38,8 @@ def load(named: str) -> ml_collections.ConfigDict:
       ConfigError: the file is missing or is no config file, or its code fails; named are the file
         and, where there is one, the line.
     """
+    if is_of_run(named):
+        return of_run(pathlib.Path(named))
     path, colon, argument = named.partition(":")
     _check_path(path)
     try:
@@ -54,6 +62,36 @@ def load(named: str) -> ml_collections.ConfigDict:
             f"{path} cannot be used: {_line(error, path)}{kind}{text and f': {text}'}"
         ) from error
     return config
+
+
+def is_of_run(named: str) -> bool:
+    """Whether a name is that of a run's own record of its config, and not of a config file."""
+    path = pathlib.Path(named)
+    try:
+        return path.name == RUN_CONFIG and path.is_file()
+    except (OSError, ValueError):  # a name too long, or with a zero byte in it
+        return False
+
+
+def of_run(path: pathlib.Path) -> ml_collections.ConfigDict:
+    """Returns the config that a run wrote into its directory.
+
+    Args:
+      path: of that file.
+
+    Raises:
+      ConfigError: it is damaged, or of another version of the project.
+    """
+    try:
+        flat = json.loads(path.read_text())
+        if not isinstance(flat, dict):
+            raise ConfigError("it holds no object")
+        return default.unflatten(flat)
+    except (OSError, ValueError, BcclError) as error:
+        raise ConfigError(
+            f"{printable(path)} is not the config of a run ({error}); restore it, or name the "
+            "config file by --config"
+        ) from error
 
 
 def _check_path(path: str) -> None:

@@ -1,7 +1,7 @@
 """The command line: flags, the environment that must be set before JAX starts, one dispatch.
 
-python -m bccl_jax.main --config=configs/digits_lt.py [--workdir=DIR] [--mode=train|eval]
-    [--checkpoint=last|best|STEP] [--config.KEY=VALUE ...]
+python -m bccl_jax.main --config=configs/digits_lt.py [--workdir=DIR] [--config.KEY=VALUE ...]
+python -m bccl_jax.main --workdir=DIR [--mode=eval] [--checkpoint=last|best|STEP]
 python -m bccl_jax.main --config=configs/imagenet_lt.py --mode=inspect [--verify]
 python -m bccl_jax.main --config=configs/imagenet_lt.py --mode=pack --output=DIR [--verify]
 python -m bccl_jax.main --config=configs/digits_lt.py --print_config
@@ -22,6 +22,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from bccl_jax import command_line
+from bccl_jax.config_files import is_of_run
 from bccl_jax.environment import check_jax_variables
 from bccl_jax.errors import BcclError
 from bccl_jax.names import plain, printable
@@ -33,8 +34,8 @@ _CONFIG = command_line.define_config(
 _WORKDIR = flags.DEFINE_string(
     "workdir",
     None,
-    "Directory of the run: a new one, or that of a run of the same config, which then goes on. "
-    "runs/NAME_OF_THE_CONFIG if not given.",
+    "Directory of the run: a new one, or that of a run of the same config, which then goes on and "
+    "needs no --config. runs/NAME_OF_THE_CONFIG if not given.",
 )
 _MODE = flags.DEFINE_enum(
     "mode",
@@ -68,7 +69,8 @@ def main(argv: list[str]) -> int:
     if _WORKDIR.value == "":
         raise BcclError("--workdir is empty; name a directory")
     if _CONFIG.value is None:
-        raise BcclError("say what to run: --config=configs/digits_lt.py, for example")
+        where = f"; --workdir={printable(_WORKDIR.value)} holds no run" if _WORKDIR.value else ""
+        raise BcclError(f"say what to run: --config=configs/digits_lt.py, for example{where}")
     if _CHECKPOINT.value is not None and _MODE.value != "eval":
         raise BcclError("--checkpoint goes with --mode=eval; training goes on from the last one")
     if _VERIFY.value and _MODE.value not in ("inspect", "pack"):
@@ -107,6 +109,8 @@ def _config_file() -> str:
 def _workdir() -> pathlib.Path:
     if _WORKDIR.value is not None:
         return pathlib.Path(_WORKDIR.value)
+    if is_of_run(_config_file()):
+        return pathlib.Path(_config_file()).parent
     name, _, argument = _config_file().partition(":")
     stem = pathlib.Path(name).stem
     # Folders of one's own are told apart by their names.
@@ -164,10 +168,7 @@ def _train(config, workdir: pathlib.Path) -> int:
     }
     print(f"\n{console.table(rows)}\n\n{remarks.explain(rows, result.class_names)}\n")
     print(f"picture      {printable(workdir / 'report.png')}")
-    command = [sys.executable, "-m", "bccl_jax.main", f"--config={_config_file()}"]
-    changes = config_flags.get_override_values(flags.FLAGS["config"])
-    command += [f"--config.{key}={value}" for key, value in changes.items()]
-    command.append(f"--workdir={workdir}")
+    command = [sys.executable, "-m", "bccl_jax.main", f"--workdir={workdir}"]
     # Bytes that are not UTF-8 can only be shown.
     command = os.fsencode(shlex.join(command)).decode(errors="backslashreplace")
     print(f"evaluate     {command} --mode=eval")

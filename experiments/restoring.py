@@ -1,11 +1,10 @@
 """A run read back from its directory alone."""
 
-import json
 import pathlib
 
 import jax
 
-from bccl_jax.config import unflatten
+from bccl_jax.config_files import of_run
 from bccl_jax.data.fingerprint import fingerprint
 from bccl_jax.errors import WorkdirError
 from bccl_jax.training.assemble import Assembly, assemble
@@ -31,10 +30,7 @@ def restore(path: pathlib.Path, data_dir: str | None = None) -> tuple[Assembly, 
     directory = Workdir(path)
     if not directory.config.is_file():
         raise WorkdirError(f"{path} holds no run (no config.json); name the --workdir of one")
-    try:
-        config = unflatten(json.loads(directory.config.read_text()))
-    except (ValueError, AttributeError) as error:
-        raise WorkdirError(f"{directory.config} is not the config of a run ({error})") from error
+    config = of_run(directory.config)
     if not directory.has_checkpoint():
         raise WorkdirError(f"{path} has no checkpoint; let that run go on until it has saved one")
     if data_dir is not None:

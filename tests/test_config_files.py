@@ -1,5 +1,6 @@
 """A config file gives a config, or one sentence that names it."""
 
+import json
 import os
 
 import numpy as np
@@ -130,3 +131,20 @@ def test_a_method_name_of_any_kind_is_one_sentence(name):
         config.method.name = name
     with pytest.raises(ConfigError, match=r"config\.method"):
         validate(config)
+
+
+def test_a_runs_directory_gives_back_its_config(tmp_path):
+    config = shipped_config("cifar100_lt", "bccl,released")
+    config.method.num_centroids = 3
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(default.flatten(config)))
+    assert config_files.load(str(path)).to_dict() == config.to_dict()
+    for damaged in ("{", "[]", '{"method.name": "bcll"}', '{"method.name": "bccl", "x": 1}'):
+        path.write_text(damaged)
+        with pytest.raises(ConfigError, match="config.json is not the config of a run"):
+            config_files.load(str(path))
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "\0", ""])
+def test_a_name_that_no_file_can_have_is_not_of_a_run(name):
+    assert not config_files.is_of_run(f"{name}/config.json")

@@ -68,9 +68,16 @@ def test_training_ends_with_the_table_and_what_to_do_next(whole):
 
 def test_eval_prints_the_very_table_that_training_ended_with(whole):
     workdir, stdout = whole
-    done = run(*TINY, f"--workdir={workdir}", "--mode=eval")
+    # The directory knows its config.
+    done = run(f"--workdir={workdir}", "--mode=eval")
     assert done.returncode == 0, done.stderr
     assert table(done.stdout) == table(stdout)
+
+
+def test_settings_beside_a_runs_directory_must_be_its_own(whole):
+    done = run("--workdir", str(whole[0]), "--mode=eval", "--config.epochs=5")
+    assert done.returncode == 1
+    assert "epochs is 4 there and 5 here" in done.stderr
 
 
 def test_a_run_that_sigkill_ends_goes_on_to_the_same_bits(whole, tmp_path):
@@ -84,7 +91,7 @@ def test_a_run_that_sigkill_ends_goes_on_to_the_same_bits(whole, tmp_path):
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     assert process.wait() in (-signal.SIGKILL, 0)
-    assert run(*arguments).returncode == 0
+    assert run(f"--workdir={tmp_path / 'run'}").returncode == 0
     assert differing(restored(tmp_path / "run"), restored(whole[0])) == []
 
 
@@ -98,6 +105,7 @@ def test_a_run_that_sigkill_ends_goes_on_to_the_same_bits(whole, tmp_path):
         (["--config=configs/digits_lt.py:bcll"], "bcll"),
         (["--config=configs/digits_lt.py", "--mod=eval"], "mod"),
         ([], "--config=configs/digits_lt.py"),
+        (["--mode=eval"], "run holds no run"),
         (["--config=configs/digits_lt.py", "--verify"], "--verify goes with --mode=inspect"),
         (["--config=configs/digits_lt.py", "--mode=pack"], "--mode=pack and --output=DIR go"),
         (["--config=configs/folder.py", "--config.data.dir=/nowhere"], "/nowhere"),

@@ -13,6 +13,7 @@ import ml_collections
 import numpy as np
 
 from bccl_jax.config import flatten, get_config
+from bccl_jax.config_files import RUN_CONFIG
 from bccl_jax.data.checks import shown
 from bccl_jax.data.fingerprint import fingerprint
 from bccl_jax.data.split import Dataset, Split
@@ -74,7 +75,7 @@ class Workdir:
     def __init__(self, path: str | pathlib.Path):
         self.path = directory_to_write(path, "--workdir").absolute()
         self._named = f"--workdir={shown(self.path)}"
-        self.config = self.path / "config.json"
+        self.config = self.path / RUN_CONFIG
         self.records = self.path / "metrics.jsonl"
         self.checkpoints = self.path / "checkpoints"
         self.tensorboard = self.path / "tensorboard"
@@ -106,7 +107,7 @@ class Workdir:
                 raise WorkdirError(f"{self._named} is a file; name a directory")
             if self.path.is_dir() and any(p.name not in _REMAINS for p in self.path.iterdir()):
                 raise WorkdirError(
-                    f"{self._named} holds files but no run (no config.json); "
+                    f"{self._named} holds files but no run (no {RUN_CONFIG}); "
                     "name an empty or a new directory"
                 )
             return False
