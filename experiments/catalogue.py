@@ -327,6 +327,9 @@ PLATEAU = Experiment(
     "What shortens the plateau at the start of the contrastive loss",
     rows=(
         Row("BCCL"),
+        # More of an anchor's candidates are its positives.
+        Row("four contrasted views", changes={"method.view_set": "strong+sim+sim+sim+sim"}),
+        Row("10 epochs of learning-rate warm-up", changes={"optimizer.warmup_epochs": 10}),
         Row(
             "temperature from 0.2",
             changes={"method.temperature_start": 0.2, "method.temperature_epochs": 10},
@@ -335,14 +338,11 @@ PLATEAU = Experiment(
             "temperature from 0.5",
             changes={"method.temperature_start": 0.5, "method.temperature_epochs": 10},
         ),
-        Row("10 epochs of learning-rate warm-up", changes={"optimizer.warmup_epochs": 10}),
         Row("contrastive weight over 5 epochs", changes={"method.contrastive_ramp_epochs": 5}),
         Row("projector's end x 0.1", changes={"method.projector_start_scale": 0.1}),
         Row("projector's end x 10", changes={"method.projector_start_scale": 10.0}),
         Row("class average", changes={"method.class_average": True}),
         Row("cosine classifier", changes=_COSINE),
-        # More of an anchor's candidates are its positives.
-        Row("four contrasted views", changes={"method.view_set": "strong+sim+sim+sim+sim"}),
     ),
     on_validation=True,
 )
