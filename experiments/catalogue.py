@@ -182,6 +182,7 @@ FULL_SIZE = Experiment(
         _NO_CENTROID_LOSS,
         Row("Logit adjustment", "logit_adjustment", paper=_cifar((50.5, 54.9, 64.0))),
         Row("Logit adjustment, cosine classifier", "logit_adjustment", changes=_COSINE),
+        Row("BCCL, bfloat16", changes={"dtype": "bfloat16"}),
         _NO_LOGIT_COMPENSATION,
     ),
     imbalances=(100.0, 50.0, 10.0),
