@@ -21,12 +21,12 @@ import warnings
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from bccl_jax import command_line
-from bccl_jax.config_files import is_of_run
-from bccl_jax.environment import check_jax_variables
+from bccl_jax.commands import parsing as command_line
+from bccl_jax.config.files import is_of_run
 from bccl_jax.errors import BcclError
-from bccl_jax.names import plain, printable
-from bccl_jax.output import of_a_command
+from bccl_jax.system.environment import check_jax_variables
+from bccl_jax.system.names import plain, printable
+from bccl_jax.system.output import of_a_command
 
 _CONFIG = command_line.define_config(
     "config", "Config file, such as configs/digits_lt.py or configs/digits_lt.py:METHOD."
@@ -88,7 +88,7 @@ def main(argv: list[str]) -> int:
 
 def _checked(config):
     # Here already: JAX takes seconds to start.
-    from bccl_jax.validation import validate
+    from bccl_jax.config.validation import validate
 
     validate(config)
     return config
@@ -96,7 +96,7 @@ def _checked(config):
 
 def _print_config(config) -> int:
     from bccl_jax import config as default
-    from bccl_jax import key_docs
+    from bccl_jax.config import key_docs
 
     print(key_docs.as_python(_checked(config or default.get_config())), end="")
     return 0
@@ -125,7 +125,7 @@ def _prepare_jax(deterministic: bool) -> None:
     """Sets what JAX reads once, and says where it will run."""
     import jax
 
-    from bccl_jax.devices import configure, devices, initialize_processes, is_lead
+    from bccl_jax.devices.mesh import configure, devices, initialize_processes, is_lead
 
     configure(deterministic)
     initialize_processes()
@@ -150,9 +150,9 @@ def _answers(program: str) -> bool:
 
 
 def _train(config, workdir: pathlib.Path) -> int:
-    from bccl_jax.devices import is_lead
+    from bccl_jax.devices.mesh import is_lead
     from bccl_jax.reporting import console, remarks
-    from bccl_jax.training.interruption import Interrupted
+    from bccl_jax.system.interruption import Interrupted
     from bccl_jax.training.loop import train_and_evaluate
 
     try:
@@ -179,7 +179,7 @@ def _train(config, workdir: pathlib.Path) -> int:
 
 
 def _evaluate(config, workdir: pathlib.Path) -> int:
-    from bccl_jax.devices import is_lead
+    from bccl_jax.devices.mesh import is_lead
     from bccl_jax.reporting import console, remarks
     from bccl_jax.training.loop import evaluate_checkpoints
 
@@ -198,14 +198,14 @@ def _evaluate(config, workdir: pathlib.Path) -> int:
 
 
 def _inspect(config) -> int:
-    from bccl_jax import inspection
+    from bccl_jax.inspecting import inspection
     from bccl_jax.training.assemble import load_data
 
     return inspection.run(load_data(config), config, _workdir(), verify=_VERIFY.value)
 
 
 def _pack(config) -> int:
-    from bccl_jax.data import packing
+    from bccl_jax.data.packing import packing
     from bccl_jax.training.assemble import load_data
 
     return packing.pack_dataset(load_data(config), pathlib.Path(_OUTPUT.value), _VERIFY.value)
@@ -254,7 +254,7 @@ def _guarded(argv: list[str]) -> int:
 def _one_of_several() -> bool:
     if "jax" not in sys.modules:
         return False
-    from bccl_jax.devices import in_several_processes
+    from bccl_jax.devices.mesh import in_several_processes
 
     return in_several_processes()
 

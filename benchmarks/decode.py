@@ -15,8 +15,8 @@ import numpy as np
 import PIL
 from PIL import Image, features
 
-from bccl_jax.data.crops import Crop, evaluation_crop, random_boxes, training_crops
-from bccl_jax.data.decode import Picture
+from bccl_jax.data.photographs.crops import Crop, evaluation_crop, random_boxes, training_crops
+from bccl_jax.data.photographs.decode import Picture
 from benchmarks.common import in_turn, parser, report
 
 _SUFFIXES = (".jpeg", ".jpg", ".png", ".webp")

@@ -12,8 +12,8 @@ from typing import Any
 
 import jax
 
-from bccl_jax.data.resident import put_on_device
-from bccl_jax.devices import replicated
+from bccl_jax.data.feeding.resident import put_on_device
+from bccl_jax.devices.mesh import replicated
 from bccl_jax.training import engine
 from benchmarks import recipe
 from benchmarks.common import in_turn, parser, report

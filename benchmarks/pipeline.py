@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from bccl_jax.data.crops import Crop
 from bccl_jax.data.encoded import EncodedImages
-from bccl_jax.data.pipeline import read_batches
-from bccl_jax.data.stream import TrainingStream
+from bccl_jax.data.feeding.pipeline import read_batches
+from bccl_jax.data.feeding.stream import TrainingStream
+from bccl_jax.data.photographs.crops import Crop
 from benchmarks.common import parser, report
 from benchmarks.decode import files_below, photographs
 

@@ -15,6 +15,7 @@ import numpy as np
 from jax.experimental.compilation_cache import compilation_cache
 
 from bccl_jax import methods
+from bccl_jax.config.validation import validate
 from bccl_jax.data.long_tail import class_counts
 from bccl_jax.data.sources import DATASETS
 from bccl_jax.data.split import Split
@@ -24,7 +25,6 @@ from bccl_jax.models import BACKBONES, Network
 from bccl_jax.training import assemble as assembling
 from bccl_jax.training.assemble import Assembly
 from bccl_jax.training.state import TrainState
-from bccl_jax.validation import validate
 from benchmarks.common import ROOT
 
 # What the random data set, and a backbone of another width, are called while a run is assembled.

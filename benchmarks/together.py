@@ -19,8 +19,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bccl_jax.data.resident import put_on_device
-from bccl_jax.devices import replicated
+from bccl_jax.data.feeding.resident import put_on_device
+from bccl_jax.devices.mesh import replicated
 from bccl_jax.training import engine
 from benchmarks import recipe
 from benchmarks.common import in_turn, parser, report

@@ -9,11 +9,11 @@ the header path,label or path,label,split. Without a test set a fifth of each cl
 same every time. docs/datasets.md has the details, such as the keys for splits of other names.
 
 The recipe is that of ImageNet-LT; batch, epochs, learning rate and warm-ups follow the number of
-pictures (`bccl_jax/sizing.py`). With a few thousand pictures start from ImageNet's weights:
+pictures (`bccl_jax/config/sizing.py`). With a few thousand pictures start from ImageNet's weights:
 --config.model.pretrained=resnet50-0676ba61.pth. Give each data set a --workdir of its own.
 """
 
-from bccl_jax import recipes
+from bccl_jax.config import recipes
 
 
 def get_config(variant=""):

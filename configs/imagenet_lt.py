@@ -12,7 +12,7 @@ us: docs/results.md has what was measured.
 On one GPU of 24 GB: --config.model.remat=True. On several: docs/scaling.md.
 """
 
-from bccl_jax import recipes
+from bccl_jax.config import recipes
 
 
 def get_config(variant=""):

@@ -11,7 +11,7 @@ docs/scaling.md has the whole account and how devices share them. On one GPU of 
 --config.model.remat=True.
 """
 
-from bccl_jax import recipes
+from bccl_jax.config import recipes
 
 
 def get_config(variant=""):

@@ -9,7 +9,7 @@ Needs the pictures and the lists, as docs/datasets.md says. Not yet run by us.
     python -m bccl_jax.main --config=configs/places_lt.py --config.model.pretrained=resnet50.pth ...
 """
 
-from bccl_jax import recipes
+from bccl_jax.config import recipes
 
 
 def get_config(variant=""):

@@ -7,7 +7,7 @@ val.txt, as docs/datasets.md says. What we measured is in docs/results.md.
     python -m bccl_jax.main --config=configs/tiny_imagenet_lt.py --config.data.dir=tiny_imagenet_lt
 """
 
-from bccl_jax import recipes
+from bccl_jax.config import recipes
 
 
 def get_config(variant=""):

@@ -35,12 +35,12 @@ from bccl_jax.data.long_tail import shot_groups
 from bccl_jax.errors import BcclError, ConfigError
 from bccl_jax.evaluation.embed import make_embed
 from bccl_jax.evaluation.feature_space import measure, summary
-from bccl_jax.names import printable
-from bccl_jax.output import of_a_command
 from bccl_jax.reporting.lettering import LITERAL, drawable, label
+from bccl_jax.system.names import printable
+from bccl_jax.system.output import of_a_command
 from bccl_jax.training.assemble import Assembly
 from bccl_jax.training.state import TrainState
-from bccl_jax.training.workdir import FREE_KEYS
+from bccl_jax.workdir.directory import FREE_KEYS
 from experiments.pictures import save
 from experiments.restoring import restore
 

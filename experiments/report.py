@@ -14,9 +14,9 @@ import shlex
 import sys
 from collections.abc import Iterable, Sequence
 
-from bccl_jax.directories import directory_to_write
 from bccl_jax.errors import BcclError, WorkdirError
-from bccl_jax.output import of_a_command
+from bccl_jax.system.directories import directory_to_write
+from bccl_jax.system.output import of_a_command
 from experiments import (
     class_tables,
     csv_rows,

@@ -4,14 +4,14 @@ import pathlib
 
 import jax
 
-from bccl_jax.config_files import of_run
+from bccl_jax.config.files import of_run
+from bccl_jax.config.validation import validate
 from bccl_jax.data.fingerprint import fingerprint
 from bccl_jax.errors import WorkdirError
 from bccl_jax.training.assemble import Assembly, assemble
-from bccl_jax.training.checkpoint import Checkpoints
 from bccl_jax.training.state import TrainState
-from bccl_jax.training.workdir import Workdir
-from bccl_jax.validation import validate
+from bccl_jax.workdir.checkpoint import Checkpoints
+from bccl_jax.workdir.directory import Workdir
 
 
 def restore(path: pathlib.Path, data_dir: str | None = None) -> tuple[Assembly, TrainState]:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from bccl_jax.errors import WorkdirError
-from bccl_jax.locks import lock
 from bccl_jax.reporting.records import as_json
+from bccl_jax.system.locks import lock
 from experiments.design import Cell
 
 Record = dict[str, Any]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from bccl_jax.models import BACKBONES
-from bccl_jax.suggestions import did_you_mean, nearest
+from bccl_jax.settings.suggestions import did_you_mean, nearest
 from experiments.catalogue import EXPERIMENTS
 from experiments.design import CONFIGS, Scale
 

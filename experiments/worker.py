@@ -23,9 +23,9 @@ from bccl_jax.data.long_tail import shot_groups
 from bccl_jax.errors import BcclError, WorkdirError
 from bccl_jax.evaluation.embed import make_embed
 from bccl_jax.evaluation.feature_space import measure
-from bccl_jax.output import lasting
 from bccl_jax.reporting.records import course
-from bccl_jax.training.interruption import Interrupted
+from bccl_jax.system.interruption import Interrupted
+from bccl_jax.system.output import lasting
 from bccl_jax.training.loop import train_and_evaluate
 from experiments import provenance, results
 from experiments.design import Cell

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 
-from tests.training.tiny import ROOT
+from tests.tiny import ROOT
 
 
 def command(*arguments):
@@ -43,8 +43,8 @@ def _server():
 def _serve():
     # All but the module of the flags, which each process runs anew as `python -m` does; no device
     # is touched before the fork.
-    import bccl_jax.data.packing
-    import bccl_jax.inspection
+    import bccl_jax.data.packing.packing
+    import bccl_jax.inspecting.inspection
     import bccl_jax.training.loop  # noqa: F401
 
     answers = os.fdopen(os.dup(1), "w")

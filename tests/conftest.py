@@ -27,7 +27,7 @@ _LONGEST = (
     "benchmarks/test_benchmarks.py",
     "training/test_devices.py",
     "training/test_processes.py",
-    "test_main.py",
+    "commands/test_main.py",
     "experiments/test_run.py",
     "training/test_dispatch.py",
     "losses/test_contrastive.py",

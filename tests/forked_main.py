@@ -40,7 +40,9 @@ def outcome(arguments):
 if __name__ == "__main__":
     # No backend of JAX is started before the forks.
     warnings.simplefilter("ignore")
-    from bccl_jax import config_files, key_docs, main, methods, validation
+    from bccl_jax import main, methods
+    from bccl_jax.config import files as config_files
+    from bccl_jax.config import key_docs, validation
 
     del config_files, key_docs, validation
     for name in methods.names():

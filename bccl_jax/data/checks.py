@@ -10,60 +10,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from bccl_jax.errors import DataError
-from bccl_jax.names import printable
+from bccl_jax.system.names import shown, some
 
-_SHOWN = 300
 # Of the names in archives of western Windows, Macintosh and DOS.
 _OLDER_ENCODINGS = ("cp1252", "latin-1", "mac-roman", "cp437")
 # What reading a folder reports where there can be none of that name.
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
-
-
-def shown(text: str | os.PathLike) -> str:
-    """A name from a file or a disk as one line, cut if long.
-
-    It is quoted where it is not printable, and where nobody would see its blanks or the name.
-    """
-    name = os.fspath(text)
-    text = printable(name) if name and name == name.strip(" ") else repr(name)
-    return text if len(text) <= _SHOWN else f"{text[: _SHOWN // 2]}...{text[-_SHOWN // 2 :]}"
-
-
-def some(names: Sequence[str]) -> str:
-    """The first three of some names as a message tells them."""
-    return ", ".join(shown(name) for name in names[:3]) + (", ..." if len(names) > 3 else "")
-
-
-def read_text(path: str | os.PathLike) -> str:
-    """Reads a UTF-8 text file, with or without a byte order mark.
-
-    Raises:
-      DataError: the file cannot be read, or is not UTF-8; the message names the line.
-    """
-    try:
-        with open(path, "rb") as file:
-            content = file.read().removeprefix(b"\xef\xbb\xbf")
-        return content.decode()
-    except UnicodeDecodeError as error:
-        line = len(re.split(b"\r\n|\r|\n", content[: error.start]))
-        raise DataError(
-            f"{shown(path)}, line {line}: byte 0x{content[error.start]:02x} is not UTF-8; save the "
-            "file as UTF-8 text"
-        ) from error
-    except OSError as error:
-        raise DataError(
-            f"{shown(path)} cannot be read ({error.strerror}); put a readable text file there"
-        ) from error
-
-
-def read_lines(path: str | os.PathLike) -> list[str]:
-    """Reads the lines of a UTF-8 text file that any system may have written.
-
-    Raises:
-      DataError: see `read_text`.
-    """
-    # Not str.splitlines, which takes characters that a name may have for line ends.
-    return re.split("\r\n|\r|\n", read_text(path))
 
 
 def image_path(text: str, where: str) -> str:

@@ -15,10 +15,10 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from tqdm import tqdm
 
-from bccl_jax.data.checks import shown
 from bccl_jax.data.encoded import PIECE, EncodedImages
-from bccl_jax.data.records import RecordImages
+from bccl_jax.data.formats.records import RecordImages
 from bccl_jax.data.split import Dataset, Split
+from bccl_jax.system.names import shown
 
 # In place of the number of an image that cannot be read.
 UNREADABLE = 0

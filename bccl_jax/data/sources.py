@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from bccl_jax.data import checks, cifar, digits, folder, listed, packed, prepared
+from bccl_jax.data import checks
+from bccl_jax.data.formats import cifar, digits, folder, listed, packed, prepared
+from bccl_jax.data.formats.table import Columns
 from bccl_jax.data.long_tail import class_counts, holdout_split, imbalance_factor, subset_indices
 from bccl_jax.data.split import Dataset, Split, Splits
-from bccl_jax.data.table import Columns
 from bccl_jax.errors import ConfigError, DataError
 
 SOURCES = ("original", "tfds", "packed")

@@ -10,7 +10,7 @@ import numpy as np
 
 from bccl_jax.augment.views import normalize
 from bccl_jax.data.split import Split
-from bccl_jax.devices import replicated
+from bccl_jax.devices.mesh import replicated
 from bccl_jax.errors import ConfigError
 from bccl_jax.evaluation.evaluate import compute_on
 from bccl_jax.training.assemble import Assembly

@@ -9,15 +9,15 @@ import ml_collections
 import numpy as np
 from jax.sharding import Mesh
 
-from bccl_jax.data.checks import shown
 from bccl_jax.data.encoded import allowed_broken
-from bccl_jax.data.pipeline import read_batches, shared_bytes
+from bccl_jax.data.feeding.pipeline import read_batches, shared_bytes
+from bccl_jax.data.feeding.stream import EvaluationStream
 from bccl_jax.data.split import Split
-from bccl_jax.data.stream import EvaluationStream
-from bccl_jax.devices import gather_rows, local_rows, put, split_over
+from bccl_jax.devices.mesh import gather_rows, local_rows, put, split_over
 from bccl_jax.errors import DataError, NonFiniteLossError
 from bccl_jax.evaluation import metrics
 from bccl_jax.losses.classification import post_hoc_offset
+from bccl_jax.system.names import shown
 from bccl_jax.training.state import TrainState
 
 

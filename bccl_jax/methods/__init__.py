@@ -9,10 +9,10 @@ import typing
 import ml_collections
 from ml_collections import config_dict
 
-from bccl_jax.bounds import Bound, shown
 from bccl_jax.errors import ConfigError
 from bccl_jax.methods.base import Method
-from bccl_jax.suggestions import did_you_mean, key_like, nearest
+from bccl_jax.settings.bounds import Bound, shown
+from bccl_jax.settings.suggestions import did_you_mean, key_like, nearest
 
 
 def names() -> list[str]:
@@ -22,7 +22,9 @@ def names() -> list[str]:
 
 @functools.cache
 def _names() -> tuple[str, ...]:
-    return tuple(sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name != "base"))
+    return tuple(
+        sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name != "base" and not m.ispkg)
+    )
 
 
 def method_class(name: str) -> type[Method]:

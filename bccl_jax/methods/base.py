@@ -15,9 +15,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bccl_jax.bounds import Choice, Real
 from bccl_jax.models.heads import CLASSIFIER_STARTS, CLASSIFIERS, create_classifier
 from bccl_jax.models.network import Network
+from bccl_jax.settings.bounds import Choice, Real
 
 CLASSIFIER_SCALE = Real(0.01, 10_000)
 

@@ -18,7 +18,6 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
-from bccl_jax.bounds import Choice, Maybe, Real, Whole, shown
 from bccl_jax.clustering import host, sharded
 from bccl_jax.clustering.kmeans import STARTS, kmeans
 from bccl_jax.clustering.queue import QueueState, filled_mask, init_queue, push
@@ -32,9 +31,10 @@ from bccl_jax.losses.contrastive import (
 from bccl_jax.losses.cosines import mean_cosines
 from bccl_jax.losses.linear_centroid import linear_centroid_loss
 from bccl_jax.methods import base
+from bccl_jax.methods.shared.readings import PRESETS, VIEW_SETS, WEIGHTS, misnamed
 from bccl_jax.models.heads import CLASSIFIER_STARTS, CLASSIFIERS, PROJECTOR_STARTS, Projector
 from bccl_jax.models.taps import tapped
-from bccl_jax.readings import PRESETS, VIEW_SETS, WEIGHTS, misnamed
+from bccl_jax.settings.bounds import Choice, Maybe, Real, Whole, shown
 
 CENTROID_LOSS_FORMS = ("softmax", "linear")
 CLUSTERINGS = ("kmeans", "mean_shift", "affinity_propagation")

@@ -15,10 +15,10 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from bccl_jax.environment import expanded
 from bccl_jax.errors import ConfigError, DataError
 from bccl_jax.models import BACKBONES, create_backbone
 from bccl_jax.models.imagenet_resnet import ImageNetResNet, blocks
+from bccl_jax.system.environment import expanded
 
 # Of our modules, within the backbone and within a block.
 _MODULES = {

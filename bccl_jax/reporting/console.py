@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 import ml_collections
 
 from bccl_jax.data.split import Dataset
-from bccl_jax.reporting import progress, remarks
+from bccl_jax.reporting import remarks
+from bccl_jax.system import progress
 
 SHOTS = ("all", "many", "medium", "few")
 # Columns of accuracies: the field of a record, and how a table heads it.

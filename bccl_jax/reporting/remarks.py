@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bccl_jax.data.checks import shown
 from bccl_jax.data.split import Dataset
+from bccl_jax.system.names import shown
 
 # Names that are told; of thousands of classes results.json has every accuracy.
 MOST_NAMED = 20

@@ -13,22 +13,22 @@ from jax.sharding import Mesh
 
 from bccl_jax import methods
 from bccl_jax.augment.views import SimView, StrongView, make_views, normalize
-from bccl_jax.data.crops import Crop
+from bccl_jax.config.sizing import sized
+from bccl_jax.config.validation import validate, validate_against_data
 from bccl_jax.data.order import epoch_order
+from bccl_jax.data.photographs.crops import Crop
 from bccl_jax.data.sources import load_dataset
 from bccl_jax.data.split import Dataset
-from bccl_jax.devices import create_mesh, replicated, speaks, split_over
+from bccl_jax.devices.mesh import create_mesh, replicated, speaks, split_over
 from bccl_jax.errors import ConfigError
 from bccl_jax.methods.base import Context, Method
 from bccl_jax.models import Network, create_backbone
 from bccl_jax.models.pretrained import load as load_pretrained
-from bccl_jax.reporting.progress import under_way
-from bccl_jax.sizing import sized
+from bccl_jax.optimization.optimizer import create_optimizer, create_schedule
+from bccl_jax.system.progress import under_way
 from bccl_jax.training.memory import check_memory
-from bccl_jax.training.optimizer import create_optimizer, create_schedule
 from bccl_jax.training.state import TrainState
 from bccl_jax.training.step import make_predict, make_train_step
-from bccl_jax.validation import validate, validate_against_data
 
 
 @dataclasses.dataclass(frozen=True)

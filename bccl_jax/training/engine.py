@@ -10,8 +10,8 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from bccl_jax.data.resident import ResidentSplit
-from bccl_jax.devices import local_rows, put, replicated, split_over
+from bccl_jax.data.feeding.resident import ResidentSplit
+from bccl_jax.devices.mesh import local_rows, put, replicated, split_over
 from bccl_jax.training.state import TrainState
 
 # run_epoch(state, epoch, skip) -> an iterator of (state, metrics); `skip` steps are done already.

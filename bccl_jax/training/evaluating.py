@@ -9,18 +9,18 @@ import ml_collections
 
 from bccl_jax.data.fingerprint import fingerprint, warnings
 from bccl_jax.data.split import Dataset, Split
-from bccl_jax.devices import is_lead, speaks
+from bccl_jax.devices.jax_settings import usual
+from bccl_jax.devices.mesh import is_lead, speaks
+from bccl_jax.devices.selftest import check_devices
 from bccl_jax.errors import WorkdirError
 from bccl_jax.evaluation.evaluate import Evaluation, evaluate
-from bccl_jax.jax_settings import usual
 from bccl_jax.reporting import console
-from bccl_jax.reporting.progress import PATIENCE, under_way
-from bccl_jax.selftest import check_devices
+from bccl_jax.system.progress import PATIENCE, under_way
 from bccl_jax.training.assemble import Assembly, assemble
-from bccl_jax.training.checkpoint import Checkpoints
 from bccl_jax.training.start import start, tell
 from bccl_jax.training.state import TrainState
-from bccl_jax.training.workdir import Workdir
+from bccl_jax.workdir.checkpoint import Checkpoints
+from bccl_jax.workdir.directory import Workdir
 
 # note_broken(dataset, split, positions): keeps in mind which pictures cannot be decoded.
 NoteBroken = Callable[[Dataset, Split, Iterable[int]], None]

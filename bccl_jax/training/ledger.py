@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from bccl_jax.errors import NonFiniteLossError
-from bccl_jax.training.skipped import SkippedImages
+from bccl_jax.workdir.skipped import SkippedImages
 
 
 class Ledger:

@@ -11,34 +11,34 @@ import jax
 import ml_collections
 import numpy as np
 
+from bccl_jax.data.feeding.pipeline import read_batches
+from bccl_jax.data.feeding.resident import put_on_device
+from bccl_jax.data.feeding.stream import TrainingStream
 from bccl_jax.data.fingerprint import fingerprint, warnings
 from bccl_jax.data.long_tail import shot_groups
-from bccl_jax.data.pipeline import read_batches
-from bccl_jax.data.resident import put_on_device
 from bccl_jax.data.split import Split
-from bccl_jax.data.stream import TrainingStream
-from bccl_jax.devices import is_lead, local_rows, replicated, speaks
+from bccl_jax.devices.jax_settings import usual
+from bccl_jax.devices.mesh import is_lead, local_rows, replicated, speaks
+from bccl_jax.devices.selftest import check_devices
 from bccl_jax.errors import DataError
 from bccl_jax.evaluation.evaluate import Evaluation, readers_need
 from bccl_jax.evaluation.metrics import sparse_counts
-from bccl_jax.jax_settings import usual
 from bccl_jax.reporting import console
 from bccl_jax.reporting.plots import save_report
-from bccl_jax.reporting.progress import Task, under_way
 from bccl_jax.reporting.records import Records, as_json
 from bccl_jax.reporting.tensorboard import TensorBoard
-from bccl_jax.selftest import check_devices
+from bccl_jax.system.interruption import Interrupted, StopSignal
+from bccl_jax.system.progress import Task, under_way
 from bccl_jax.training import engine
 from bccl_jax.training.assemble import Assembly, assemble
-from bccl_jax.training.checkpoint import Checkpoints
 from bccl_jax.training.evaluating import SavedEvaluation, evaluate_checkpoints, evaluate_split
 from bccl_jax.training.evaluating import budget as budget_of
-from bccl_jax.training.interruption import Interrupted, StopSignal
 from bccl_jax.training.ledger import Ledger
-from bccl_jax.training.skipped import SkippedImages
 from bccl_jax.training.start import start, tell
 from bccl_jax.training.state import TrainState
-from bccl_jax.training.workdir import Workdir
+from bccl_jax.workdir.checkpoint import Checkpoints
+from bccl_jax.workdir.directory import Workdir
+from bccl_jax.workdir.skipped import SkippedImages
 
 __all__ = [
     "Observe",

@@ -4,11 +4,11 @@ import sys
 
 import ml_collections
 
-from bccl_jax.data.processes import start_tracker
-from bccl_jax.data.shared_memory import check_locks
-from bccl_jax.devices import configure, devices, is_lead
-from bccl_jax.jax_settings import check_precision, unusual
-from bccl_jax.validation import validate
+from bccl_jax.config.validation import validate
+from bccl_jax.devices.jax_settings import check_precision, unusual
+from bccl_jax.devices.mesh import configure, devices, is_lead
+from bccl_jax.system.processes import start_tracker
+from bccl_jax.system.shared_memory import check_locks
 
 
 def start(config: ml_collections.ConfigDict) -> None:

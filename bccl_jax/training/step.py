@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
-from bccl_jax.devices import replicated
+from bccl_jax.devices.mesh import replicated
 from bccl_jax.methods.base import Batch, Method, Progress
 from bccl_jax.models import taps
 from bccl_jax.models.network import Network

@@ -7,13 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from bccl_jax.config import get_config
-from bccl_jax.data.resident import put_on_device
+from bccl_jax.data.feeding.resident import put_on_device
 from bccl_jax.data.sources import DATASETS, Split
-from bccl_jax.devices import replicated
+from bccl_jax.devices.mesh import replicated
 from bccl_jax.models.heads import l2_normalize
+from bccl_jax.optimization.optimizer import create_schedule
 from bccl_jax.training import engine
 from bccl_jax.training.assemble import assemble
-from bccl_jax.training.optimizer import create_schedule
 from bccl_jax.training.step import make_train_step
 from benchmarks.torch_twin.turns import serve
 

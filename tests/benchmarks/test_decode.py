@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bccl_jax.data.crops import Crop, evaluation_crop, training_crops
+from bccl_jax.data.photographs.crops import Crop, evaluation_crop, training_crops
 from benchmarks import decode
 
 

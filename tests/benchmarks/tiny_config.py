@@ -1,6 +1,6 @@
 """The digits config without what takes long to compile: no jitter, no policy, small heads."""
 
-from tests.training.tiny import tiny_config
+from tests.tiny import tiny_config
 
 
 def get_config(method="bccl"):

@@ -1,6 +1,6 @@
 """The recipe of photographs, shrunk to what compiles in seconds."""
 
-from bccl_jax import recipes
+from bccl_jax.config import recipes
 
 
 def get_config(variant=""):

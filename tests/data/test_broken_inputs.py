@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bccl_jax.data.sources import load_dataset
 from bccl_jax.errors import BcclError, ConfigError, DataError
-from tests.data.test_listed import write
+from tests.data.formats.test_listed import write
 
 LISTS = {
     "train_lt.txt": [f"train/{c}/{i}.jpg {k}" for k, c in enumerate("abc") for i in range(3)],

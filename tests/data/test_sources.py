@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bccl_jax.data import packed, prepared
 from bccl_jax.data.encoded import EncodedImages
+from bccl_jax.data.formats import packed, prepared
 from bccl_jax.data.long_tail import class_counts, subset_indices
 from bccl_jax.data.sources import DATASETS, SOURCES, load_dataset
 from bccl_jax.data.split import Split, Splits
 from bccl_jax.errors import ConfigError, DataError
-from tests.data.test_listed import write
+from tests.data.formats.test_listed import write
 
 NAMES10 = [f"class{i}".encode() for i in range(10)]
 

@@ -10,8 +10,8 @@ from bccl_jax.errors import ConfigError
 from bccl_jax.evaluation.embed import make_embed
 from bccl_jax.models import Network, Projector
 from bccl_jax.training.assemble import assemble
+from tests.tiny import tiny_config
 from tests.training.test_photographs import tiny_folder_config, write_pictures
-from tests.training.tiny import tiny_config
 
 
 class Pixels(nn.Module):

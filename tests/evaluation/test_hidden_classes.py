@@ -13,7 +13,7 @@ from scipy import stats
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, recall_score
 
 from bccl_jax.data.split import Split
-from bccl_jax.devices import create_mesh
+from bccl_jax.devices.mesh import create_mesh
 from bccl_jax.errors import DataError, NonFiniteLossError
 from bccl_jax.evaluation import evaluate as module
 from bccl_jax.evaluation.evaluate import evaluate
@@ -25,8 +25,8 @@ from bccl_jax.evaluation.metrics import (
     per_class_accuracy,
     shot_accuracy,
 )
-from bccl_jax.training.checkpoint import _score
-from tests.training.tiny import tiny_config
+from bccl_jax.workdir.checkpoint import _score
+from tests.tiny import tiny_config
 
 COUNTS = np.array([200, 150, 50, 20, 5, 3])
 NAMES = ("a", "b", "c", "d", "e", "f")

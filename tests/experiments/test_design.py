@@ -3,8 +3,8 @@ import itertools
 import pytest
 
 from bccl_jax import config as default
+from bccl_jax.config.validation import validate
 from bccl_jax.errors import ConfigError
-from bccl_jax.validation import validate
 from experiments import provenance
 from experiments.catalogue import EXPERIMENTS
 from experiments.design import (

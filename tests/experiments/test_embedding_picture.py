@@ -9,12 +9,12 @@ from PIL import Image
 from bccl_jax.data.long_tail import shot_groups
 from bccl_jax.evaluation.embed import Embeddings
 from bccl_jax.training.assemble import assemble
-from bccl_jax.training.checkpoint import Checkpoints
-from bccl_jax.training.workdir import Workdir
+from bccl_jax.workdir.checkpoint import Checkpoints
+from bccl_jax.workdir.directory import Workdir
 from experiments import embedding_picture
 from experiments.embedding_picture import Embedded, default_titles, draw, main, tsne
 from experiments.restoring import restore
-from tests.training.tiny import differing, tiny_config
+from tests.tiny import differing, tiny_config
 
 COUNTS = np.array([90, 30, 4])
 

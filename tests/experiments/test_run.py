@@ -6,15 +6,15 @@ import time
 import numpy as np
 import pytest
 
-from bccl_jax.data.processes import REQUESTS
 from bccl_jax.errors import ConfigError
+from bccl_jax.system.processes import REQUESTS
 from experiments import provenance, results, run, worker
 from experiments.catalogue import EXPERIMENTS
 from experiments.design import Cell, Scale, cells, get_config
 from experiments.results import Paths
 from tests.experiments import fake_worker
 from tests.experiments.fake_worker import DIES, FAILS, STOPS_ALONE, WAITS
-from tests.training.tiny import shrink
+from tests.tiny import shrink
 
 
 def digits(*seeds):

@@ -3,10 +3,10 @@
 import pytest
 
 from bccl_jax import methods
+from bccl_jax.config.validation import validate
 from bccl_jax.errors import ConfigError
 from bccl_jax.training.loop import evaluate_checkpoints, train_and_evaluate
-from bccl_jax.validation import validate
-from tests.training.tiny import tiny_config
+from tests.tiny import tiny_config
 
 
 @pytest.mark.parametrize(

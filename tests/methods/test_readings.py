@@ -8,20 +8,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bccl_jax import methods, recipes
+from bccl_jax import methods
 from bccl_jax.clustering.queue import contents
-from bccl_jax.config import get_config
+from bccl_jax.config import get_config, recipes
+from bccl_jax.config.validation import validate
 from bccl_jax.errors import ConfigError
 from bccl_jax.losses.classification import logit_compensation_loss
 from bccl_jax.losses.contrastive import supervised_contrastive_loss
 from bccl_jax.losses.linear_centroid import linear_centroid_loss
 from bccl_jax.methods.base import Batch
 from bccl_jax.methods.bccl import BCCL
-from bccl_jax.readings import PRESETS, VIEW_SETS, WEIGHTS
-from bccl_jax.training.optimizer import create_schedule
-from bccl_jax.validation import validate
+from bccl_jax.methods.shared.readings import PRESETS, VIEW_SETS, WEIGHTS
+from bccl_jax.optimization.optimizer import create_schedule
 from tests.methods.small import CONTEXT, COUNTS, LABELS, SMALL, loss_of, unit
-from tests.training.tiny import shipped_config
+from tests.tiny import shipped_config
 
 # What was read in the released code, written out.
 RELEASED = {

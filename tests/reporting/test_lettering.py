@@ -7,10 +7,10 @@ import matplotlib
 import numpy as np
 import pytest
 
-from bccl_jax.reporting.class_counts import save_class_counts
+from bccl_jax.inspecting.class_counts import save_class_counts
 from bccl_jax.reporting.lettering import LONGEST, MISSING, drawable, label
 from bccl_jax.reporting.plots import save_report
-from tests.training.tiny import ROOT
+from tests.tiny import ROOT
 
 NAMES = (
     "ñandú",

@@ -8,20 +8,20 @@ import sys
 import numpy as np
 import pytest
 
-from bccl_jax.devices import create_mesh, initialize_processes
+from bccl_jax.devices.mesh import create_mesh, initialize_processes
 from bccl_jax.errors import ConfigError
-from tests.training.tiny import ROOT, tiny_config
+from tests.tiny import ROOT, tiny_config
 
 SCRIPT = """
 import functools, json, sys
 import jax, numpy as np
-from bccl_jax.data.resident import put_on_device
-from bccl_jax.devices import replicated
+from bccl_jax.data.feeding.resident import put_on_device
+from bccl_jax.devices.mesh import replicated
 from bccl_jax.models import BACKBONES
 from bccl_jax.models.cifar_resnet import CifarResNet
 from bccl_jax.training import engine
 from bccl_jax.training.assemble import assemble
-from tests.training.tiny import tiny_config
+from tests.tiny import tiny_config
 
 assert jax.device_count() == 8
 # A convolution and a normalisation, for each line below compiles another program.

@@ -6,14 +6,14 @@ import jax
 import numpy as np
 import pytest
 
-from bccl_jax.data.resident import put_on_device
-from bccl_jax.devices import replicated
+from bccl_jax.data.feeding.resident import put_on_device
+from bccl_jax.devices.mesh import replicated
 from bccl_jax.models import BACKBONES
 from bccl_jax.models.cifar_resnet import CifarResNet
 from bccl_jax.training import engine
 from bccl_jax.training.assemble import assemble
 from bccl_jax.training.loop import train_and_evaluate
-from tests.training.tiny import tiny_config
+from tests.tiny import tiny_config
 
 pytestmark = pytest.mark.usefixtures("_no_picture")
 COMPILATION = "/jax/core/compile/backend_compile_duration"

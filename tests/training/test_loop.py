@@ -9,16 +9,17 @@ import jax
 import numpy as np
 import pytest
 
-from bccl_jax.data.resident import put_on_device
-from bccl_jax.devices import replicated
+from bccl_jax.data.feeding.resident import put_on_device
+from bccl_jax.devices.mesh import replicated
 from bccl_jax.errors import ConfigError, NonFiniteLossError, WorkdirError
-from bccl_jax.reporting import console, progress
+from bccl_jax.reporting import console
+from bccl_jax.system import progress
+from bccl_jax.system.interruption import Interrupted
 from bccl_jax.training import engine
 from bccl_jax.training.assemble import assemble
-from bccl_jax.training.checkpoint import Checkpoints
-from bccl_jax.training.interruption import Interrupted
 from bccl_jax.training.loop import evaluate_checkpoints, train_and_evaluate
-from tests.training.tiny import differing, tiny_config
+from bccl_jax.workdir.checkpoint import Checkpoints
+from tests.tiny import differing, tiny_config
 
 pytestmark = pytest.mark.usefixtures("_no_picture")
 

@@ -12,8 +12,8 @@ import time
 import numpy as np
 import pytest
 
-from bccl_jax.training.checkpoint import Checkpoints
-from tests.training.tiny import ROOT
+from bccl_jax.workdir.checkpoint import Checkpoints
+from tests.tiny import ROOT
 
 LOSSES = ("loss", "contrastive_loss", "classification_loss", "centroid_loss")
 

@@ -17,7 +17,7 @@ from bccl_jax.models import Network
 from bccl_jax.models.taps import sinks, tapped
 from bccl_jax.training.state import TrainState
 from bccl_jax.training.step import make_train_step
-from tests.training.tiny import differing
+from tests.tiny import differing
 
 COUNTS = np.array([40, 20, 10])
 CONTEXT = base.Context(COUNTS, epochs=100, dtype=jnp.float32)

@@ -4,7 +4,7 @@ import functools
 
 from bccl_jax.models import BACKBONES
 from bccl_jax.models.cifar_resnet import CifarResNet
-from tests.training.tiny import tiny_config
+from tests.tiny import tiny_config
 
 
 def get_config():

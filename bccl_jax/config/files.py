@@ -1,0 +1,190 @@
+"""Config files by path: what they give is a config, or the sentence that says why they do not."""
+
+import importlib.machinery
+import importlib.util
+import inspect
+import json
+import pathlib
+import sys
+import traceback
+import types
+
+import ml_collections
+
+from bccl_jax import config as default
+from bccl_jax.config.allowed import check_keys
+from bccl_jax.errors import BcclError, ConfigError
+from bccl_jax.settings.bounds import shown
+from bccl_jax.settings.suggestions import did_you_mean, nearest
+from bccl_jax.system.names import printable
+
+_SHIPPED = pathlib.Path(__file__).resolve().parents[2] / "configs"
+# What a run's directory calls the config that it was started with.
+RUN_CONFIG = "config.json"
+_START = "start from bccl_jax.config.get_config(), change what differs and return it"
+
+
+def load(named: str) -> ml_collections.ConfigDict:
+    """Returns what the `get_config` of a config file gives, or the config of a run.
+
+    Args:
+      named: "FILE.py", "FILE.py:ARGUMENT" to call `get_config(ARGUMENT)`, or "DIR/config.json" of a
+        run's directory.
+
+    Returns:
+      The config, with all keys of the default one; its values are not checked yet.
+
+    Raises:
+      ConfigError: the file is missing or is no config file, or its code fails; named are the file
+        and, where there is one, the line.
+    """
+    if is_of_run(named):
+        return of_run(pathlib.Path(named))
+    path, colon, argument = named.partition(":")
+    _check_path(path)
+    try:
+        module = _execute(path)
+        get_config = getattr(module, "get_config", None)
+        if not callable(get_config):
+            raise ConfigError(f"it has no function get_config; {_START}")
+        _check_call(get_config, path, [argument] if colon else [])
+        config = get_config(*([argument] if colon else []))
+        _check_kind(config)
+        # A frozen one could not be changed by the command line.
+        config = ml_collections.ConfigDict(config)
+        check_keys(config)
+    except BcclError as error:
+        raise ConfigError(f"{named}: {_text(error)}") from error
+    except (Exception, SystemExit) as error:  # a config file is code: it may raise anything
+        text = " ".join(_text(error).split())[:300]
+        kind = type(error).__name__
+        raise ConfigError(
+            f"{path} cannot be used: {_line(error, path)}{kind}{text and f': {text}'}"
+        ) from error
+    return config
+
+
+def is_of_run(named: str) -> bool:
+    """Whether a name is that of a run's own record of its config, and not of a config file."""
+    path = pathlib.Path(named)
+    try:
+        return path.name == RUN_CONFIG and path.is_file()
+    except (OSError, ValueError):  # a name too long, or with a zero byte in it
+        return False
+
+
+def of_run(path: pathlib.Path) -> ml_collections.ConfigDict:
+    """Returns the config that a run wrote into its directory.
+
+    Args:
+      path: of that file.
+
+    Raises:
+      ConfigError: it is damaged, or of another version of the project.
+    """
+    try:
+        flat = json.loads(path.read_text())
+        if not isinstance(flat, dict):
+            raise ConfigError("it holds no object")
+        return default.unflatten(flat)
+    except (OSError, ValueError, BcclError) as error:
+        raise ConfigError(
+            f"{printable(path)} is not the config of a run ({error}); restore it, or name the "
+            "config file by --config"
+        ) from error
+
+
+def _check_path(path: str) -> None:
+    if not path.strip():
+        raise ConfigError("--config is empty; write --config=configs/digits_lt.py, for example")
+    try:
+        file = pathlib.Path(path)
+        if file.is_dir():
+            there = _listed(file)
+            raise ConfigError(
+                f"--config={path} is a folder; "
+                + (f"name one of its files: {there}" if there else "name a config file")
+            )
+        if file.is_file():
+            if file.suffix != ".py":
+                raise ConfigError(
+                    f"--config={path} is no Python file; a config file ends in .py and has a "
+                    "function get_config"
+                )
+            with file.open("rb"):
+                return
+    except OSError as error:
+        raise ConfigError(f"--config={shown(path)} cannot be read ({error.strerror})") from error
+    raise ConfigError(f"--config={path} names no file{_nearest_file(path)}")
+
+
+def _nearest_file(path: str) -> str:
+    name = path.replace("\\", "/").rstrip("/").rpartition("/")[2].removesuffix(".py")
+    folders = [pathlib.Path(path).parent, pathlib.Path("configs")]
+    if not pathlib.Path("configs").is_dir():
+        folders.append(_SHIPPED)
+    files = {}
+    for folder in folders:
+        if folder.is_dir():
+            for file in sorted(folder.glob("*.py")):
+                files.setdefault(file.stem, file)
+    # A module's dotted name has the file's last.
+    for asked in (name, name.rpartition(".")[2]):
+        if close := nearest(asked, files):
+            return did_you_mean(f"--config={files[close]}")
+    there = next((folder for folder in folders[1:] if _listed(folder)), None)
+    return f"; {there}/ holds {_listed(there)}" if there else ""
+
+
+def _listed(folder: pathlib.Path) -> str:
+    names = sorted(file.name for file in folder.glob("*.py") if file.stem != "__init__")
+    return ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+
+
+def _execute(path: str) -> types.ModuleType:
+    loader = importlib.machinery.SourceFileLoader("bccl_jax_config_file", path)
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))
+    # Dataclasses look their module up.
+    sys.modules[loader.name] = module
+    loader.exec_module(module)
+    return module
+
+
+def _check_call(get_config, path: str, arguments: list[str]) -> None:
+    try:
+        inspect.signature(get_config).bind(*arguments)
+    except TypeError as error:
+        if arguments:
+            raise ConfigError(f"its get_config takes no argument; write --config={path}") from error
+        raise ConfigError(
+            f"its get_config needs an argument; write --config={path}:ARGUMENT"
+        ) from error
+    except ValueError:  # a function that does not say what it takes
+        return
+
+
+def _check_kind(config) -> None:
+    if config is None:
+        raise ConfigError("its get_config returns nothing; end it with `return config`")
+    if not isinstance(config, ml_collections.ConfigDict):
+        raise ConfigError(
+            f"its get_config returns {shown(config, 40)} (a {type(config).__name__}), which is no "
+            f"config; {_START}"
+        )
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except (Exception, SystemExit):  # an exception's own code may fail as well
+        return ""
+
+
+def _line(error: BaseException, path: str) -> str:
+    """Where in the file an error arose, to stand before it."""
+    if isinstance(error, SyntaxError) and error.lineno:
+        where = "" if error.filename == path else f"{error.filename}, "
+        return f"{where}line {error.lineno}: "
+    frames = traceback.extract_tb(error.__traceback__)
+    numbers = [frame.lineno for frame in frames if frame.filename == path]
+    return f"line {numbers[-1]}: " if numbers else ""

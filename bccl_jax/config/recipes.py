@@ -1,0 +1,93 @@
+"""Recipes that several configs share."""
+
+import ml_collections
+
+from bccl_jax import config as default
+from bccl_jax import methods
+from bccl_jax.errors import ConfigError
+from bccl_jax.settings.suggestions import did_you_mean, nearest
+
+PHOTOGRAPH_BACKBONES = ("resnet50", "resnext50")
+
+
+def photographs(variant: str = "") -> ml_collections.ConfigDict:
+    """The ImageNet-LT recipe of Kim & Ko 2025, section 4.1, which the other photographs vary.
+
+    What the paper leaves open is BCL's (Zhu et al. 2022): the colours of the strong view, the
+    cosine classifier of scale 30.
+
+    Args:
+      variant: a method, for BCCL a preset of it, a backbone of `PHOTOGRAPH_BACKBONES`, or several
+        of these, separated by commas; "" for BCCL with ResNet-50.
+
+    Returns:
+      The config, of `data.name` "imagenet_lt".
+
+    Raises:
+      ConfigError: a part of the variant is none of these, two are of a kind, or a preset is not
+        the method's.
+    """
+    chosen: dict[str, str] = {}
+    for part in filter(None, map(str.strip, variant.split(","))):
+        kind = _kind(part)
+        if chosen.get(kind, part) != part:
+            raise ConfigError(f"{chosen[kind]!r} and {part!r} are two {kind}s; name one of them")
+        chosen[kind] = part
+    method = chosen.get("method", "bccl")
+    preset = chosen.get("preset", "")
+    if preset and "method" not in chosen:
+        raise ConfigError(f"{preset!r} is a preset of a method; write bccl,{preset}")
+    if preset and preset not in methods.presets(method):
+        raise ConfigError(f"{preset!r} is no preset of {method!r}; leave one of them out")
+
+    config = default.get_config(f"{method},{preset}" if preset else method)
+    config.epochs = 100
+    config.dtype = "bfloat16"
+    config.data.name = "imagenet_lt"
+    config.data.imbalance = 0.0
+    config.model.backbone = chosen.get("backbone", "resnet50")
+
+    config.augment.mean = (0.485, 0.456, 0.406)
+    config.augment.std = (0.229, 0.224, 0.225)
+    config.augment.size = 224
+    config.augment.strong.crop = "resized"
+    config.augment.strong.jitter = (0.4, 0.4, 0.4, 0.0)
+    config.augment.strong.policy = "randaugment"
+    config.augment.strong.fill = (124, 116, 104)
+    config.augment.strong.cutout = 0
+
+    config.optimizer.learning_rate = 0.1
+    if preset != "released":
+        config.optimizer.warmup_epochs = 0
+    config.eval.batch_size = 256
+    config.checkpoint.every_epochs = 1
+    if preset == "released":
+        config.method.update(
+            view_set="sim+sim", temperature=0.07, projector_hidden=2048, projector_dim=2048
+        )
+    elif method == "bccl":
+        config.method.update(
+            temperature=0.07,
+            warmup_epochs=10,
+            # Four times as many, as on CIFAR, would be 17 GB on iNaturalist 2018.
+            queue_size=64,
+            projector_hidden=1024,
+            projector_dim=2048,
+            classifier="cosine",
+        )
+    return config
+
+
+def _kind(part: str) -> str:
+    """What a part of a variant names."""
+    if part in methods.names():
+        return "method"
+    if part in PHOTOGRAPH_BACKBONES:
+        return "backbone"
+    if part in methods.presets("bccl"):
+        return "preset"
+    known = [*methods.names(), *PHOTOGRAPH_BACKBONES, *methods.presets("bccl")]
+    raise ConfigError(
+        f"{part!r} is neither a method nor a backbone; there are {', '.join(known)}"
+        f"{did_you_mean(nearest(part, known))}"
+    )

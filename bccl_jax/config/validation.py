@@ -1,0 +1,124 @@
+"""The checks of a configuration that run before anything else."""
+
+import ml_collections
+
+from bccl_jax import methods
+from bccl_jax.config.allowed import check_keys, check_values
+from bccl_jax.config.sizing import sized
+from bccl_jax.data.split import Dataset
+from bccl_jax.errors import ConfigError
+from bccl_jax.settings.bounds import shown
+
+# Steps are counted in 32 bits.
+_MOST_STEPS = 2**31 - 1
+
+
+def validate(config: ml_collections.ConfigDict) -> None:
+    """Checks what can be known before any data is read.
+
+    Args:
+      config: what `get_config` returns, changed by the user.
+
+    Raises:
+      ConfigError: a value cannot work; the message names its key and what to write.
+    """
+    check_keys(config)
+    check_values(config)
+    # What the data will decide stands in its place.
+    config = sized(config, 10_000)
+    check_values(config)
+    if config.batch_size % config.accumulation or config.batch_size < 2 * config.accumulation:
+        raise ConfigError(
+            f"config.accumulation is {config.accumulation}, which does not split "
+            f"config.batch_size={config.batch_size} into equal parts of at least 2 images"
+        )
+    if config.optimizer.warmup_epochs >= config.epochs:
+        raise ConfigError(
+            f"config.optimizer.warmup_epochs is {config.optimizer.warmup_epochs} in a run of "
+            f"{config.epochs} epochs; lower it or raise config.epochs"
+        )
+    steps = config.optimizer.step_epochs
+    if config.optimizer.schedule == "step" and steps and not steps[-1] < config.epochs:
+        raise ConfigError(
+            f"config.optimizer.step_epochs is {shown(tuple(steps))} in a run of {config.epochs} "
+            "epochs; name epochs within the run"
+        )
+    if config.eval.few_below > config.eval.many_above + 1:
+        raise ConfigError(
+            f"config.eval.few_below is {config.eval.few_below} and config.eval.many_above "
+            f"{config.eval.many_above}, so that a class could be in both groups; lower few_below"
+        )
+    method = methods.create(config.method)
+    method.validate(config.epochs)
+    if config.eval.logit_adjustment and method.prior_in_loss:
+        raise ConfigError(
+            f"config.eval.logit_adjustment is {config.eval.logit_adjustment:g}, but the loss of "
+            f"this {config.method.name} run has the class prior in it already, which would be "
+            "corrected twice; leave it at 0 (it is for cross_entropy)"
+        )
+
+
+def validate_against_data(config: ml_collections.ConfigDict, dataset: Dataset) -> None:
+    """Checks what depends on the data.
+
+    Args:
+      config: a config that `validate` accepts, sized to the data.
+      dataset: what it names.
+
+    Raises:
+      ConfigError: the batch is larger than the training split, or the settings are for images of
+        another kind.
+    """
+    validate(config)
+    num_train = len(dataset.train)
+    if config.batch_size > num_train:
+        raise ConfigError(
+            f"config.batch_size is {config.batch_size} but {config.data.name} has only "
+            f"{num_train} training images; lower it to at most {num_train}"
+        )
+    steps = config.epochs * (num_train // config.batch_size)
+    if steps > _MOST_STEPS:
+        raise ConfigError(
+            f"config.epochs is {config.epochs}, which makes {steps:,} steps of batch "
+            f"{config.batch_size}; a run has at most {_MOST_STEPS:,}, so lower it"
+        )
+    if dataset.train.encoded:
+        if not config.augment.size:
+            raise ConfigError(
+                "config.augment.size is 0, but photographs need the side of their crops in "
+                "pixels; write 224, for example"
+            )
+        if config.augment.strong.crop != "resized":
+            raise ConfigError(
+                f"config.augment.strong.crop is {config.augment.strong.crop!r}, but a crop of a "
+                "photograph has to be 'resized'"
+            )
+        if config.augment.eval_resize < config.augment.size:
+            raise ConfigError(
+                f"config.augment.eval_resize is {config.augment.eval_resize}, which leaves no "
+                f"central crop of config.augment.size={config.augment.size}; raise it"
+            )
+    _check_side(config.augment, None if dataset.train.encoded else dataset.train.images.shape[1])
+
+
+def _check_side(augment: ml_collections.ConfigDict, side: int | None) -> None:
+    """Checks the strong view of images in memory, of `side` pixels, or of photographs."""
+    size, strong = augment.size, augment.strong
+    if side is not None and strong.crop != "resized":
+        if size not in (0, side):
+            raise ConfigError(
+                f"config.augment.size is {size}, but config.augment.strong.crop is "
+                f"{strong.crop!r}, which keeps the {side} pixels of an image; write 0, or 'resized'"
+            )
+        size = side
+    size = size or side
+    if strong.crop == "padded" and strong.crop_padding >= size:
+        raise ConfigError(
+            f"config.augment.strong.crop_padding is {strong.crop_padding}, so that a crop of an "
+            f"image of {size} pixels may show nothing of it; lower it below {size}"
+        )
+    if strong.cutout >= 2 * size:
+        raise ConfigError(
+            f"config.augment.strong.cutout is {strong.cutout}, which covers the whole of an image "
+            f"of {size} pixels; lower it below {2 * size}"
+        )

@@ -1,0 +1,166 @@
+"""A run's images one after the other, as random-access sources that grain's readers index.
+
+A position alone names an image and its crops, so that any number of readers, processes or restarts
+sees the same. Nothing here imports JAX: reader processes import this module.
+"""
+
+import functools
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from bccl_jax.data.encoded import EncodedImages
+from bccl_jax.data.order import epoch_order
+from bccl_jax.data.photographs.crops import Crop, evaluation_crop, training_crops
+from bccl_jax.data.photographs.decode import BrokenImageError
+from bccl_jax.data.photographs.levels import WHITE, Color
+from bccl_jax.errors import DataError
+from bccl_jax.system.names import shown
+
+# Where a photograph is broken another one is drawn in its place, so many times at most.
+_ATTEMPTS = 50
+
+
+class TrainingStream:
+    """The rows of each batch that one process reads, from a step on.
+
+    Row r of step s is image order(s // T)[s % T, r], T the steps of an epoch.
+
+    Args:
+      images: uint8 [N, H, W, 3], or encoded.
+      labels: int32 [N].
+      batch_size: B, images a step over all processes.
+      seed: of the run.
+      epochs: length of the run.
+      rows: those of each batch that are wanted.
+      first_step: steps done before.
+      crops: of encoded images, one for each view.
+      size: S, side of the crops in pixels.
+      background: what transparent encoded images are put on, red, green and blue.
+    """
+
+    def __init__(
+        self,
+        images: np.ndarray | EncodedImages,
+        labels: np.ndarray,
+        batch_size: int,
+        seed: int,
+        epochs: int,
+        rows: range,
+        first_step: int = 0,
+        crops: Sequence[Crop] = (),
+        size: int = 0,
+        background: Color = WHITE,
+    ):
+        self._images, self._labels = images, labels
+        self._batch_size, self._seed, self._rows = batch_size, seed, rows
+        self._steps = len(labels) // batch_size  # of an epoch
+        self._first_step, self._last_step = first_step, self._steps * epochs
+        self._crops, self._size = tuple(crops), size
+        self._background = tuple(background)
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of the pixels of one image or of all its crops."""
+        if isinstance(self._images, EncodedImages):
+            return len(self._crops) * self._size**2 * 3
+        return self._images[:1].nbytes
+
+    def __len__(self) -> int:
+        return (self._last_step - self._first_step) * len(self._rows)
+
+    def __getitem__(self, position: int) -> dict[str, Any]:
+        """One image: uint8 [H, W, 3], or its crops [V, S, S, 3] and which image was broken."""
+        steps, row = divmod(int(position), len(self._rows))
+        step, row = self._first_step + steps, self._rows[row]
+        epoch, batch = divmod(step, self._steps)
+        order = _order(len(self._labels), self._batch_size, self._seed, epoch)
+        index = int(order[batch, row])
+        if isinstance(self._images, EncodedImages):
+            return self._cropped(index, np.random.default_rng([self._seed, step, row]))
+        return {"image": self._images[index], "label": self._labels[index]}
+
+    def _cropped(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
+        broken = np.int32(-1)
+        for _ in range(_ATTEMPTS):
+            try:
+                data = _read(self._images, index)
+                crops = training_crops(
+                    data, self._crops, self._size, rng, background=self._background
+                )
+            except (BrokenImageError, OSError):
+                broken = np.int32(index if broken < 0 else broken)
+                index = int(rng.integers(len(self._labels)))
+            else:
+                return {"image": crops, "label": self._labels[index], "broken": broken}
+        raise DataError(
+            f"{_ATTEMPTS} training images in a row cannot be decoded, "
+            f"{shown(self._images.name(index))} the last; --mode=inspect --verify lists all that "
+            "are broken"
+        )
+
+
+def _read(images: EncodedImages, index: int) -> bytes:
+    try:
+        return images[index]
+    except OSError:
+        # A network disk may fail for a moment.
+        time.sleep(1)
+        return images[index]
+
+
+@functools.lru_cache(maxsize=4)
+def _order(num_examples: int, batch_size: int, seed: int, epoch: int) -> np.ndarray:
+    return epoch_order(num_examples, batch_size, seed, epoch)
+
+
+class EvaluationStream:
+    """The rows of each evaluation batch that one process reads: central crops of photographs.
+
+    The last batch is filled up with black.
+
+    Args:
+      images: N encoded images.
+      batch_size: images a batch over all processes.
+      rows: those of each batch that are wanted.
+      resize: length of the short side in pixels, before the crop.
+      size: S, side of the crop.
+      background: as of `TrainingStream`.
+    """
+
+    def __init__(
+        self,
+        images: EncodedImages,
+        batch_size: int,
+        rows: range,
+        resize: int,
+        size: int,
+        background: Color = WHITE,
+    ):
+        self._background = tuple(background)
+        self._images, self._batch_size, self._rows = images, batch_size, rows
+        self._resize, self._size = resize, size
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of the pixels of one crop."""
+        return self._size**2 * 3
+
+    def __len__(self) -> int:
+        return -(-len(self._images) // self._batch_size) * len(self._rows)
+
+    def __getitem__(self, position: int) -> dict[str, Any]:
+        """One image: uint8 [S, S, 3], and whether it could be decoded."""
+        batch, row = divmod(int(position), len(self._rows))
+        index = batch * self._batch_size + self._rows[row]
+        if index < len(self._images):
+            try:
+                data = _read(self._images, index)
+                image = evaluation_crop(data, self._resize, self._size, background=self._background)
+                return {"image": image, "decoded": np.bool_(True)}
+            except (BrokenImageError, OSError):
+                pass
+        black = np.zeros((self._size, self._size, 3), np.uint8)
+        return {"image": black, "decoded": np.bool_(False)}

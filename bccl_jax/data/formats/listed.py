@@ -1,0 +1,272 @@
+"""Photographs named by lists, a path and a label a line, as long-tailed data sets are published."""
+
+import dataclasses
+import functools
+import os
+import re
+
+import numpy as np
+
+from bccl_jax.data import checks
+from bccl_jax.data.encoded import FileImages
+from bccl_jax.data.split import Split, Splits
+from bccl_jax.errors import DataError
+from bccl_jax.system.names import shown
+from bccl_jax.system.text_files import read_lines
+
+
+@dataclasses.dataclass(frozen=True)
+class ListedDataset:
+    """A published data set of lists.
+
+    Attributes:
+      name: the data set.
+      num_classes: K.
+      train: name of the training list.
+      test: name of the test list.
+      validation: name of the validation list, "" if there is none.
+      train_total: images of the public training list.
+      test_total: images of the public test list.
+      validation_total: images of the public validation list.
+      classes: name of the optional file of class names.
+    """
+
+    name: str
+    num_classes: int
+    train: str
+    train_total: int
+    test: str
+    test_total: int
+    validation: str = ""
+    validation_total: int = 0
+    classes: str = "classes.txt"
+
+
+IMAGENET_LT = ListedDataset(
+    name="imagenet_lt",
+    num_classes=1000,
+    train="ImageNet_LT_train.txt",
+    train_total=115_846,
+    test="ImageNet_LT_test.txt",
+    test_total=50_000,
+    validation="ImageNet_LT_val.txt",
+    validation_total=20_000,
+    classes="ImageNet_LT_classes.txt",
+)
+INATURALIST2018 = ListedDataset(
+    name="inaturalist2018",
+    num_classes=8142,
+    train="iNaturalist18_train.txt",
+    train_total=437_513,
+    test="iNaturalist18_val.txt",
+    test_total=24_426,
+    classes="iNaturalist18_classes.txt",
+)
+PLACES_LT = ListedDataset(
+    name="places_lt",
+    num_classes=365,
+    train="Places_LT_train.txt",
+    train_total=62_500,
+    test="Places_LT_test.txt",
+    test_total=36_500,
+    validation="Places_LT_val.txt",
+    validation_total=7_300,
+    classes="Places_LT_classes.txt",
+)
+TINY_IMAGENET_LT = ListedDataset(
+    name="tiny_imagenet_lt",
+    num_classes=200,
+    train="train_lt.txt",
+    train_total=7_457,
+    test="val.txt",
+    test_total=2_000,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Entries:
+    """What a list names.
+
+    Attributes:
+      paths: of N images, normalised.
+      labels: int32 [N].
+      lines: numbers of the N lines.
+    """
+
+    paths: list[str]
+    labels: np.ndarray
+    lines: list[int]
+
+
+def load(
+    dataset: ListedDataset, data_dir: str, lists: str = "", check_totals: bool = True
+) -> Splits:
+    """Reads the lists of a data set and checks that their images are there.
+
+    Args:
+      dataset: which.
+      data_dir: the folder that the paths of the lists start from.
+      lists: the folder of the lists, "" for `data_dir`.
+      check_totals: whether each list must have as many images as the public one. If not, lists may
+        be cut down: the classes are those up to the largest label of the training list.
+
+    Returns:
+      The splits in the order of their lists, no image of which was opened.
+
+    Raises:
+      DataError: a list or an image is missing, or a list is broken or not the public one.
+    """
+    root = os.path.expanduser(data_dir)
+    folder = os.path.expanduser(lists) if lists else root
+    key = "config.data.lists" if lists else "config.data.dir"
+    for name, path in (("config.data.dir", root), (key, folder)):
+        if not os.path.isdir(path):
+            raise DataError(
+                f"{name} is {shown(path)}, which is no folder; name the one that holds the "
+                f"{'images' if name == 'config.data.dir' else 'lists'} of {dataset.name}"
+            )
+    files_in = functools.cache(checks.files_in)
+
+    def read(file: str, total: int, num_classes: int) -> Entries:
+        path = os.path.join(folder, file)
+        if not os.path.lexists(path):
+            raise DataError(
+                f"there is no list {shown(path)}; put the lists of {dataset.name} there, or "
+                "name their folder by config.data.lists"
+            )
+        entries = read_list(path, num_classes)
+        if check_totals:
+            checks.check_total(len(entries.paths), total, path)
+        return entries
+
+    train = read(dataset.train, dataset.train_total, dataset.num_classes)
+    num_classes = dataset.num_classes if check_totals else int(train.labels.max()) + 1
+    parts = {dataset.train: train}
+    parts[dataset.test] = read(dataset.test, dataset.test_total, num_classes)
+    if dataset.validation:
+        parts[dataset.validation] = read(dataset.validation, dataset.validation_total, num_classes)
+    names = _class_names(os.path.join(folder, dataset.classes), dataset.num_classes, num_classes)
+    for file, part in parts.items():
+        origin = os.path.join(folder, file)
+        checks.check_present(root, part.paths, part.lines, origin, "config.data.dir", files_in)
+    return Splits(
+        *(Split(FileImages(root, part.paths), part.labels, names) for part in parts.values())
+    )
+
+
+def check_splits(dataset: ListedDataset, splits: Splits, origin: str) -> None:
+    """Checks that splits of another source have the classes and the sizes of the published ones.
+
+    Args:
+      dataset: which they should be.
+      splits: what was read.
+      origin: where from, for the message.
+
+    Raises:
+      DataError: they have not.
+    """
+    num_classes = len(splits.train.class_names)
+    if num_classes != dataset.num_classes:
+        raise DataError(
+            f"{shown(origin)} has {num_classes} classes where {dataset.name} has "
+            f"{dataset.num_classes}; name another folder by config.data.dir, or set "
+            "config.data.check_totals=False for a part of it"
+        )
+    totals = (dataset.train_total, dataset.test_total, dataset.validation_total)
+    roles = ("training", "test", "validation")
+    for role, split, total in zip(roles, splits[:3], totals, strict=True):
+        if split is not None:
+            checks.check_total(len(split), total, f"the {role} split in {origin}")
+
+
+def read_list(path: str, num_classes: int) -> Entries:
+    """Reads a list: a path and, after blanks, a label a line.
+
+    Blank lines, blanks around a line, Windows line ends and a byte order mark are of no account;
+    paths may have blanks in them.
+
+    Args:
+      path: of the list.
+      num_classes: K.
+
+    Returns:
+      Its entries in the order of its lines; a path that comes twice counts twice.
+
+    Raises:
+      DataError: the list cannot be read or names no image, or a line has no path, a path outside
+        the root, no integer from 0 to K - 1 as its label, or another label than the line before
+        that names the same path.
+    """
+    paths, labels, lines = [], [], []
+    first_of: dict[str, int] = {}
+    origin = shown(path)
+    for number, line in enumerate(read_lines(path), 1):
+        fields = line.rsplit(maxsplit=1)
+        if not fields:
+            continue
+        where = f"{origin}, line {number}"
+        if len(fields) == 1:
+            raise DataError(
+                f"{where}: {shown(fields[0])} is not a path and a label; write both with a "
+                "blank between them"
+            )
+        label = _label(fields[1], num_classes, where)
+        image = checks.image_path(fields[0].strip(), where)
+        first = first_of.setdefault(image, len(paths))
+        if first < len(paths) and labels[first] != label:
+            raise DataError(
+                f"{where}: {shown(image)} has the label {label} here and {labels[first]} in "
+                f"line {lines[first]}; keep one of the two"
+            )
+        paths.append(image)
+        labels.append(label)
+        lines.append(number)
+    if not paths:
+        raise DataError(f"{origin} names no image; get the list again")
+    return Entries(paths, np.array(labels, np.int32), lines)
+
+
+def _label(text: str, num_classes: int, where: str) -> int:
+    if not re.fullmatch(r"-?[0-9]{1,18}", text):
+        raise DataError(
+            f"{where}: the label {shown(text)} is not an integer; write one from 0 to "
+            f"{num_classes - 1}"
+        )
+    if not 0 <= int(text) < num_classes:
+        raise DataError(
+            f"{where}: the label {text} is outside 0 to {num_classes - 1}; mend it, or the list is "
+            "of another data set"
+        )
+    return int(text)
+
+
+def _class_names(path: str, most_classes: int, num_classes: int) -> tuple[str, ...]:
+    """Reads `label<TAB>name`, or `label<TAB>id<TAB>name<TAB>count`, a line; else label numbers.
+
+    A list that was cut down may have fewer classes than the file names.
+    """
+    if not os.path.lexists(path):
+        return tuple(map(str, range(num_classes)))
+    names: dict[int, str] = {}
+    for number, line in enumerate(read_lines(path), 1):
+        if not line.strip():
+            continue
+        where = f"{shown(path)}, line {number}"
+        fields = [field.strip() for field in line.split("\t")]
+        position = {2: 1, 4: 2}.get(len(fields))
+        if position is None or not fields[position]:
+            raise DataError(
+                f"{where}: {shown(line)} is not label, id, name and count with tabs between "
+                "them; mend it or take the file away"
+            )
+        label = _label(fields[0], most_classes, where)
+        if label in names:
+            raise DataError(f"{where}: class {label} is named twice; keep one of the two")
+        names[label] = fields[position]
+    unnamed = [label for label in range(num_classes) if label not in names]
+    if unnamed:
+        raise DataError(
+            f"{shown(path)} leaves {len(unnamed)} of {num_classes} classes without a name, "
+            f"the first {unnamed[0]}; complete it or take the file away"
+        )
+    return tuple(names[label] for label in range(num_classes))

@@ -1,0 +1,1 @@
+"""Copies of data sets in few large files."""

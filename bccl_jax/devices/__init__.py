@@ -1,0 +1,1 @@
+"""How JAX starts, and the devices that share a batch."""

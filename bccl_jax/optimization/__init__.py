@@ -1,0 +1,1 @@
+"""How parameters are renewed: schedules and optimizers of optax."""

@@ -1,0 +1,1 @@
+"""The machine: its environment, folders, processes, and what is printed."""

@@ -1,0 +1,1 @@
+"""A run's directory: what is kept there, and the rule that it is one run's."""

@@ -1,0 +1,357 @@
+"""A run's directory: config, records, checkpoints, and the rule that it is one run's."""
+
+import contextlib
+import errno
+import hashlib
+import itertools
+import json
+import os
+import pathlib
+from collections.abc import Iterable, Iterator
+
+import ml_collections
+import numpy as np
+
+from bccl_jax.config import flatten, get_config
+from bccl_jax.config.files import RUN_CONFIG
+from bccl_jax.data.fingerprint import fingerprint
+from bccl_jax.data.split import Dataset, Split
+from bccl_jax.devices.mesh import is_lead, wait_for_all
+from bccl_jax.errors import WorkdirError
+from bccl_jax.system.directories import directory_to_write
+from bccl_jax.system.locks import lock
+from bccl_jax.system.names import shown
+from bccl_jax.system.progress import say
+from bccl_jax.workdir import broken_list, content
+
+# What does not shape a run: where its data lies, who reads it, how it is shared and kept.
+FREE_KEYS = (
+    "data.dir",
+    "data.lists",
+    "data.train_folder",
+    "data.test_folder",
+    "data.validation_folder",
+    "data.path_column",
+    "data.label_column",
+    "data.split_column",
+    "data.threads",
+    "data.workers",
+    "data.max_broken",
+    "devices",
+    "checkpoint.",
+)
+# What may differ too when a checkpoint is only evaluated.
+EVALUATION_KEYS = ("eval.", "data.resident", "augment.eval_resize", "model.pretrained")
+
+# What a run that failed before its first step may have left.
+_REMAINS = (
+    ".lock",
+    "splits.json",
+    "splits.tmp",
+    "classes.json",
+    "classes.tmp",
+    "sized.json",
+    "sized.tmp",
+    "images.npz",
+    "images.tmp",
+    "config.tmp",
+)
+# What no reading gives.
+_WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
+# What a name below the directory may grow to.
+_LONGEST_NAME = 100
+
+
+class Workdir:
+    """Paths of a run's directory.
+
+    Args:
+      path: the directory; it need not exist yet.
+
+    Raises:
+      WorkdirError: it is no path of a directory.
+    """
+
+    def __init__(self, path: str | pathlib.Path):
+        self.path = directory_to_write(path, "--workdir").absolute()
+        self._named = f"--workdir={shown(self.path)}"
+        self.config = self.path / RUN_CONFIG
+        self.records = self.path / "metrics.jsonl"
+        self.checkpoints = self.path / "checkpoints"
+        self.tensorboard = self.path / "tensorboard"
+        self.report = self.path / "report.png"
+        self.results = self.path / "results.json"
+        self.classes = self.path / "classes.json"
+        self.splits = self.path / "splits.json"
+        self.images = self.path / "images.npz"
+        self.sized = self.path / "sized.json"
+        self.skipped = self.path / "broken.txt"
+
+    def check(self, config: ml_collections.ConfigDict, evaluating: bool = False) -> bool:
+        """Checks that the directory is free or belongs to this very config.
+
+        Args:
+          config: of the run that is to use it.
+          evaluating: whether the run is only evaluated, so that keys that do not shape it may
+            differ.
+
+        Returns:
+          Whether it holds a run already.
+
+        Raises:
+          WorkdirError: it holds another run, or something else than a run, or cannot be read.
+        """
+        self._check_access()
+        if not self.config.exists():
+            if self.path.exists() and not self.path.is_dir():
+                raise WorkdirError(f"{self._named} is a file; name a directory")
+            if self.path.is_dir() and any(p.name not in _REMAINS for p in self.path.iterdir()):
+                raise WorkdirError(
+                    f"{self._named} holds files but no run (no {RUN_CONFIG}); "
+                    "name an empty or a new directory"
+                )
+            return False
+        if self.checkpoints.exists() and not self.checkpoints.is_dir():
+            raise WorkdirError(
+                f"{shown(self.checkpoints)} is a file; restore the directory of checkpoints that a "
+                "run has there or name another --workdir"
+            )
+        if self._blank():
+            return False
+        # A key that is younger than the run has its default.
+        saved = flatten(get_config(config.method.name)) | self._saved_config()
+        free = FREE_KEYS + EVALUATION_KEYS if evaluating else FREE_KEYS
+        if config.model.batch_norm == "device" and not evaluating:
+            free = tuple(key for key in free if key != "devices")
+        asked = json.loads(json.dumps(flatten(config)))
+        differing = [
+            f"{key} is {saved.get(key)!r} there and {asked.get(key)!r} here"
+            for key in sorted(saved.keys() | asked.keys())
+            if saved.get(key) != asked.get(key) and not key.startswith(free)
+        ]
+        if differing:
+            raise WorkdirError(
+                f"{self._named} holds a run of another config: {'; '.join(differing)}; "
+                "name another directory or the same values"
+            )
+        return True
+
+    def _check_access(self) -> None:
+        try:
+            # TensorBoard's names are the longest, for they have that of the machine in them.
+            (self.tensorboard / ("-" * _LONGEST_NAME)).lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        except OSError as error:
+            raise WorkdirError(
+                f"{self._named} cannot be used ({error.strerror}); mend that or name another one"
+            ) from error
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Says in one sentence what keeps a run from writing within it.
+
+        Raises:
+          WorkdirError: in place of an error that only writing has.
+        """
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in _WRITE_ERRORS:
+                raise
+            raise WorkdirError(
+                f"{self._named} cannot be written ({error.strerror}); mend that and give the same "
+                "command again, which goes on from the last checkpoint if there is one"
+            ) from error
+
+    def has_checkpoint(self) -> bool:
+        """Whether a run would go on, and not begin."""
+        there = self.checkpoints.iterdir() if self.checkpoints.is_dir() else ()
+        return any(path.name.isdigit() for path in there)
+
+    def _blank(self) -> bool:
+        """Whether nothing was trained here: no run, or one that stopped within its first epoch."""
+        trained = self.records.exists() and self.records.stat().st_size > 0
+        return not self.config.exists() or not (trained or self.has_checkpoint())
+
+    def check_classes(self, dataset: Dataset) -> None:
+        """Checks that the run that the directory holds, if any, was of the same images.
+
+        Raises:
+          WorkdirError: it had other classes, other numbers of images of them, or images of other
+            names or in other splits.
+        """
+        if self._blank() or not self.classes.exists():
+            return
+        saved = _read_json(self.classes, list)
+        here = _class_table(dataset)
+        for then, now in itertools.zip_longest(saved, here):
+            if then != now:
+                raise WorkdirError(
+                    f"the training images are not those that {self._named} was started "
+                    f"with: {now} instead of {then}; restore them or name another directory"
+                )
+        then = _read_json(self.splits, dict)
+        for part, now in _digests(dataset).items():
+            if then.get(part) != now:
+                raise WorkdirError(
+                    f"the {part} images have other names, order or labels than those that "
+                    f"{self._named} was started with, so that images could be trained on "
+                    "and tested with; restore them or name another directory"
+                )
+
+    def check_images(self, dataset: Dataset, numbers: dict[str, np.ndarray]) -> str | None:
+        """Checks that the run that the directory holds, if any, was of images of the same content.
+
+        Args:
+          dataset: one that `check_classes` lets pass.
+          numbers: `data.fingerprint.fingerprint` of it, or of the splits that matter.
+
+        Returns:
+          A sentence if that cannot be told, for a run of a time when content was not recorded.
+
+        Raises:
+          WorkdirError: images of a split are other ones.
+        """
+        if self._blank():
+            return None
+        if not self.images.exists():
+            return (
+                f"the run in {self._named} has no record of what its images "
+                "contained when it was started, so that it cannot be told whether they are still "
+                "the same; a run that goes on records it"
+            )
+        self._compared(dataset, numbers)
+        return None
+
+    def _compared(self, dataset: Dataset, numbers: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        broken = {
+            part: broken_list.listed(self._broken(part), split.images)
+            for part, split in dataset.splits.items()
+            if split.encoded
+        }
+        return content.compare(content.read(self.images), numbers, dataset, broken, self.path)
+
+    def _broken(self, part: str) -> pathlib.Path:
+        return self.skipped if part == "train" else self.path / f"broken_{part}.txt"
+
+    def note_broken(self, dataset: Dataset, split: Split, indices: Iterable[int]) -> None:
+        """Keeps in mind which pictures of a split to evaluate on cannot be decoded.
+
+        When they are mended the run goes on with them, though their content is another one.
+        """
+        part = next(part for part, found in dataset.splits.items() if found is split)
+        path = self._broken(part)
+        if new := broken_list.add(path, split.images, indices):
+            say(
+                f"{new} of {len(split)} {part} pictures cannot be decoded and are left out of the "
+                f"figures: {shown(path)} names them"
+            )
+
+    def recorded(self, parts: Iterable[str]) -> dict[str, np.ndarray]:
+        """The numbers of images that the run recorded of some splits, as far as it did."""
+        found = content.read(self.images)
+        return {part: found[part] for part in parts if part in found}
+
+    def _saved_config(self) -> dict:
+        return _read_json(self.config, dict)
+
+    @contextlib.contextmanager
+    def claimed(
+        self,
+        config: ml_collections.ConfigDict,
+        sized: ml_collections.ConfigDict,
+        dataset: Dataset,
+        numbers: dict[str, np.ndarray] | None = None,
+    ):
+        """Holds the directory for one training, and says in a new one what it is of.
+
+        Where several processes make one run, the leading one holds it.
+
+        Args:
+          config: what was asked for, which a run that goes on is compared with.
+          sized: the same with what follows the size of the data filled in.
+          dataset: of the run.
+          numbers: `data.fingerprint.fingerprint` of the dataset; None to look at it now.
+
+        Raises:
+          WorkdirError: another process is training there, or the directory cannot be written.
+        """
+        if not is_lead():
+            wait_for_all("directory claimed")
+            yield self
+            return
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            file = (self.path / ".lock").open("w")
+        except OSError as error:
+            raise WorkdirError(
+                f"{self._named} cannot be written ({error.strerror}); name another one"
+            ) from error
+        with file:
+            if not lock(file.fileno(), self.path):
+                raise WorkdirError(
+                    f"another process is training in {self._named}; "
+                    "wait for it or name another directory"
+                )
+            numbers = fingerprint(dataset) if numbers is None else numbers
+            if self._blank():
+                # The config comes last: it is what makes a directory that of a run.
+                for part in dataset.splits:
+                    self._broken(part).unlink(missing_ok=True)
+                _write_json(self.classes, _class_table(dataset))
+                _write_json(self.splits, _digests(dataset))
+                content.write(self.images, numbers)
+                _write_json(self.sized, flatten(sized))
+                _write_json(self.config, flatten(config))
+            else:
+                # Mended pictures from now on, and all of them of a run that has no record yet.
+                kept, recorded = self._compared(dataset, numbers), content.read(self.images)
+                if not content.equal(kept, recorded):
+                    content.write(self.images, kept)
+            wait_for_all("directory claimed")
+            yield self
+
+
+def _class_table(dataset: Dataset) -> list[dict]:
+    counts = np.bincount(dataset.train.labels, minlength=dataset.num_classes)
+    return [
+        {"label": label, "name": name, "images": int(count)}
+        for label, (name, count) in enumerate(zip(dataset.train.class_names, counts, strict=True))
+    ]
+
+
+def _digests(dataset: Dataset) -> dict[str, str]:
+    """A digest of labels and, of photographs, names of each split, wherever they all lie."""
+    names = {
+        part: [split.images.name(i) for i in range(len(split))] if split.encoded else []
+        for part, split in dataset.splits.items()
+    }
+    folders = {os.path.dirname(name) for of_part in names.values() for name in of_part}
+    shared = len(os.path.commonpath(folders)) if folders else 0
+    digests = {}
+    for part, split in dataset.splits.items():
+        digest = hashlib.blake2b(split.labels.astype("<i4").tobytes(), digest_size=16)
+        relative = (name[shared:].lstrip(os.sep) for name in names[part])
+        digest.update("\0".join(relative).encode(errors="surrogateescape"))
+        digests[part] = digest.hexdigest()
+    return digests
+
+
+def _write_json(path: pathlib.Path, value: dict | list) -> None:
+    unfinished = path.with_suffix(".tmp")
+    unfinished.write_text(json.dumps(value, indent=1) + "\n")
+    unfinished.replace(path)
+
+
+def _read_json(path: pathlib.Path, kind: type) -> dict | list:
+    try:
+        found = json.loads(path.read_text())
+    except ValueError:
+        found = None
+    if not isinstance(found, kind):
+        raise WorkdirError(
+            f"{shown(path)} is not the JSON {'object' if kind is dict else 'list'} that a run "
+            "writes; restore it or name another --workdir"
+        )
+    return found

@@ -1,0 +1,55 @@
+"""The shipped digits config, shrunk to seconds."""
+
+import importlib.util
+import pathlib
+
+import jax
+import numpy as np
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+
+def shipped_config(name, *arguments):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "configs" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.get_config(*arguments)
+
+
+def tiny_config(method="bccl"):
+    config = shipped_config("digits_lt", method)
+    config.epochs = 4
+    config.optimizer.warmup_epochs = 1
+    config.eval.every_epochs = 2
+    config.checkpoint.every_epochs = 1
+    shrink(config.method)
+    return config.lock()
+
+
+def shrink(method):
+    if method.name == "bccl":
+        method.warmup_epochs = 1
+        method.refresh_epochs = 2
+        method.num_centroids = 2
+        method.queue_size = 8
+        method.projector_hidden = 16
+        method.projector_dim = 8
+
+
+def bits(state):
+    """Every array of a state by its path, keys as their data."""
+    named = jax.tree_util.tree_leaves_with_path(state)
+    return {jax.tree_util.keystr(path): host(leaf) for path, leaf in named}
+
+
+def host(leaf):
+    if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        leaf = jax.random.key_data(leaf)
+    return np.asarray(leaf)
+
+
+def differing(one, other):
+    """The paths at which two states are not equal bit for bit."""
+    one, other = bits(one), bits(other)
+    assert one.keys() == other.keys()
+    return [path for path in one if one[path].tobytes() != other[path].tobytes()]
