@@ -181,7 +181,7 @@ def _train(config, workdir: pathlib.Path) -> int:
 def _evaluate(config, workdir: pathlib.Path) -> int:
     from bccl_jax.devices.mesh import is_lead
     from bccl_jax.reporting import console, remarks
-    from bccl_jax.training.loop import evaluate_checkpoints
+    from bccl_jax.evaluation.saved import evaluate_checkpoints
 
     found = evaluate_checkpoints(config, workdir, _CHECKPOINT.value)
     rows = {
@@ -198,15 +198,15 @@ def _evaluate(config, workdir: pathlib.Path) -> int:
 
 
 def _inspect(config) -> int:
+    from bccl_jax.config.dataset import load_data
     from bccl_jax.inspecting import inspection
-    from bccl_jax.training.assemble import load_data
 
     return inspection.run(load_data(config), config, _workdir(), verify=_VERIFY.value)
 
 
 def _pack(config) -> int:
+    from bccl_jax.config.dataset import load_data
     from bccl_jax.data.packing import packing
-    from bccl_jax.training.assemble import load_data
 
     return packing.pack_dataset(load_data(config), pathlib.Path(_OUTPUT.value), _VERIFY.value)
 

@@ -12,7 +12,7 @@ import ml_collections
 
 from bccl_jax import config as default
 from bccl_jax.errors import ConfigError
-from bccl_jax.workdir.directory import FREE_KEYS
+from bccl_jax.workdir.agreement import FREE_KEYS
 
 # Data sets by the name that --dataset takes, and the config module of each.
 CONFIGS = {

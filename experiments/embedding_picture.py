@@ -40,7 +40,7 @@ from bccl_jax.system.names import printable
 from bccl_jax.system.output import of_a_command
 from bccl_jax.training.assemble import Assembly
 from bccl_jax.training.state import TrainState
-from bccl_jax.workdir.directory import FREE_KEYS
+from bccl_jax.workdir.agreement import FREE_KEYS
 from experiments.pictures import save
 from experiments.restoring import restore
 
@@ -105,7 +105,7 @@ def embedded(run: Assembly, state: TrainState, title: str, head: str | None) -> 
       BcclError: as `make_embed`.
     """
     with jax.set_mesh(run.mesh):
-        features, labels = make_embed(run, head)(state, run.dataset.test)
+        features, labels = make_embed(run.classifier, head)(state, run.dataset.test)
     features = features.astype(np.float64)
     lengths = np.linalg.norm(features, axis=1, keepdims=True)
     settings = run.config.eval

@@ -23,13 +23,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from bccl_jax import config as default
+from bccl_jax.config.dataset import load_data
 from bccl_jax.config.validation import validate
 from bccl_jax.errors import BcclError, ConfigError, WorkdirError
 from bccl_jax.settings.suggestions import did_you_mean, nearest
 from bccl_jax.system.directories import directory_to_write
 from bccl_jax.system.output import PIPE_CLOSED, lasting, of_a_command
 from bccl_jax.system.processes import REQUESTS, without_main
-from bccl_jax.training.assemble import load_data
 from experiments import provenance, results, selection, worker
 from experiments.catalogue import EXPERIMENTS
 from experiments.design import Cell, Scale, cells

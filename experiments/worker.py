@@ -122,7 +122,7 @@ class EmbeddingMeasures:
             return {}
         if self._embeds is None:
             spaces = {"backbone": None} | {h: h for h in run.network.heads if h == "projector"}
-            self._embeds = {name: make_embed(run, head) for name, head in spaces.items()}
+            self._embeds = {name: make_embed(run.classifier, head) for name, head in spaces.items()}
         split = split.take(_first_of_each_class(split.labels, MEASURED_PER_CLASS))
         groups = shot_groups(run.class_counts, config.eval.many_above, config.eval.few_below)
         found = {}

@@ -4,6 +4,8 @@ import math
 
 import ml_collections
 
+from bccl_jax.data.split import Split
+
 
 def sized(config: ml_collections.ConfigDict, num_train: int) -> ml_collections.ConfigDict:
     """Fills in what a config leaves to the size of the training split.
@@ -53,3 +55,10 @@ def sized(config: ml_collections.ConfigDict, num_train: int) -> ml_collections.C
     if warms_up and config.method.warmup_epochs < 0:
         config.method.warmup_epochs = min(max(config.epochs // 10, 1), config.epochs - 1)
     return config
+
+
+def image_shape(config: ml_collections.ConfigDict, split: Split) -> tuple[int, int, int]:
+    """(H, W, 3) of what a network sees of the images of a split, which a config is sized to."""
+    if split.encoded:
+        return config.augment.size, config.augment.size, 3
+    return tuple(split.images.shape[1:])

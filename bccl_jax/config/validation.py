@@ -5,7 +5,7 @@ import ml_collections
 from bccl_jax import methods
 from bccl_jax.config.allowed import check_keys, check_values
 from bccl_jax.config.sizing import sized
-from bccl_jax.data.split import Dataset
+from bccl_jax.data.split import Dataset, Split
 from bccl_jax.errors import ConfigError
 from bccl_jax.settings.bounds import shown
 
@@ -93,12 +93,21 @@ def validate_against_data(config: ml_collections.ConfigDict, dataset: Dataset) -
                 f"config.augment.strong.crop is {config.augment.strong.crop!r}, but a crop of a "
                 "photograph has to be 'resized'"
             )
-        if config.augment.eval_resize < config.augment.size:
-            raise ConfigError(
-                f"config.augment.eval_resize is {config.augment.eval_resize}, which leaves no "
-                f"central crop of config.augment.size={config.augment.size}; raise it"
-            )
+    validate_against_test(config, dataset.test)
     _check_side(config.augment, None if dataset.train.encoded else dataset.train.images.shape[1])
+
+
+def validate_against_test(config: ml_collections.ConfigDict, test: Split) -> None:
+    """Checks what an evaluation depends on.
+
+    Raises:
+      ConfigError: the settings of `augment` leave no crop of photographs.
+    """
+    if test.encoded and config.augment.eval_resize < config.augment.size:
+        raise ConfigError(
+            f"config.augment.eval_resize is {config.augment.eval_resize}, which leaves no "
+            f"central crop of config.augment.size={config.augment.size}; raise it"
+        )
 
 
 def _check_side(augment: ml_collections.ConfigDict, side: int | None) -> None:

@@ -75,8 +75,9 @@ def shared(dataset: Dataset, numbers: dict[str, np.ndarray]) -> dict[str, list[t
     """The images outside the training split that are training images too.
 
     Args:
-      dataset: the splits.
-      numbers: what `fingerprint` found, of some splits at least.
+      dataset: the splits, the training split perhaps not among them.
+      numbers: what `fingerprint` found, of some splits at least; of a training split that is not
+        there a number for each image.
 
     Returns:
       (position there, position of the first such training image) by split; a split of large shards
@@ -84,7 +85,7 @@ def shared(dataset: Dataset, numbers: dict[str, np.ndarray]) -> dict[str, list[t
     """
     train = numbers.get("train", ())
     pairs = {}
-    if len(train) != len(dataset.train):
+    if not len(train) or (dataset.train is not None and len(train) != len(dataset.train)):
         return pairs
     values, first = np.unique(train, return_index=True)
     for part, split in dataset.splits.items():
@@ -114,6 +115,8 @@ def pair_names(
 ) -> tuple[str, str]:
     """What a person calls an image of a split and the training image that it is too."""
     here = image_name(dataset.splits[part], part, position)
+    if dataset.train is None:
+        return here, f"training image {training_position}"
     return here, image_name(dataset.train, "training", training_position)
 
 

@@ -20,6 +20,8 @@ SOURCES = ("original", "tfds", "packed")
 class Request:
     """What a loader may want to know; see `load_dataset`."""
 
+    name: str
+    source: str
     data_dir: str
     lists: str
     check_totals: bool
@@ -27,6 +29,30 @@ class Request:
     seed: int
     folders: dict[str, str]
     columns: Columns
+
+    def check(self) -> None:
+        """Checks what can be known before anything is read.
+
+        Raises:
+          ConfigError: there is no such data set, or it has no such source, or what is only for
+            pictures of one's own is said of another.
+        """
+        if self.name not in DATASETS:
+            raise ConfigError(
+                f"config.data.name is {self.name!r}; choose one of {', '.join(DATASETS)}"
+            )
+        if self.source not in DATASETS[self.name]:
+            raise ConfigError(
+                f"config.data.source is {self.source!r}, which {self.name} does not come from; "
+                f"choose one of {', '.join(DATASETS[self.name])}"
+            )
+        folders = [f"config.data.{key}" for key, value in self.folders.items() if value]
+        named = folders + self.columns.keys()
+        if named and self.name != "folder":
+            raise ConfigError(
+                f"{named[0]} is for pictures of one's own, but config.data.name is "
+                f"{self.name!r}; leave it empty, or write config.data.name='folder'"
+            )
 
 
 def _in(load: Callable, *args) -> Callable[[Request], tuple]:
@@ -150,26 +176,19 @@ def load_dataset(
             f"config.data.imbalance is {imbalance}; it must be at least 1, which is balanced, or "
             "0, which takes the training split as it is"
         )
-    if name not in DATASETS:
-        raise ConfigError(f"config.data.name is {name!r}; choose one of {', '.join(DATASETS)}")
-    if source not in DATASETS[name]:
-        raise ConfigError(
-            f"config.data.source is {source!r}, which {name} does not come from; "
-            f"choose one of {', '.join(DATASETS[name])}"
-        )
-    folders = {
-        "train_folder": train_folder,
-        "test_folder": test_folder,
-        "validation_folder": validation_folder,
-    }
-    columns = Columns(path_column, label_column, split_column)
-    named = [f"config.data.{key}" for key, value in folders.items() if value] + columns.keys()
-    if named and name != "folder":
-        raise ConfigError(
-            f"{named[0]} is for pictures of one's own, but config.data.name is {name!r}; leave it "
-            "empty, or write config.data.name='folder'"
-        )
-    request = Request(data_dir, lists, check_totals, test_fraction, subset_seed, folders, columns)
+    request = Request(
+        name,
+        source,
+        data_dir,
+        lists,
+        check_totals,
+        test_fraction,
+        subset_seed,
+        {"train_folder": train_folder, "test_folder": test_folder}
+        | {"validation_folder": validation_folder},
+        Columns(path_column, label_column, split_column),
+    )
+    request.check()
     splits = Splits(*DATASETS[name][source](request))
     _check(splits, name)
     if classes:
@@ -198,15 +217,24 @@ def load_dataset(
 def _keep(splits: Splits, classes: int, name: str) -> Splits:
     """The splits of every K / `classes`-th class alone."""
     total = len(splits.train.class_names)
+    parts = (split and kept_classes(split, classes, name) for split in splits[:3])
+    note = f"{classes} of {total} classes are kept (config.data.classes)"
+    return Splits(*parts, (*splits.notes, note))
+
+
+def kept_classes(split: Split, classes: int, name: str) -> Split:
+    """A split of every K / `classes`-th class alone.
+
+    Raises:
+      ConfigError: there are fewer classes.
+    """
+    total = len(split.class_names)
     if not 2 <= classes <= total:
         raise ConfigError(
             f"config.data.classes is {classes} and {name} has {total}; choose 2 to {total}, or 0, "
             "which keeps all"
         )
-    kept = np.arange(classes) * total // classes
-    parts = (split and split.of_classes(kept) for split in splits[:3])
-    note = f"{classes} of {total} classes are kept (config.data.classes)"
-    return Splits(*parts, (*splits.notes, note))
+    return split.of_classes(np.arange(classes) * total // classes)
 
 
 def _reduce(splits: Splits, pixels: int, name: str) -> Splits:

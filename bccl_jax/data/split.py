@@ -73,7 +73,7 @@ class Dataset:
 
     Attributes:
       name: of the data set.
-      train: the long-tailed training split.
+      train: the long-tailed training split; None where a run is only evaluated.
       test: the test split, or the validation part of the training split where one was set aside.
       validation: the data set's own validation split, None if it has none.
       notes: sentences on how it was read, for a person.
@@ -81,7 +81,7 @@ class Dataset:
     """
 
     name: str
-    train: Split
+    train: Split | None
     test: Split
     validation: Split | None = None
     notes: tuple[str, ...] = ()
@@ -90,7 +90,7 @@ class Dataset:
     @property
     def num_classes(self) -> int:
         """K."""
-        return len(self.train.class_names)
+        return len(self.test.class_names)
 
     @property
     def splits(self) -> dict[str, Split]:

@@ -9,6 +9,8 @@ import ml_collections
 import numpy as np
 from jax.sharding import Mesh
 
+from bccl_jax.classifier.image_classifier import ImageClassifier
+from bccl_jax.classifier.variables import Variables
 from bccl_jax.data.encoded import allowed_broken
 from bccl_jax.data.feeding.pipeline import read_batches, shared_bytes
 from bccl_jax.data.feeding.stream import EvaluationStream
@@ -18,7 +20,6 @@ from bccl_jax.errors import DataError, NonFiniteLossError
 from bccl_jax.evaluation import metrics
 from bccl_jax.losses.classification import post_hoc_offset
 from bccl_jax.system.names import shown
-from bccl_jax.training.state import TrainState
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,24 +76,18 @@ class Evaluation:
 
 
 def evaluate(
-    predict: Callable,
-    state: TrainState,
+    classifier: ImageClassifier,
+    variables: Variables,
     split: Split,
-    class_counts: np.ndarray,
-    config: ml_collections.ConfigDict,
-    mesh: Mesh,
     advance: Callable[[int], None] | None = None,
     note_broken: Callable[[list[int]], None] | None = None,
 ) -> Evaluation:
     """Predicts every image of a split and counts.
 
     Args:
-      predict: from `make_predict`.
-      state: what to evaluate.
+      classifier: whose predictions they are.
+      variables: what to evaluate, or the state of a run.
       split: N images and labels.
-      class_counts: int [K], training images of each class.
-      config: of the run.
-      mesh: whose devices share each batch.
       advance: called with the number of images that were done since the last call.
       note_broken: called with the positions of the pictures that cannot be decoded, if any.
 
@@ -103,15 +98,20 @@ def evaluate(
       DataError: more pictures than `config.data.max_broken` allows cannot be decoded, or none can.
       NonFiniteLossError: the network's outputs are not finite.
     """
-    settings = config.eval
+    class_counts, settings = classifier.class_counts, classifier.config.eval
     offset = post_hoc_offset(class_counts, settings.logit_adjustment)
     (predictions, confidences), decoded = compute_on(
-        split, lambda images: predict(state, images, offset), config, mesh, advance, note_broken
+        split,
+        lambda images: classifier.predict(variables, images, offset),
+        classifier.config,
+        classifier.mesh,
+        advance,
+        note_broken,
     )
     if not np.isfinite(confidences).all():
         raise NonFiniteLossError(
             f"the network's outputs for {np.count_nonzero(~np.isfinite(confidences))} of "
-            f"{len(confidences)} images are not finite at step {int(state.step)}; lower "
+            f"{len(confidences)} images are not finite at step {int(variables.step)}; lower "
             "config.optimizer.learning_rate or lengthen config.optimizer.warmup_epochs, in a new "
             "--workdir"
         )

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import pathlib
 import time
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import jax
 import ml_collections
 import numpy as np
 
+from bccl_jax.classifier.starting import start, tell
 from bccl_jax.data.feeding.pipeline import read_batches
 from bccl_jax.data.feeding.resident import put_on_device
 from bccl_jax.data.feeding.stream import TrainingStream
@@ -23,6 +25,8 @@ from bccl_jax.devices.selftest import check_devices
 from bccl_jax.errors import DataError
 from bccl_jax.evaluation.evaluate import Evaluation, readers_need
 from bccl_jax.evaluation.metrics import sparse_counts
+from bccl_jax.evaluation.saved import SavedEvaluation, evaluate_checkpoints
+from bccl_jax.evaluation.told import evaluate_split
 from bccl_jax.reporting import console
 from bccl_jax.reporting.plots import save_report
 from bccl_jax.reporting.records import Records, as_json
@@ -30,11 +34,8 @@ from bccl_jax.reporting.tensorboard import TensorBoard
 from bccl_jax.system.interruption import Interrupted, StopSignal
 from bccl_jax.system.progress import Task, under_way
 from bccl_jax.training import engine
-from bccl_jax.training.assemble import Assembly, assemble
-from bccl_jax.training.evaluating import SavedEvaluation, evaluate_checkpoints, evaluate_split
-from bccl_jax.training.evaluating import budget as budget_of
+from bccl_jax.training.assemble import Run, assemble
 from bccl_jax.training.ledger import Ledger
-from bccl_jax.training.start import start, tell
 from bccl_jax.training.state import TrainState
 from bccl_jax.workdir.checkpoint import Checkpoints
 from bccl_jax.workdir.directory import Workdir
@@ -49,7 +50,7 @@ __all__ = [
 ]
 
 # observe(run, state, epoch) -> what to add to that epoch's record, as JSON values.
-Observe = Callable[[Assembly, TrainState, int], dict[str, Any]]
+Observe = Callable[[Run, TrainState, int], dict[str, Any]]
 
 # Streams of the run's key beside the steps', which fold in the step itself.
 _REFRESH_STREAM = 0x7EF12E54
@@ -140,7 +141,7 @@ def _run(
 
 
 def _train(
-    run: Assembly,
+    run: Run,
     directory: Workdir,
     checkpoints: Checkpoints,
     stop: StopSignal,
@@ -152,7 +153,7 @@ def _train(
     done = int(state.step)
     first_epoch, skip = divmod(done, steps)
     records = Records(directory.records, done, first_epoch, writes=is_lead())
-    budget = budget_of(run)
+    budget = console.Budget(config.epochs, steps, config.batch_size)
     if is_lead():
         saved = directory.checkpoints / str(done) if done else None
         print(console.announcement(config, run.dataset, steps))
@@ -225,8 +226,8 @@ def _train(
             evaluated = evaluated_after(complete)
             if evaluated:
                 with progress.pause("evaluation"):
-                    evaluation = evaluate_split(
-                        run, state, run.dataset.monitored, f"{where}  ", directory.note_broken
+                    evaluation = _evaluate(
+                        run, directory, state, run.dataset.monitored, f"{where}  "
                     )
                 record["eval"] = evaluation.record()
                 if observe is not None:
@@ -252,7 +253,7 @@ def _train(
 
 
 def _create_engine(
-    run: Assembly, done: int, checkpoints: Checkpoints, stack: contextlib.ExitStack
+    run: Run, done: int, checkpoints: Checkpoints, stack: contextlib.ExitStack
 ) -> engine.RunEpoch:
     config, train = run.config, run.dataset.train
     where = (run.mesh, run.state_shardings)
@@ -284,13 +285,21 @@ def _create_engine(
     return engine.fed(run.train_step, batches, run.steps_per_epoch, *where)
 
 
+def _evaluate(
+    run: Run, directory: Workdir, state: TrainState, split: Split, where: str = ""
+) -> Evaluation:
+    """Evaluates a split and keeps in mind which of its pictures cannot be decoded."""
+    note = functools.partial(directory.note_broken, run.dataset, split)
+    return evaluate_split(run.classifier, state, split, where, note)
+
+
 def _lost_classes(split: Split, evaluation: Evaluation) -> int:
     """Classes of which no picture could be decoded."""
     return len(np.unique(split.labels)) - evaluation.classes_tested["all"]
 
 
 def _finish(
-    run: Assembly,
+    run: Run,
     directory: Workdir,
     checkpoints: Checkpoints,
     state: TrainState,
@@ -303,13 +312,14 @@ def _finish(
     if evaluation is None or run.dataset.validation is not None:
         # Of a run that was complete already; or one whose choice was made on the validation split,
         # so that the test split is looked at once, now.
-        evaluation = evaluate_split(run, state, run.dataset.test, "", directory.note_broken)
+        evaluation = _evaluate(run, directory, state, run.dataset.test)
     figures = {"last": evaluation.record(), "best": best["eval"]}
     if best_step == records[-1]["step"]:
         figures["best"] = figures["last"]
     elif run.dataset.validation is not None:
         chosen, _ = checkpoints.restore(best_step, run.abstract_state)
-        figures["best"] = evaluate_split(run, chosen, run.dataset.test, "best epoch  ").record()
+        chosen = evaluate_split(run.classifier, chosen, run.dataset.test, "best epoch  ")
+        figures["best"] = chosen.record()
     result = Result(
         state=state,
         **figures,

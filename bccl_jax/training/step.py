@@ -1,14 +1,11 @@
-"""The compiled functions of a run: one training step and one prediction, whatever the method."""
+"""The compiled training step, whatever the method."""
 
-import functools
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import optax
-from jax.sharding import Mesh
 
-from bccl_jax.devices.mesh import replicated
 from bccl_jax.methods.base import Batch, Method, Progress
 from bccl_jax.models import taps
 from bccl_jax.models.network import Network
@@ -117,30 +114,3 @@ def make_train_step(
         return state, {name: jnp.float32(value) for name, value in metrics.items()}
 
     return train_step
-
-
-def make_predict(network: Network, method: Method, normalize: Callable, mesh: Mesh) -> Callable:
-    """Closes the prediction over everything static.
-
-    Args:
-      network: backbone and heads.
-      method: owns the logits.
-      normalize: images uint8 [B, H, W, 3] -> floats.
-      mesh: whose devices share the images.
-
-    Returns:
-      A jitted predict(state, images uint8 [B, H, W, 3], offset float32 [K]) -> (predictions int32
-      [B], confidences float32 [B]), of the logits minus `offset`; every process gets all of them.
-    """
-
-    @functools.partial(jax.jit, out_shardings=replicated(mesh))
-    def predict(state: TrainState, images: jax.Array, offset: jax.Array):
-        def apply(params, forward, *inputs):
-            variables = {"params": params, "batch_stats": state.batch_stats}
-            return network.apply(variables, *inputs, method=forward), state.batch_stats
-
-        logits = method.logits(apply, state.params, normalize(images), state.method)
-        probabilities = jax.nn.softmax(logits - offset[None, :])
-        return jnp.argmax(probabilities, axis=-1), jnp.max(probabilities, axis=-1)
-
-    return predict

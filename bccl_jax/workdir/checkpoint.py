@@ -16,7 +16,6 @@ from orbax.checkpoint import checkpoint_managers
 
 from bccl_jax.errors import WorkdirError
 from bccl_jax.system.names import shown
-from bccl_jax.training.state import TrainState
 from bccl_jax.workdir.plain_path import PlainPath
 
 
@@ -114,15 +113,8 @@ class Checkpoints:
         if self._unread is None:
             return
         (step, abstract), self._unread = self._unread, None
-        item = {"step": abstract}
-        arguments = ocp.args.PyTreeRestore(
-            item,
-            restore_args=ocp.checkpoint_utils.construct_restore_args(item),
-            partial_restore=True,
-        )
         try:
-            with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
-                found = reader.restore(self._plain.path / str(step) / "state", args=arguments)
+            found = self._read_part(step, {"step": abstract})
             whole = int(found["step"]) == step
             reason = f"its step is {found['step']}"
         except Exception as error:  # as in `restore`
@@ -133,6 +125,15 @@ class Checkpoints:
                 f"read ({reason}); look at the disk that it lies on or name another --workdir"
             )
         self._trusted = True
+
+    def _read_part(self, step: int, item: dict[str, Any]) -> dict[str, Any]:
+        arguments = ocp.args.PyTreeRestore(
+            item,
+            restore_args=ocp.checkpoint_utils.construct_restore_args(item),
+            partial_restore=True,
+        )
+        with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
+            return reader.restore(self._plain.path / str(step) / "state", args=arguments)
 
     def steps(self) -> list[int]:
         """The steps of which there is a checkpoint."""
@@ -169,14 +170,14 @@ class Checkpoints:
 
     def save(
         self,
-        state: TrainState,
+        state: Any,
         unfinished: dict[str, list[float]],
         metrics: dict[str, float] | None = None,
     ) -> None:
         """Writes a checkpoint in the background, named by the state's step.
 
         Args:
-          state: of the run.
+          state: of the run, a `flax.struct` of arrays that has `step`.
           unfinished: metrics of the steps of an epoch that is not complete, by name.
           metrics: {"accuracy", "epoch", "lost_classes"} if the state was evaluated.
         """
@@ -198,7 +199,7 @@ class Checkpoints:
         abstract = jax.ShapeDtypeStruct(number.shape, number.dtype, sharding=number.sharding)
         self._unread = step, abstract
 
-    def restore(self, step: int, abstract: TrainState) -> tuple[TrainState, dict[str, list[float]]]:
+    def restore(self, step: int, abstract: Any) -> tuple[Any, dict[str, list[float]]]:
         """Reads a checkpoint back.
 
         Args:
@@ -215,11 +216,32 @@ class Checkpoints:
             "state": ocp.args.StandardRestore(abstract),
             "unfinished": ocp.args.JsonRestore(),
         }
-        try:
+        with self._reading(step):
             restored = self._manager.restore(step, args=ocp.args.Composite(**items))
+        return restored["state"], restored["unfinished"]
+
+    def restore_part(self, step: int, abstract: Any) -> Any:
+        """Reads some of the arrays of a checkpoint's state.
+
+        Args:
+          step: one of `steps()`.
+          abstract: shapes, dtypes and shardings, a `flax.struct` of some fields of the state.
+
+        Returns:
+          The arrays, in a struct like it.
+
+        Raises:
+          WorkdirError: the checkpoint is damaged.
+        """
+        with self._reading(step):
+            return type(abstract)(**self._read_part(step, dict(vars(abstract))))
+
+    @contextlib.contextmanager
+    def _reading(self, step: int) -> Iterator[None]:
+        try:
+            yield
         except Exception as error:  # damaged files raise whatever their reader trips over
             raise WorkdirError(
                 f"the checkpoint {shown(self.directory / str(step))} cannot be read "
                 f"({self._reason(error)}); restore it, or remove that folder to use an earlier one"
             ) from error
-        return restored["state"], restored["unfinished"]

@@ -2,18 +2,15 @@
 
 import contextlib
 import errno
-import hashlib
-import itertools
-import json
-import os
 import pathlib
 from collections.abc import Iterable, Iterator
 
 import ml_collections
 import numpy as np
 
-from bccl_jax.config import flatten, get_config
+from bccl_jax.config import flatten
 from bccl_jax.config.files import RUN_CONFIG
+from bccl_jax.config.sizing import image_shape
 from bccl_jax.data.fingerprint import fingerprint
 from bccl_jax.data.split import Dataset, Split
 from bccl_jax.devices.mesh import is_lead, wait_for_all
@@ -22,26 +19,8 @@ from bccl_jax.system.directories import directory_to_write
 from bccl_jax.system.locks import lock
 from bccl_jax.system.names import shown
 from bccl_jax.system.progress import say
-from bccl_jax.workdir import broken_list, content
-
-# What does not shape a run: where its data lies, who reads it, how it is shared and kept.
-FREE_KEYS = (
-    "data.dir",
-    "data.lists",
-    "data.train_folder",
-    "data.test_folder",
-    "data.validation_folder",
-    "data.path_column",
-    "data.label_column",
-    "data.split_column",
-    "data.threads",
-    "data.workers",
-    "data.max_broken",
-    "devices",
-    "checkpoint.",
-)
-# What may differ too when a checkpoint is only evaluated.
-EVALUATION_KEYS = ("eval.", "data.resident", "augment.eval_resize", "model.pretrained")
+from bccl_jax.workdir import broken_list, content, identity, json_files
+from bccl_jax.workdir.agreement import differences
 
 # What a run that failed before its first step may have left.
 _REMAINS = (
@@ -52,6 +31,8 @@ _REMAINS = (
     "classes.tmp",
     "sized.json",
     "sized.tmp",
+    "image_shape.json",
+    "image_shape.tmp",
     "images.npz",
     "images.tmp",
     "config.tmp",
@@ -85,6 +66,7 @@ class Workdir:
         self.splits = self.path / "splits.json"
         self.images = self.path / "images.npz"
         self.sized = self.path / "sized.json"
+        self.image_shape = self.path / "image_shape.json"
         self.skipped = self.path / "broken.txt"
 
     def check(self, config: ml_collections.ConfigDict, evaluating: bool = False) -> bool:
@@ -118,17 +100,7 @@ class Workdir:
             )
         if self._blank():
             return False
-        # A key that is younger than the run has its default.
-        saved = flatten(get_config(config.method.name)) | self._saved_config()
-        free = FREE_KEYS + EVALUATION_KEYS if evaluating else FREE_KEYS
-        if config.model.batch_norm == "device" and not evaluating:
-            free = tuple(key for key in free if key != "devices")
-        asked = json.loads(json.dumps(flatten(config)))
-        differing = [
-            f"{key} is {saved.get(key)!r} there and {asked.get(key)!r} here"
-            for key in sorted(saved.keys() | asked.keys())
-            if saved.get(key) != asked.get(key) and not key.startswith(free)
-        ]
+        differing = differences(config, json_files.read(self.config, dict), evaluating)
         if differing:
             raise WorkdirError(
                 f"{self._named} holds a run of another config: {'; '.join(differing)}; "
@@ -183,22 +155,57 @@ class Workdir:
         """
         if self._blank() or not self.classes.exists():
             return
-        saved = _read_json(self.classes, list)
-        here = _class_table(dataset)
-        for then, now in itertools.zip_longest(saved, here):
-            if then != now:
-                raise WorkdirError(
-                    f"the training images are not those that {self._named} was started "
-                    f"with: {now} instead of {then}; restore them or name another directory"
-                )
-        then = _read_json(self.splits, dict)
-        for part, now in _digests(dataset).items():
-            if then.get(part) != now:
-                raise WorkdirError(
-                    f"the {part} images have other names, order or labels than those that "
-                    f"{self._named} was started with, so that images could be trained on "
-                    "and tested with; restore them or name another directory"
-                )
+        identity.check_classes(json_files.read(self.classes, list), dataset, self._named)
+        identity.check_splits(json_files.read(self.splits, dict), dataset, self._named)
+
+    def check_test_split(self, split: Split) -> None:
+        """Checks that a test split, read without the training split, is the run's.
+
+        Raises:
+          WorkdirError: it has images of other names or labels, or in another order.
+        """
+        identity.check_split(json_files.read(self.splits, dict), "test", split, self._named)
+
+    def parts(self) -> set[str]:
+        """The splits that the run has, such as "train" and "test"."""
+        return set(json_files.read(self.splits, dict))
+
+    def read_classes(self) -> tuple[tuple[str, ...], np.ndarray]:
+        """Names of the classes and int [K], training images of each, as the run has them.
+
+        Raises:
+          WorkdirError: the record of them is missing or broken.
+        """
+        table = json_files.read(self.classes, list)
+        try:
+            names = tuple(str(row["name"]) for row in table)
+            return names, np.array([row["images"] for row in table], np.int64)
+        except (KeyError, TypeError, ValueError) as error:
+            raise WorkdirError(
+                f"{shown(self.classes)} is not the table of classes that a run writes; restore it "
+                "or name another --workdir"
+            ) from error
+
+    def read_image_shape(self, config: ml_collections.ConfigDict) -> tuple[int, int, int]:
+        """(H, W, 3) of what the run's network sees.
+
+        Args:
+          config: of the run, for one of a time when the shape was not recorded.
+
+        Raises:
+          WorkdirError: the record is broken.
+        """
+        if not self.image_shape.exists():
+            # Any will do: no backbone of that time has parameters that depend on it.
+            side = config.augment.size or config.data.pixels or 32
+            return side, side, 3
+        shape = json_files.read(self.image_shape, list)
+        if len(shape) != 3 or not all(isinstance(n, int) and n > 0 for n in shape):
+            raise WorkdirError(
+                f"{shown(self.image_shape)} is not height, width and channels; restore it or name "
+                "another --workdir"
+            )
+        return tuple(shape)
 
     def check_images(self, dataset: Dataset, numbers: dict[str, np.ndarray]) -> str | None:
         """Checks that the run that the directory holds, if any, was of images of the same content.
@@ -253,9 +260,6 @@ class Workdir:
         found = content.read(self.images)
         return {part: found[part] for part in parts if part in found}
 
-    def _saved_config(self) -> dict:
-        return _read_json(self.config, dict)
-
     @contextlib.contextmanager
     def claimed(
         self,
@@ -299,11 +303,12 @@ class Workdir:
                 # The config comes last: it is what makes a directory that of a run.
                 for part in dataset.splits:
                     self._broken(part).unlink(missing_ok=True)
-                _write_json(self.classes, _class_table(dataset))
-                _write_json(self.splits, _digests(dataset))
+                json_files.write(self.classes, identity.class_table(dataset))
+                json_files.write(self.splits, identity.digests(dataset))
                 content.write(self.images, numbers)
-                _write_json(self.sized, flatten(sized))
-                _write_json(self.config, flatten(config))
+                json_files.write(self.image_shape, list(image_shape(sized, dataset.train)))
+                json_files.write(self.sized, flatten(sized))
+                json_files.write(self.config, flatten(config))
             else:
                 # Mended pictures from now on, and all of them of a run that has no record yet.
                 kept, recorded = self._compared(dataset, numbers), content.read(self.images)
@@ -311,47 +316,3 @@ class Workdir:
                     content.write(self.images, kept)
             wait_for_all("directory claimed")
             yield self
-
-
-def _class_table(dataset: Dataset) -> list[dict]:
-    counts = np.bincount(dataset.train.labels, minlength=dataset.num_classes)
-    return [
-        {"label": label, "name": name, "images": int(count)}
-        for label, (name, count) in enumerate(zip(dataset.train.class_names, counts, strict=True))
-    ]
-
-
-def _digests(dataset: Dataset) -> dict[str, str]:
-    """A digest of labels and, of photographs, names of each split, wherever they all lie."""
-    names = {
-        part: [split.images.name(i) for i in range(len(split))] if split.encoded else []
-        for part, split in dataset.splits.items()
-    }
-    folders = {os.path.dirname(name) for of_part in names.values() for name in of_part}
-    shared = len(os.path.commonpath(folders)) if folders else 0
-    digests = {}
-    for part, split in dataset.splits.items():
-        digest = hashlib.blake2b(split.labels.astype("<i4").tobytes(), digest_size=16)
-        relative = (name[shared:].lstrip(os.sep) for name in names[part])
-        digest.update("\0".join(relative).encode(errors="surrogateescape"))
-        digests[part] = digest.hexdigest()
-    return digests
-
-
-def _write_json(path: pathlib.Path, value: dict | list) -> None:
-    unfinished = path.with_suffix(".tmp")
-    unfinished.write_text(json.dumps(value, indent=1) + "\n")
-    unfinished.replace(path)
-
-
-def _read_json(path: pathlib.Path, kind: type) -> dict | list:
-    try:
-        found = json.loads(path.read_text())
-    except ValueError:
-        found = None
-    if not isinstance(found, kind):
-        raise WorkdirError(
-            f"{shown(path)} is not the JSON {'object' if kind is dict else 'list'} that a run "
-            "writes; restore it or name another --workdir"
-        )
-    return found

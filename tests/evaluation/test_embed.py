@@ -26,7 +26,8 @@ class Pixels(nn.Module):
 def with_small_network(config, rng):
     """A run of a config with a network that compiles at once, and random variables of it."""
     run = assemble(config)
-    run = dataclasses.replace(run, network=Network(Pixels(), {"projector": Projector(6, 3)}))
+    network = Network(Pixels(), {"projector": Projector(6, 3)})
+    run = dataclasses.replace(run, classifier=dataclasses.replace(run.classifier, network=network))
     size = config.augment.size or run.dataset.test.images.shape[1]
     images = jax.ShapeDtypeStruct((2, size, size, 3), np.float32)
     shapes = jax.eval_shape(
@@ -54,8 +55,8 @@ def test_features_and_embeddings_are_those_computed_by_hand(rng):
     test = run.dataset.test
     # An accelerator's default is too coarse to be compared.
     with jax.default_matmul_precision("highest"):
-        features, labels = make_embed(run)(state, test)
-        embeddings, _ = make_embed(run, "projector")(state, test)
+        features, labels = make_embed(run.classifier)(state, test)
+        embeddings, _ = make_embed(run.classifier, "projector")(state, test)
     np.testing.assert_array_equal(labels, test.labels)
     expected = by_hand(test.images, config, state.params)
     assert features.shape == (797, 4)
@@ -74,7 +75,7 @@ def test_features_and_embeddings_are_those_computed_by_hand(rng):
 def test_a_head_that_a_method_lacks_is_named():
     run = assemble(tiny_config("cross_entropy"))
     with pytest.raises(ConfigError, match="'cross_entropy', which has no head 'projector'"):
-        make_embed(run, "projector")
+        make_embed(run.classifier, "projector")
 
 
 def test_photographs_that_cannot_be_decoded_are_left_out(tmp_path, rng):
@@ -83,9 +84,9 @@ def test_photographs_that_cannot_be_decoded_are_left_out(tmp_path, rng):
     config.data.max_broken = 0.2
     run, state = with_small_network(config, rng)
     test = run.dataset.test
-    whole, _ = make_embed(run)(state, test)
+    whole, _ = make_embed(run.classifier)(state, test)
     with open(test.images.name(2), "wb"):
         pass  # an empty file
-    features, labels = make_embed(run)(state, test)
+    features, labels = make_embed(run.classifier)(state, test)
     np.testing.assert_array_equal(features, np.delete(whole, 2, axis=0))
     np.testing.assert_array_equal(labels, np.delete(test.labels, 2))

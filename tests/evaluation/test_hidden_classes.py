@@ -104,8 +104,10 @@ def evaluated(labels, predictions, confidences=None, counts=COUNTS, **changes):
 
     images = np.zeros((len(labels), 1, 1, 3), np.uint8)
     split = Split(images, np.array(labels, np.int32), NAMES[: len(counts)])
-    state = SimpleNamespace(step=jnp.int32(7))
-    return evaluate(predict, state, split, counts, config, create_mesh(config)), given[0]
+    classifier = SimpleNamespace(
+        predict=predict, config=config, class_counts=counts, mesh=create_mesh(config)
+    )
+    return evaluate(classifier, SimpleNamespace(step=jnp.int32(7)), split), given[0]
 
 
 def test_a_record_says_over_how_many_classes_it_is_and_names_those_that_are_not_in_it():

@@ -10,11 +10,12 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from bccl_jax.classifier import starting
 from bccl_jax.devices import jax_settings
 from bccl_jax.devices import mesh as devices
 from bccl_jax.errors import ConfigError
 from bccl_jax.system.environment import cache_folder, check_xla_flags, expanded
-from bccl_jax.training import evaluating, loop, start
+from bccl_jax.training import loop
 from bccl_jax.training.assemble import assemble
 from tests.tiny import ROOT, tiny_config
 
@@ -140,9 +141,8 @@ def test_the_compilation_cache_has_a_place_and_one_that_fails_is_told(
 @pytest.mark.parametrize("begin", [loop.train_and_evaluate, loop.evaluate_checkpoints])
 def test_a_run_is_configured_wherever_it_is_started(begin, monkeypatch, tmp_path):
     asked = []
-    monkeypatch.setattr(start, "configure", asked.append)
-    for module in (loop, evaluating):
-        monkeypatch.setattr(module, "assemble", lambda config: 1 / 0)
+    monkeypatch.setattr(starting, "configure", asked.append)
+    monkeypatch.setattr(loop, "assemble", lambda config: 1 / 0)
     config = tiny_config()
     with pytest.raises((ZeroDivisionError, ValueError)):
         begin(config, tmp_path / "run")

@@ -2,14 +2,16 @@
 
 import pytest
 
-from bccl_jax.training import evaluating, loop
+from bccl_jax.classifier import reading
+from bccl_jax.classifier.image_classifier import create_classifier
+from bccl_jax.training import loop
 from bccl_jax.training.assemble import assemble
 
 
 @pytest.fixture(scope="module")
 def shared_assemblies():
     """Runs of equal configs share one assembly, which is stateless, and so what is traced of it."""
-    made = {}
+    made, read = {}, {}
 
     def shared(config):
         key = config.to_json_best_effort(sort_keys=True)
@@ -17,9 +19,15 @@ def shared_assemblies():
             made[key] = assemble(config)
         return made[key]
 
+    def shared_classifier(config, *classes):
+        key = config.to_json_best_effort(sort_keys=True), repr(classes)
+        if key not in read:
+            read[key] = create_classifier(config, *classes)
+        return read[key]
+
     with pytest.MonkeyPatch.context() as patch:
-        for module in (loop, evaluating):
-            patch.setattr(module, "assemble", shared)
+        patch.setattr(loop, "assemble", shared)
+        patch.setattr(reading, "create_classifier", shared_classifier)
         yield
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bccl_jax.config.dataset import load_data
 from bccl_jax.data import encoded, fingerprint
 from bccl_jax.data.fingerprint import warnings
 from bccl_jax.data.formats.digits import load as load_digits
@@ -14,7 +15,6 @@ from bccl_jax.data.formats.packed import load as load_packed
 from bccl_jax.data.packing import packing
 from bccl_jax.data.split import Dataset, Split, Splits
 from bccl_jax.errors import ConfigError, DataError, WorkdirError
-from bccl_jax.training.assemble import load_data
 from bccl_jax.training.loop import evaluate_checkpoints, train_and_evaluate
 from bccl_jax.workdir.directory import Workdir
 from tests.data.test_sources import cifar10, dump  # noqa: F401

@@ -37,6 +37,13 @@ def load_cifar10(data_dir: str) -> tuple[Split, Split]:
     return train, _read_images(folder / "test_batch", b"labels", names)
 
 
+def load_cifar10_test(data_dir: str) -> Split:
+    """Reads the test split of CIFAR-10 alone; see `load_cifar10`."""
+    folder = _folder(data_dir, "cifar-10-batches-py", "test_batch")
+    names = _class_names(folder / "batches.meta", b"label_names", 10)
+    return _read_images(folder / "test_batch", b"labels", names)
+
+
 def load_cifar100(data_dir: str) -> tuple[Split, Split]:
     """Reads the training and the test split of CIFAR-100 with its fine labels.
 
@@ -52,6 +59,13 @@ def load_cifar100(data_dir: str) -> tuple[Split, Split]:
     folder = _folder(data_dir, "cifar-100-python", "train")
     names = _class_names(folder / "meta", b"fine_label_names", 100)
     return tuple(_read_images(folder / f, b"fine_labels", names) for f in ("train", "test"))
+
+
+def load_cifar100_test(data_dir: str) -> Split:
+    """Reads the test split of CIFAR-100 alone; see `load_cifar100`."""
+    folder = _folder(data_dir, "cifar-100-python", "test")
+    names = _class_names(folder / "meta", b"fine_label_names", 100)
+    return _read_images(folder / "test", b"fine_labels", names)
 
 
 def _folder(data_dir: str, name: str, first_file: str) -> pathlib.Path:

@@ -74,10 +74,7 @@ def load(
             )
         parts, notes = _from_folder(root, named)
     else:
-        raise DataError(
-            f"config.data.dir is {shown(root)}, which is neither a folder nor a CSV file; "
-            "name the folder that holds a folder of each class"
-        )
+        raise _missing(root)
     if "test" not in parts:
         if not 0 < test_fraction < 1:
             raise ConfigError(
@@ -99,6 +96,56 @@ def load(
     return Splits(parts["train"], parts["test"], parts.get("validation"), notes)
 
 
+def load_test(
+    data_dir: str,
+    class_names: tuple[str, ...],
+    *,
+    train_folder: str = "",
+    test_folder: str = "",
+    columns: Columns = table.BY_NAME,
+) -> Split | None:
+    """Reads the test split alone, of a run that knows the names of its classes; see `load`.
+
+    Args:
+      data_dir: a folder or a CSV file.
+      class_names: of the run, in their order.
+      train_folder: see `load`.
+      test_folder: see `load`.
+      columns: see `load`.
+
+    Returns:
+      The split; None where no folder or line is of the test split, which then is drawn from the
+      training split.
+
+    Raises:
+      DataError: the folder or the file cannot be read, or has a class that the run has not.
+    """
+    root = os.path.expanduser(data_dir)
+    if os.path.isfile(root):
+        return table.load_test(root, class_names, columns)
+    if not os.path.isdir(root):
+        raise _missing(root)
+    named = split_folders.below(root, {"test": test_folder} if test_folder else {})
+    tree = Tree(root, apart=named.values())
+    folder = named.get("test") or split_folders.test_by_name(tree, train_folder)
+    if folder is None:
+        return None
+    classes = _classes(tree, folder)
+    if unknown := [name for name in class_order(classes) if name not in class_names]:
+        raise DataError(
+            f"{shown(tree.path(folder))} has classes that the run was not trained on, "
+            f"{some(unknown)}; take them out or name the data of the run by config.data.dir"
+        )
+    return _split_of(tree, classes, class_names)
+
+
+def _missing(root: str) -> DataError:
+    return DataError(
+        f"config.data.dir is {shown(root)}, which is neither a folder nor a CSV file; "
+        "name the folder that holds a folder of each class"
+    )
+
+
 def _from_folder(root: str, named: dict[str, str]) -> tuple[dict[str, Split], tuple[str, ...]]:
     named = split_folders.below(root, named)
     tree = Tree(root, apart=named.values())
@@ -115,13 +162,15 @@ def _from_folder(root: str, named: dict[str, str]) -> tuple[dict[str, Split], tu
         if role in folder_of:
             parts[role] = _tested_classes(tree, folder_of, role, parts["train"])
     names = class_order(parts["train"])
-    splits = {}
-    for role, classes in parts.items():
-        paths = [path for name in names for path in classes.get(name, [])]
-        counts = [len(classes.get(name, [])) for name in names]
-        labels = np.repeat(np.arange(len(names), dtype=np.int32), counts)
-        splits[role] = Split(FileImages(tree.root, paths), labels, names)
+    splits = {role: _split_of(tree, classes, names) for role, classes in parts.items()}
     return splits, tree.notes() + notes
+
+
+def _split_of(tree: Tree, classes: dict[str, list[str]], names: tuple[str, ...]) -> Split:
+    paths = [path for name in names for path in classes.get(name, [])]
+    counts = [len(classes.get(name, [])) for name in names]
+    labels = np.repeat(np.arange(len(names), dtype=np.int32), counts)
+    return Split(FileImages(tree.root, paths), labels, names)
 
 
 def _training_classes(tree: Tree, folder: str) -> dict[str, list[str]]:

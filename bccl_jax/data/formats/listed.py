@@ -116,29 +116,9 @@ def load(
     Raises:
       DataError: a list or an image is missing, or a list is broken or not the public one.
     """
-    root = os.path.expanduser(data_dir)
-    folder = os.path.expanduser(lists) if lists else root
-    key = "config.data.lists" if lists else "config.data.dir"
-    for name, path in (("config.data.dir", root), (key, folder)):
-        if not os.path.isdir(path):
-            raise DataError(
-                f"{name} is {shown(path)}, which is no folder; name the one that holds the "
-                f"{'images' if name == 'config.data.dir' else 'lists'} of {dataset.name}"
-            )
+    root, folder = _folders(dataset, data_dir, lists)
     files_in = functools.cache(checks.files_in)
-
-    def read(file: str, total: int, num_classes: int) -> Entries:
-        path = os.path.join(folder, file)
-        if not os.path.lexists(path):
-            raise DataError(
-                f"there is no list {shown(path)}; put the lists of {dataset.name} there, or "
-                "name their folder by config.data.lists"
-            )
-        entries = read_list(path, num_classes)
-        if check_totals:
-            checks.check_total(len(entries.paths), total, path)
-        return entries
-
+    read = functools.partial(_read_part, dataset, folder, check_totals)
     train = read(dataset.train, dataset.train_total, dataset.num_classes)
     num_classes = dataset.num_classes if check_totals else int(train.labels.max()) + 1
     parts = {dataset.train: train}
@@ -152,6 +132,58 @@ def load(
     return Splits(
         *(Split(FileImages(root, part.paths), part.labels, names) for part in parts.values())
     )
+
+
+def load_test(
+    dataset: ListedDataset,
+    class_names: tuple[str, ...],
+    data_dir: str,
+    lists: str = "",
+    check_totals: bool = True,
+) -> Split:
+    """Reads the test list alone, of a run that knows the names of its classes; see `load`."""
+    root, folder = _folders(dataset, data_dir, lists)
+    file, total = dataset.test, dataset.test_total
+    part = _read_part(dataset, folder, check_totals, file, total, len(class_names))
+    origin = os.path.join(folder, file)
+    checks.check_present(
+        root, part.paths, part.lines, origin, "config.data.dir", functools.cache(checks.files_in)
+    )
+    return Split(FileImages(root, part.paths), part.labels, class_names)
+
+
+def _folders(dataset: ListedDataset, data_dir: str, lists: str) -> tuple[str, str]:
+    """The folder of the images and that of the lists."""
+    root = os.path.expanduser(data_dir)
+    folder = os.path.expanduser(lists) if lists else root
+    key = "config.data.lists" if lists else "config.data.dir"
+    for name, path in (("config.data.dir", root), (key, folder)):
+        if not os.path.isdir(path):
+            raise DataError(
+                f"{name} is {shown(path)}, which is no folder; name the one that holds the "
+                f"{'images' if name == 'config.data.dir' else 'lists'} of {dataset.name}"
+            )
+    return root, folder
+
+
+def _read_part(
+    dataset: ListedDataset,
+    folder: str,
+    check_totals: bool,
+    file: str,
+    total: int,
+    num_classes: int,
+) -> Entries:
+    path = os.path.join(folder, file)
+    if not os.path.lexists(path):
+        raise DataError(
+            f"there is no list {shown(path)}; put the lists of {dataset.name} there, or "
+            "name their folder by config.data.lists"
+        )
+    entries = read_list(path, num_classes)
+    if check_totals:
+        checks.check_total(len(entries.paths), total, path)
+    return entries
 
 
 def check_splits(dataset: ListedDataset, splits: Splits, origin: str) -> None:

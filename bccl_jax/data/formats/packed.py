@@ -40,6 +40,18 @@ def load(directory: str | pathlib.Path, name: str | None = None) -> Splits:
       DataError: there is none, packing is not finished, a shard is missing or truncated, or it is
         another data set.
     """
+    parts, notes = _load_parts(directory, name)
+    return Splits(**parts, notes=notes)
+
+
+def load_test(directory: str | pathlib.Path, name: str | None = None) -> Split:
+    """Reads the test split of a packed data set alone; see `load`."""
+    return _load_parts(directory, name, ("test",))[0]["test"]
+
+
+def _load_parts(
+    directory: str | pathlib.Path, name: str | None, parts: tuple[str, ...] | None = None
+) -> tuple[dict[str, Split], tuple[str, ...]]:
     directory = expanded(directory)
     try:
         manifest = _manifest(directory)
@@ -54,11 +66,12 @@ def load(directory: str | pathlib.Path, name: str | None = None) -> Splits:
                 f"{name}; name another folder or set config.data.name"
             )
         class_names = tuple(manifest["class_names"])
-        parts = {
+        found = {
             part: _load_part(directory, part, entry, class_names)
             for part, entry in manifest["splits"].items()
+            if parts is None or part in parts
         }
-        return Splits(**parts, notes=tuple(manifest["notes"]))
+        return found, tuple(manifest["notes"])
     except (KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"{shown(directory)} is not as --mode=pack leaves it ({one_line(error)}); delete it "

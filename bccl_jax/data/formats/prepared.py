@@ -8,7 +8,7 @@ import hashlib
 import json
 import pathlib
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -61,6 +61,13 @@ def load(name: str, data_dir: str) -> tuple[Split, Split]:
     return tuple(_decoded(source, names) for source in sources)
 
 
+def load_test(name: str, data_dir: str) -> Split:
+    """Reads the test split of prepared CIFAR alone; see `load`."""
+    builder = _builder(name, data_dir, "test")
+    names = tuple(builder.info.features["label"].names)
+    return _decoded(builder.as_data_source("test"), names)
+
+
 def load_encoded(name: str, data_dir: str) -> Splits:
     """Opens the splits of prepared photographs; their images stay the bytes of their files.
 
@@ -79,11 +86,21 @@ def load_encoded(name: str, data_dir: str) -> Splits:
       DataError: tensorflow-datasets is not installed, the data set is not prepared there, or a
         file of it cannot be read.
     """
+    return Splits(**_encoded_parts(name, data_dir, _PHOTOGRAPHS[name][0]))
+
+
+def load_encoded_test(name: str, data_dir: str) -> Split:
+    """Opens the test split of prepared photographs alone; see `load_encoded`."""
+    return _encoded_parts(name, data_dir, ["test"])["test"]
+
+
+def _encoded_parts(name: str, data_dir: str, parts: Iterable[str]) -> dict[str, Split]:
     theirs, name_feature = _PHOTOGRAPHS[name]
-    builder = _builder(name, data_dir)
+    builder = _builder(name, data_dir, theirs["test"] if list(parts) == ["test"] else "train")
     class_names = tuple(builder.info.features["label"].names)
     splits = {}
-    for part, split in theirs.items():
+    for part in parts:
+        split = theirs[part]
         try:
             records = _records(builder.info.splits[split])
             labels, names = _labels_and_names(
@@ -97,7 +114,7 @@ def load_encoded(name: str, data_dir: str) -> Splits:
             ) from error
         images = PreparedImages(records.shards, names, builder.info.features)
         splits[part] = Split(images, labels, class_names)
-    return Splits(**splits)
+    return splits
 
 
 class PreparedImages(RecordImages):
@@ -126,8 +143,8 @@ def _encoded_row(features: Any, record: bytes) -> dict[str, Any]:
     return features.deserialize_example_np(record, decoders={"image": decode.SkipDecoding()})
 
 
-def _builder(name: str, data_dir: str) -> Any:
-    """The builder of a data set that is prepared."""
+def _builder(name: str, data_dir: str, split: str = "train") -> Any:
+    """The builder of a data set of which a split is prepared."""
     try:
         import tensorflow_datasets as tfds
     except ImportError as error:
@@ -137,7 +154,7 @@ def _builder(name: str, data_dir: str) -> Any:
         ) from error
     try:
         builder = tfds.builder(name, data_dir=data_dir, file_format="array_record")
-        builder.as_data_source("train")
+        builder.as_data_source(split)
     except Exception as error:  # tfds reports a missing data set by half a dozen types
         raise DataError(
             f"{name} is not prepared as ArrayRecord under config.data.dir={data_dir}; prepare it "

@@ -141,6 +141,23 @@ def by_names(tree: Tree) -> dict[str, str]:
     return folder_of
 
 
+def test_by_name(tree: Tree, train_folder: str) -> str | None:
+    """The folder of the test split by its name, of a data set that a run was trained on.
+
+    Args:
+      tree: the folder of the data set.
+      train_folder: the training split's as the config names it; where that is the root itself, a
+        folder called test would be a class.
+
+    Returns:
+      The folder, None if there is none.
+    """
+    if train_folder and posixpath.normpath(train_folder) == ".":
+        return None
+    found = [name for name in tree.folders("") if SPLIT_NAMES.get(name.lower()) == "test"]
+    return found[0] if len(found) == 1 else None
+
+
 def innermost(tree: Tree, folder: str) -> str:
     """The folder itself, or the one at the end of folders that hold a single folder each."""
     while not tree.number_of_images(folder) and len(tree.folders(folder)) == 1:

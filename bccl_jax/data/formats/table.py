@@ -67,12 +67,78 @@ def load(path: str, columns: Columns = BY_NAME) -> tuple[dict[str, Split], tuple
     Raises:
       DataError: the file is broken or lacks a column, or an image is missing.
     """
+    origin, root = shown(path), os.path.dirname(path) or "."
+    rows = _read(path, columns)
+    trained = set(rows.of("train").labels)
+    if not trained:
+        raise DataError(f"{origin} names no training image; add lines of the split train")
+    if len(trained) == 1:
+        raise DataError(
+            f"{origin} has one class alone to train on, {shown(*trained)}; add images of another"
+        )
+    for label, line in zip(rows.labels, rows.lines, strict=True):
+        if label not in trained:
+            raise DataError(
+                f"{origin}, line {line}: the class {shown(label)} has no training image; "
+                "write a class that has, or add training images of this one"
+            )
+    checks.check_present(root, rows.paths, rows.lines, path, "the folder of the CSV file")
+    names = class_order(trained)
+    return {role: rows.of(role).split(root, names) for role in sorted(set(rows.roles))}, rows.notes
+
+
+def load_test(path: str, class_names: tuple[str, ...], columns: Columns = BY_NAME) -> Split | None:
+    """Reads the test split alone, of a run that knows the names of its classes; see `load`.
+
+    Returns:
+      The split; None if no line is of it.
+
+    Raises:
+      DataError: the file is broken, or an image is missing or of a class that the run has not.
+    """
+    rows = _read(path, columns).of("test")
+    if not rows.paths:
+        return None
+    for label, line in zip(rows.labels, rows.lines, strict=True):
+        if label not in class_names:
+            raise DataError(
+                f"{shown(path)}, line {line}: the run was not trained on the class {shown(label)}; "
+                "take the line out or name the data of the run by config.data.dir"
+            )
+    root = os.path.dirname(path) or "."
+    checks.check_present(root, rows.paths, rows.lines, path, "the folder of the CSV file")
+    return rows.split(root, class_names)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Rows:
+    """What the lines of a file say, one entry each."""
+
+    paths: list[str]
+    labels: list[str]
+    roles: list[str]
+    lines: list[int]
+    notes: tuple[str, ...]
+
+    def of(self, role: str) -> "_Rows":
+        """The rows of a split alone."""
+        kept = [n for n, other in enumerate(self.roles) if other == role]
+        columns = (self.paths, self.labels, self.roles, self.lines)
+        return _Rows(*([column[n] for n in kept] for column in columns), self.notes)
+
+    def split(self, root: str, names: tuple[str, ...]) -> Split:
+        numbers = {name: number for number, name in enumerate(names)}
+        labels = np.array([numbers[label] for label in self.labels], np.int32)
+        return Split(FileImages(root, self.paths), labels, names)
+
+
+def _read(path: str, columns: Columns) -> _Rows:
     if path.lower().endswith(_ARCHIVES):
         raise DataError(
             f"config.data.dir is {shown(path)}, which is still packed; unpack it and name "
             "the folder"
         )
-    origin, root = shown(path), os.path.dirname(path) or "."
+    origin = shown(path)
     table = _Table(path, columns)
     paths, labels, roles, lines = [], [], [], []
     line_of: dict[str, int] = {}
@@ -96,33 +162,9 @@ def load(path: str, columns: Columns = BY_NAME) -> tuple[dict[str, Split], tuple
         labels.append(row["label"])
         roles.append(role)
         lines.append(line)
-    notes = table.notes()
     if all(re.fullmatch(_INTEGER, label) for label in labels):
         labels = [str(int(label)) for label in labels]
-    trained = {label for label, role in zip(labels, roles, strict=True) if role == "train"}
-    if not trained:
-        raise DataError(f"{origin} names no training image; add lines of the split train")
-    if len(trained) == 1:
-        raise DataError(
-            f"{origin} has one class alone to train on, {shown(*trained)}; add images of another"
-        )
-    for label, line in zip(labels, lines, strict=True):
-        if label not in trained:
-            raise DataError(
-                f"{origin}, line {line}: the class {shown(label)} has no training image; "
-                "write a class that has, or add training images of this one"
-            )
-    checks.check_present(root, paths, lines, path, "the folder of the CSV file")
-    names = class_order(trained)
-    numbers = {name: number for number, name in enumerate(names)}
-    everything = Split(
-        FileImages(root, paths), np.array([numbers[label] for label in labels], np.int32), names
-    )
-    parts = {
-        role: everything.take(np.flatnonzero([role == other for other in roles]))
-        for role in sorted(set(roles))
-    }
-    return parts, notes
+    return _Rows(paths, labels, roles, lines, table.notes())
 
 
 class _Table:

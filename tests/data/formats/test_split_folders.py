@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from bccl_jax.config import get_config
+from bccl_jax.config.dataset import load_data
 from bccl_jax.data.sources import load_dataset
 from bccl_jax.errors import ConfigError, DataError
-from bccl_jax.training.assemble import load_data
 from tests.data.formats.test_folder import below, contents
 from tests.data.formats.test_listed import write
 

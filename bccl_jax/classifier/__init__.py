@@ -1,0 +1,1 @@
+"""The model apart from its run: what predicts, and needs no data."""

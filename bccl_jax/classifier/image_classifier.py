@@ -1,0 +1,182 @@
+"""An image classifier: config, classes, network, method and preprocessing, without any data.
+
+Prediction, evaluation and embedding stand on it, and a run adds what trains it. It is stateless:
+the arrays (`Variables`, or the state of a run, which has them too) are handed to its functions.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+from jax.sharding import Mesh
+
+from bccl_jax import methods
+from bccl_jax.augment.views import normalize
+from bccl_jax.classifier.variables import Variables
+from bccl_jax.config.sizing import sized
+from bccl_jax.devices.mesh import create_mesh, replicated, split_over
+from bccl_jax.methods.base import Context, Method
+from bccl_jax.models import Network, create_backbone
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageClassifier:
+    """What is needed to predict with a network, but for its arrays.
+
+    Attributes:
+      config: validated, sized to the training images.
+      class_names: K names.
+      class_counts: int [K], training images of each class.
+      image_shape: (H, W, 3) of what the network sees.
+      mesh: the devices that share each batch.
+      method: owns heads, state and logits.
+      network: backbone and heads.
+      normalize: images uint8 [B, H, W, 3] -> floats.
+      predict: (variables, images uint8 [B, H, W, 3], offset float32 [K]) -> (predictions int32
+        [B], confidences float32 [B]) of the logits minus `offset`; jitted, every process gets all
+        of them.
+    """
+
+    config: ml_collections.ConfigDict
+    class_names: tuple[str, ...]
+    class_counts: np.ndarray
+    image_shape: tuple[int, int, int]
+    mesh: Mesh
+    method: Method
+    network: Network
+    normalize: Callable
+    predict: Callable
+
+    @property
+    def context(self) -> Context:
+        """What the method may know before the run starts."""
+        return _context(self.config, self.class_counts, self.mesh)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps of an epoch of the run that trains it."""
+        return int(self.class_counts.sum()) // self.config.batch_size
+
+    def init(self, network_key: jax.Array, method_key: jax.Array) -> Variables:
+        """The arrays before the first step, pure and to be jitted.
+
+        Args:
+          network_key: for the network's parameters.
+          method_key: for the method's own state.
+
+        Returns:
+          The arrays.
+        """
+        context = self.context
+        # Two images for each group, for one alone has no batch statistics.
+        images = jnp.zeros((2 * context.norm_groups, *self.image_shape), jnp.float32)
+        variables = self.network.init(network_key, images, method=self.method.init_forward)
+        return Variables(
+            step=jnp.int32(0),
+            params=variables["params"],
+            batch_stats=variables.get("batch_stats", {}),
+            method=self.method.init(method_key, context),
+        )
+
+    def shardings(self, shapes: Any) -> Any:
+        """Where arrays lie over the mesh: on each device, but what the method splits over classes.
+
+        Args:
+          shapes: shapes of `Variables`, or of the state of a run.
+
+        Returns:
+          A pytree like it of shardings.
+        """
+        everywhere, split = replicated(self.mesh), split_over(self.mesh)
+        shared = self.method.split_over_classes(shapes.method)
+        return jax.tree.map(lambda _: everywhere, shapes).replace(
+            method=jax.tree.map(lambda shares: split if shares else everywhere, shared)
+        )
+
+    @functools.cached_property
+    def abstract_variables(self) -> Variables:
+        """Shapes, dtypes and shardings of the arrays, for a checkpoint to be read into."""
+        shapes = jax.eval_shape(self.init, jax.random.key(0), jax.random.key(0))
+        return with_shardings(shapes, self.shardings(shapes))
+
+
+def with_shardings(shapes: Any, shardings: Any) -> Any:
+    """Joins shapes and shardings to what a checkpoint is read into."""
+    return jax.tree.map(
+        lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
+        shapes,
+        shardings,
+    )
+
+
+def create_classifier(
+    config: ml_collections.ConfigDict,
+    class_names: tuple[str, ...],
+    class_counts: np.ndarray,
+    image_shape: tuple[int, int, int],
+) -> ImageClassifier:
+    """Builds what a config says of a network and its method.
+
+    Args:
+      config: as `bccl_jax.config.get_config` documents it, validated.
+      class_names: K names.
+      class_counts: int [K], training images of each class.
+      image_shape: (H, W, 3) of images in memory, or of the crops of photographs.
+
+    Returns:
+      The classifier.
+
+    Raises:
+      ConfigError: a value does not fit the devices or the number of images.
+    """
+    config = sized(config, int(class_counts.sum()))
+    mesh = create_mesh(config)
+    method = methods.create(config.method)
+    context = _context(config, class_counts, mesh)
+    backbone = create_backbone(
+        config.model.backbone,
+        dtype=context.dtype,
+        remat=config.model.remat,
+        zero_init_residual=config.model.zero_init_residual,
+        norm_groups=context.norm_groups,
+    )
+    network = Network(backbone, method.heads(context))
+    colors = {"mean": tuple(config.augment.mean), "std": tuple(config.augment.std)}
+    preprocess = functools.partial(normalize, **colors, dtype=context.dtype)
+    return ImageClassifier(
+        config=config,
+        class_names=tuple(class_names),
+        class_counts=class_counts,
+        image_shape=tuple(image_shape),
+        mesh=mesh,
+        method=method,
+        network=network,
+        normalize=preprocess,
+        predict=make_predict(network, method, preprocess, mesh),
+    )
+
+
+def make_predict(network: Network, method: Method, normalize: Callable, mesh: Mesh) -> Callable:
+    """Closes the prediction over everything static; see `ImageClassifier.predict`."""
+
+    @functools.partial(jax.jit, out_shardings=replicated(mesh))
+    def predict(variables: Variables, images: jax.Array, offset: jax.Array):
+        def apply(params, forward, *inputs):
+            collections = {"params": params, "batch_stats": variables.batch_stats}
+            return network.apply(collections, *inputs, method=forward), variables.batch_stats
+
+        logits = method.logits(apply, variables.params, normalize(images), variables.method)
+        probabilities = jax.nn.softmax(logits - offset[None, :])
+        return jnp.argmax(probabilities, axis=-1), jnp.max(probabilities, axis=-1)
+
+    return predict
+
+
+def _context(config: ml_collections.ConfigDict, class_counts: np.ndarray, mesh: Mesh) -> Context:
+    norm_groups = mesh.size if config.model.batch_norm == "device" else 1
+    return Context(class_counts, config.epochs, jnp.dtype(config.dtype), norm_groups, mesh.size)

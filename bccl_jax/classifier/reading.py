@@ -1,0 +1,90 @@
+"""A classifier read back from the directory of a run alone: no data is needed."""
+
+import dataclasses
+import pathlib
+
+import jax
+import ml_collections
+
+from bccl_jax.classifier.image_classifier import ImageClassifier, create_classifier
+from bccl_jax.classifier.variables import Variables
+from bccl_jax.config.files import of_run
+from bccl_jax.config.validation import validate
+from bccl_jax.errors import WorkdirError
+from bccl_jax.system.names import shown
+from bccl_jax.workdir.checkpoint import Checkpoints
+from bccl_jax.workdir.directory import Workdir
+
+
+@dataclasses.dataclass(frozen=True)
+class Saved:
+    """A checkpoint and what predicts with it.
+
+    Attributes:
+      classifier: stateless.
+      variables: its arrays, on the devices of its mesh.
+    """
+
+    classifier: ImageClassifier
+    variables: Variables
+
+    @property
+    def epoch(self) -> int:
+        """Complete epochs."""
+        return int(self.variables.step) // self.classifier.steps_per_epoch
+
+
+def read(path: str | pathlib.Path, which: str = "last") -> Saved:
+    """Reads what a run trained, from its directory alone.
+
+    Args:
+      path: the run's directory.
+      which: "last", "best" or a step.
+
+    Returns:
+      The classifier and its arrays; as many devices share its batches as are there, unless the
+      number is part of the run.
+
+    Raises:
+      ConfigError: the run does not fit the devices that are there.
+      WorkdirError: there is no run, or no such checkpoint, or it is damaged.
+    """
+    directory = Workdir(path)
+    if not directory.config.is_file():
+        raise WorkdirError(
+            f"{shown(directory.path)} holds no run (no {directory.config.name}); name the "
+            "--workdir of one"
+        )
+    config = of_run(directory.config)
+    if config.model.batch_norm == "global":
+        config.devices = 0  # which this machine may have fewer of
+    validate(config)
+    classifier = classifier_of(config, directory)
+    with Checkpoints(directory.checkpoints, read_only=True) as checkpoints:
+        step = checkpoints.resolve(which)
+        return Saved(classifier, restored(classifier, checkpoints, step))
+
+
+def classifier_of(config: ml_collections.ConfigDict, directory: Workdir) -> ImageClassifier:
+    """Builds the classifier of a run from what its directory says of the classes.
+
+    Args:
+      config: of the run, validated; keys that do not shape it may differ from the saved ones.
+      directory: of the run.
+
+    Raises:
+      ConfigError: the run does not fit the devices that are there.
+      WorkdirError: a file of the directory is missing or broken.
+    """
+    names, counts = directory.read_classes()
+    return create_classifier(config, names, counts, directory.read_image_shape(config))
+
+
+def restored(classifier: ImageClassifier, checkpoints: Checkpoints, step: int) -> Variables:
+    """The arrays of a checkpoint, without those that training alone needs.
+
+    Raises:
+      WorkdirError: the checkpoint is damaged.
+    """
+    with jax.set_mesh(classifier.mesh):
+        return checkpoints.restore_part(step, classifier.abstract_variables)

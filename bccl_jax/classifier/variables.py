@@ -1,0 +1,23 @@
+"""The arrays that a network predicts with."""
+
+from typing import Any
+
+import flax.struct
+import jax
+
+
+@flax.struct.dataclass
+class Variables:
+    """What of a run's state a prediction reads.
+
+    Attributes:
+      step: int32 [], steps that they were trained for.
+      params: the network's parameters, float32.
+      batch_stats: running statistics of batch normalisation, float32.
+      method: the method's own state, such as queues and centroids.
+    """
+
+    step: jax.Array
+    params: Any
+    batch_stats: Any
+    method: Any
