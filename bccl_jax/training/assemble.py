@@ -24,7 +24,8 @@ from bccl_jax.errors import ConfigError
 from bccl_jax.methods.base import Context, Method
 from bccl_jax.models import Network, create_backbone
 from bccl_jax.models.pretrained import load as load_pretrained
-from bccl_jax.optimization.optimizer import create_optimizer, create_schedule
+from bccl_jax.optimization.optimizer import create_optimizer
+from bccl_jax.optimization.schedule import create_schedule
 from bccl_jax.system.progress import under_way
 from bccl_jax.training.memory import check_memory
 from bccl_jax.training.state import TrainState
