@@ -180,8 +180,8 @@ def _train(config, workdir: pathlib.Path) -> int:
 
 def _evaluate(config, workdir: pathlib.Path) -> int:
     from bccl_jax.devices.mesh import is_lead
-    from bccl_jax.reporting import console, remarks
     from bccl_jax.evaluation.saved import evaluate_checkpoints
+    from bccl_jax.reporting import console, remarks
 
     found = evaluate_checkpoints(config, workdir, _CHECKPOINT.value)
     rows = {

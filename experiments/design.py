@@ -104,6 +104,11 @@ class Scale:
 # Keys that came after published results, and their values then: they leave the hashes as they were.
 _YOUNGER = {
     "data.background": [255, 255, 255],
+    "optimizer.name": "sgd",
+    "optimizer.beta1": 0.9,
+    "optimizer.beta2": 0.999,
+    "optimizer.epsilon": 1e-8,
+    "optimizer.clip_norm": 0.0,
     "method.view_set": "strong+sim+sim",
     "method.one_view_counts": False,
     "method.centroid_loss_form": "softmax",

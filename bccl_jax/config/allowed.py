@@ -18,7 +18,8 @@ from bccl_jax.config import flatten, get_config
 from bccl_jax.data.sources import DATASETS, SOURCES
 from bccl_jax.errors import ConfigError
 from bccl_jax.models import BACKBONES
-from bccl_jax.optimization.optimizer import SCHEDULES
+from bccl_jax.optimization.optimizer import OPTIMIZERS
+from bccl_jax.optimization.schedule import SCHEDULES
 from bccl_jax.settings.bounds import (
     Bound,
     Choice,
@@ -98,6 +99,7 @@ BOUNDS: Mapping[str, Bound] = {
     "model.backbone": Choice(BACKBONES),
     "model.batch_norm": Choice(("global", "device")),
     "model.pretrained": Text(path=True),
+    "optimizer.name": Choice(OPTIMIZERS),
     # Far beyond what trains; a float32 takes them.
     "optimizer.learning_rate": Real(1e-30, 1e30, also=(0,)),
     "optimizer.schedule": Choice(SCHEDULES),
@@ -105,6 +107,12 @@ BOUNDS: Mapping[str, Bound] = {
     "optimizer.step_epochs": Rising(Real(0.001, _EPOCHS), most=100),
     "optimizer.step_factor": Real(1e-6, 1),
     "optimizer.momentum": Real(0, 1, open_end=True),
+    # Of what a float32 nearer to 1 lacks, few digits would be left, and at last none.
+    "optimizer.beta1": Real(0, 0.99999),
+    "optimizer.beta2": Real(0, 0.99999),
+    # Where a gradient's square is too small for a float32, this alone divides the gradient.
+    "optimizer.epsilon": Real(1e-16, 1),
+    "optimizer.clip_norm": Real(1e-6, 1e6, also=(0,)),
     "optimizer.weight_decay": Real(0, 1),
     "eval.every_epochs": Whole(1, _EPOCHS),
     "eval.batch_size": Whole(1, 2**20),
@@ -186,8 +194,6 @@ def unknown_key(key: str, known: Mapping[str, Any]) -> str:
     """The sentence on a key that a flattened config does not have."""
     if key.startswith("method."):
         return methods.unknown_setting(key.removeprefix("method."), known["method.name"])
-    if key in ("optimizer.name", "optimizer.type", "optimizer.kind", "optim"):
-        return f"the config has no key {key!r}: the optimizer is always SGD with momentum"
     meant = did_you_mean(key_like(key, known), "config.")
     return f"the config has no key {key!r}{meant or '; --print_config shows all of them'}"
 

@@ -178,7 +178,9 @@ def get_config(method: str = "bccl") -> ml_collections.ConfigDict:
     config.method = methods.settings(name, **({"preset": preset} if preset else {}))
 
     config.optimizer = optimizer = ml_collections.ConfigDict()
-    # Of SGD, at the schedule's peak. 0: in proportion to the batch, 0.1 at 128.
+    # "sgd", or "adamw" with a smaller `learning_rate`, such as 0.001.
+    optimizer.name = "sgd"
+    # At the schedule's peak. 0: in proportion to the batch, 0.1 (of AdamW 0.001) at 128.
     optimizer.learning_rate = 0.15
     # After the warm-up: "cosine" to 0, "step" (times `step_factor` at each of `step_epochs`) or
     # "constant"; or "cosine_per_epoch", of which warm-up and cosine change once an epoch and end
@@ -194,7 +196,17 @@ def get_config(method: str = "bccl") -> ml_collections.ConfigDict:
     optimizer.momentum = 0.9
     # Nesterov's reading of momentum.
     optimizer.nesterov = False
-    # L2 added to the gradient before momentum, as PyTorch's SGD does.
+    # Of AdamW, how much of the mean gradient is kept each step.
+    optimizer.beta1 = 0.9
+    # Of AdamW, how much of the mean squared gradient is kept each step.
+    optimizer.beta2 = 0.999
+    # Of AdamW, added to the root of the mean squared gradient that divides each step.
+    optimizer.epsilon = 1e-8
+    # The longest that the gradient may be, over all parameters and before weight decay; a longer
+    # one is scaled down to it. 0 leaves it as it is.
+    optimizer.clip_norm = 0.0
+    # Of SGD, L2 added to the gradient before momentum, as PyTorch's SGD does; of AdamW, the share
+    # of the parameters that is taken from them each step, times the learning rate.
     optimizer.weight_decay = 5e-4
     # Weight decay on all parameters; False: on kernels alone.
     optimizer.decay_norm_and_bias = True

@@ -14,7 +14,8 @@ def sized(config: ml_collections.ConfigDict, num_train: int) -> ml_collections.C
     - `epochs` 0: about two million images in all, from 100 to 200 epochs; the paper's recipes have
       2.2 million on CIFAR-100-LT and 100 epochs on ImageNet-LT.
     - `augment.eval_resize` 0: 256 / 224 of `augment.size`.
-    - `optimizer.learning_rate` 0: 0.1 at a batch of 128, in proportion to the batch.
+    - `optimizer.learning_rate` 0: 0.1 of SGD and 0.001 of AdamW at a batch of 128, in proportion to
+      the batch.
     - `optimizer.warmup_epochs` and `method.warmup_epochs` below 0: 5 and a tenth of the epochs, as
       long as the run lasts longer.
 
@@ -47,9 +48,10 @@ def sized(config: ml_collections.ConfigDict, num_train: int) -> ml_collections.C
     if config.augment.eval_resize == 0:
         config.augment.eval_resize = round(config.augment.size * 256 / 224)
     if config.optimizer.learning_rate == 0:
+        usual = 0.001 if config.optimizer.name == "adamw" else 0.1
         # A config file may have written the 0 as a whole number.
         with config.optimizer.ignore_type():
-            config.optimizer.learning_rate = 0.1 * config.batch_size / 128
+            config.optimizer.learning_rate = usual * config.batch_size / 128
     if config.optimizer.warmup_epochs < 0:
         config.optimizer.warmup_epochs = min(5, config.epochs // 4)
     if warms_up and config.method.warmup_epochs < 0:

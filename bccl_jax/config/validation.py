@@ -3,10 +3,12 @@
 import ml_collections
 
 from bccl_jax import methods
+from bccl_jax.config import get_config
 from bccl_jax.config.allowed import check_keys, check_values
 from bccl_jax.config.sizing import sized
 from bccl_jax.data.split import Dataset, Split
 from bccl_jax.errors import ConfigError
+from bccl_jax.optimization.optimizer import OPTIMIZERS
 from bccl_jax.settings.bounds import shown
 
 # Steps are counted in 32 bits.
@@ -32,6 +34,7 @@ def validate(config: ml_collections.ConfigDict) -> None:
             f"config.accumulation is {config.accumulation}, which does not split "
             f"config.batch_size={config.batch_size} into equal parts of at least 2 images"
         )
+    _check_optimizer(config.optimizer)
     if config.optimizer.warmup_epochs >= config.epochs:
         raise ConfigError(
             f"config.optimizer.warmup_epochs is {config.optimizer.warmup_epochs} in a run of "
@@ -56,6 +59,20 @@ def validate(config: ml_collections.ConfigDict) -> None:
             f"this {config.method.name} run has the class prior in it already, which would be "
             "corrected twice; leave it at 0 (it is for cross_entropy)"
         )
+
+
+def _check_optimizer(optimizer: ml_collections.ConfigDict) -> None:
+    """Checks that no setting was changed that this optimizer does not read."""
+    usual = get_config().optimizer
+    for other, keys in OPTIMIZERS.items():
+        changed = [key for key in keys if optimizer[key] != usual[key]]
+        if other != optimizer.name and changed:
+            key = changed[0]
+            raise ConfigError(
+                f"config.optimizer.{key} is {optimizer[key]}, but config.optimizer.name is "
+                f"{optimizer.name!r}, which has no {key}; leave it at {usual[key]}, or set "
+                f"config.optimizer.name to {other!r}"
+            )
 
 
 def validate_against_data(config: ml_collections.ConfigDict, dataset: Dataset) -> None:

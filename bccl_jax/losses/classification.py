@@ -1,4 +1,8 @@
-"""Classification losses: softmax cross-entropy, plain and with logits compensated by the prior."""
+"""Classification losses: softmax cross-entropy, plain and with logits compensated by the prior.
+
+Labels are hard or soft: integer classes [B], or shares of the classes [B, K] whose rows sum to 1,
+as label smoothing (`smoothed`) and mixed images have them.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -8,23 +12,62 @@ import optax
 def cross_entropy_loss(logits: jax.Array, labels: jax.Array) -> jax.Array:
     """Softmax cross-entropy, averaged over the batch, in float32.
 
+    Of soft labels y it is the mean of `-sum_k y_k log softmax(logits)_k`, where 0 log 0 is 0: a
+    class without a share may have the logit -inf.
+
     Args:
       logits: [B, K] floating.
-      labels: [B] integer classes in [0, K).
+      labels: [B] integer classes in [0, K), or [B, K] shares of the classes, each row's sum 1,
+        which is not checked.
 
     Returns:
       The loss, a float32 scalar.
 
     Raises:
-      ValueError: shapes that do not fit together.
+      ValueError: shapes that do not fit together, or one label an image that is no integer.
     """
-    if logits.ndim != 2 or labels.shape != logits.shape[:1]:
+    if logits.ndim != 2 or labels.shape not in (logits.shape[:1], logits.shape):
         raise ValueError(
             f"logits have shape {logits.shape} and labels {labels.shape}; "
-            "pass logits [B, K] with one label each, [B]."
+            "pass logits [B, K] with one label each, [B], or shares of the classes, [B, K]."
         )
-    losses = optax.softmax_cross_entropy_with_integer_labels(logits.astype(jnp.float32), labels)
-    return jnp.mean(losses)
+    logits = logits.astype(jnp.float32)
+    if labels.ndim == 2:
+        shares, logs = labels.astype(jnp.float32), jax.nn.log_softmax(logits)
+        # 0 * -inf is NaN. optax's safe variant has that in its forward derivative.
+        logs = jnp.where((shares == 0) & jnp.isneginf(logs), 0.0, logs)
+        return jnp.mean(-jnp.sum(shares * logs, axis=1))
+    if not jnp.issubdtype(labels.dtype, jnp.integer):
+        raise ValueError(
+            f"labels are {labels.dtype}, one each; pass integer classes, [B], or shares of the "
+            "classes, [B, K]."
+        )
+    return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, labels))
+
+
+def smoothed(labels: jax.Array, num_classes: int, smoothing: float) -> jax.Array:
+    """Label smoothing: `(1 - smoothing) onehot(label) + smoothing / K` (Szegedy et al. 2016).
+
+    Args:
+      labels: [B] integer classes in [0, K).
+      num_classes: K.
+      smoothing: from 0, which gives one-hot labels, to 1, which gives each class the same share;
+        a number and no array.
+
+    Returns:
+      float32 [B, K], rows that sum to 1: soft labels for any loss here. Where a class has no
+      training images the losses that know the prior are infinite for them, unless smoothing is 0.
+
+    Raises:
+      ValueError: labels that are no vector of integers, or smoothing out of its bounds.
+    """
+    if labels.ndim != 1 or not jnp.issubdtype(labels.dtype, jnp.integer):
+        raise ValueError(
+            f"labels are {labels.dtype} of shape {labels.shape}; pass integer classes, [B]."
+        )
+    if not 0 <= smoothing <= 1:
+        raise ValueError(f"smoothing is {smoothing}; pass a number from 0 to 1.")
+    return optax.smooth_labels(jax.nn.one_hot(labels, num_classes, dtype=jnp.float32), smoothing)
 
 
 def log_class_prior(class_counts: jax.Array) -> jax.Array:
@@ -73,19 +116,19 @@ def logit_compensation_loss(
     """Cross-entropy of `logits + log(n_y / sum n)`, averaged over the batch (Eq. 8).
 
     A class without training images has a prior of -inf: it drops out of the softmax and its logit
-    gets a zero gradient. A label of such a class contradicts the counts and makes the loss
-    infinite, not NaN.
+    gets a zero gradient. A label of such a class, or a share of a soft one, contradicts the counts
+    and makes the loss infinite, not NaN.
 
     Args:
       logits: [B, K] floating.
-      labels: [B] integer classes in [0, K).
+      labels: hard [B] or soft [B, K], as `cross_entropy_loss` has them.
       class_counts: [K] training images per class, not all zero.
 
     Returns:
       The loss, a float32 scalar.
 
     Raises:
-      ValueError: shapes that do not fit together.
+      ValueError: shapes that do not fit together, or one label an image that is no integer.
     """
     prior = log_class_prior(class_counts)
     if logits.ndim != 2 or logits.shape[1:] != prior.shape:
@@ -94,3 +137,25 @@ def logit_compensation_loss(
             "pass logits [B, K] with one count a class, [K]."
         )
     return cross_entropy_loss(logits.astype(jnp.float32) + prior[None, :], labels)
+
+
+def balanced_softmax_loss(
+    logits: jax.Array, labels: jax.Array, class_counts: jax.Array
+) -> jax.Array:
+    """Balanced softmax: cross-entropy of `logits + log n_y`, averaged (Ren et al. 2020).
+
+    This is `logit_compensation_loss`: of log n_y and log(n_y / sum n) the difference is the same
+    for every class, and the softmax drops it. It is computed as such; the name is the field's.
+
+    Args:
+      logits: [B, K] floating.
+      labels: hard [B] or soft [B, K], as `cross_entropy_loss` has them.
+      class_counts: [K] training images per class, not all zero.
+
+    Returns:
+      The loss, a float32 scalar; infinite for a label of a class without training images.
+
+    Raises:
+      ValueError: shapes that do not fit together, or one label an image that is no integer.
+    """
+    return logit_compensation_loss(logits, labels, class_counts)

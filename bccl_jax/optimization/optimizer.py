@@ -1,80 +1,56 @@
-"""SGD and its learning-rate schedule."""
+"""How parameters are renewed: SGD or AdamW, with or without clipping of the gradient."""
 
 import jax
-import jax.numpy as jnp
 import ml_collections
-import numpy as np
 import optax
 
-SCHEDULES = ("cosine", "cosine_per_epoch", "step", "constant")
-
-
-def create_schedule(config: ml_collections.ConfigDict, steps_per_epoch: int) -> optax.Schedule:
-    """The learning rate as a function of the step.
-
-    Args:
-      config: the whole config; `config.optimizer` and `config.epochs` are read.
-      steps_per_epoch: steps of an epoch.
-
-    Returns:
-      A function from an int32 step to a float32 learning rate.
-    """
-    settings = config.optimizer
-    if settings.schedule == "cosine_per_epoch":
-        return _by_epoch(config, steps_per_epoch)
-    # A whole number would be one of 32 bits to JAX.
-    peak = float(settings.learning_rate)
-    warmup = settings.warmup_epochs * steps_per_epoch
-    after = config.epochs * steps_per_epoch - warmup
-    if settings.schedule == "cosine":
-        main = optax.cosine_decay_schedule(peak, after)
-    elif settings.schedule == "step":
-        drops = {
-            int(e * steps_per_epoch) - warmup: settings.step_factor for e in settings.step_epochs
-        }
-        main = optax.piecewise_constant_schedule(peak, drops)
-    else:
-        main = optax.constant_schedule(peak)
-    if not warmup:
-        return main
-    # The first step already moves: 1/warmup of the peak, as the field's per-epoch warm-ups do.
-    rise = optax.linear_schedule(peak / warmup, peak, max(warmup - 1, 1))
-    return optax.join_schedules([rise, main], [warmup])
-
-
-def _by_epoch(config: ml_collections.ConfigDict, steps_per_epoch: int) -> optax.Schedule:
-    """The learning rate renewed once an epoch, as the code released with Kim & Ko 2025 does.
-
-    Of E epochs with w of warm-up, epoch e (from 0) has (e + 1) / w of the peak in warm-up, and by
-    cosine (1 + cos(pi (e - w + 1) / (E - w + 1))) / 2 of it afterwards: the last epoch is above 0.
-    """
-    warmup, epochs = config.optimizer.warmup_epochs, config.epochs
-    epoch = np.arange(epochs)
-    rise = (epoch + 1) / max(warmup, 1)
-    fall = (1 + np.cos(np.pi * (epoch - warmup + 1) / (epochs - warmup + 1))) / 2
-    rates = config.optimizer.learning_rate * np.where(epoch < warmup, rise, fall)
-    table = jnp.asarray(rates, jnp.float32)
-    return lambda step: table[jnp.minimum(step // steps_per_epoch, epochs - 1)]
+# By name; the settings that this one alone reads.
+OPTIMIZERS = {"sgd": ("momentum", "nesterov"), "adamw": ("beta1", "beta2", "epsilon")}
 
 
 def create_optimizer(
     config: ml_collections.ConfigDict, schedule: optax.Schedule
 ) -> optax.GradientTransformation:
-    """SGD with momentum; L2 joins the gradient before momentum, as PyTorch's SGD has it.
+    """SGD with momentum, or AdamW, of a gradient that may be clipped by its norm.
+
+    - "sgd": L2 joins the gradient before momentum, as PyTorch's SGD has it.
+    - "adamw": decoupled weight decay (Loshchilov & Hutter 2019), which is multiplied by the
+      learning rate and never enters the moments, as PyTorch's AdamW has it.
+
+    With `clip_norm` a gradient whose norm over all parameters is larger is scaled down to it
+    (Pascanu et al. 2012). That is the gradient of the loss alone, over the whole batch: weight
+    decay joins it afterwards.
 
     Args:
-      config: the whole config; `config.optimizer` is read.
+      config: the whole config, one that `validate` accepts; `config.optimizer` is read.
       schedule: the learning rate.
 
     Returns:
-      The optax transformation.
+      The optax transformation. Its `update` needs the parameters. Without clipping there is no
+      stage for it in its state.
     """
     settings = config.optimizer
     mask = None if settings.decay_norm_and_bias else _kernels
-    return optax.chain(
-        optax.add_decayed_weights(settings.weight_decay, mask),
-        optax.sgd(schedule, momentum=settings.momentum, nesterov=settings.nesterov),
-    )
+    if settings.name == "adamw":
+        stages = [
+            optax.adamw(
+                schedule,
+                b1=settings.beta1,
+                b2=settings.beta2,
+                eps=settings.epsilon,
+                weight_decay=settings.weight_decay,
+                mask=mask,
+            )
+        ]
+    else:
+        stages = [
+            optax.add_decayed_weights(settings.weight_decay, mask),
+            optax.sgd(schedule, momentum=settings.momentum, nesterov=settings.nesterov),
+        ]
+    # A stage that does nothing would be another structure than older checkpoints have.
+    if settings.clip_norm:
+        stages.insert(0, optax.clip_by_global_norm(settings.clip_norm))
+    return optax.chain(*stages)
 
 
 def _kernels(params):

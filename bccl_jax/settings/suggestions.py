@@ -64,6 +64,8 @@ _SYNONYMS = {
     "method.clustering": "cluster cluster_method clustering_method",
     "method.classifier": "head classifier_type use_norm cosine",
     "method.classifier_scale": "scale cosine_scale",
+    "optimizer.name": "optimizer optim opt solver optimizer_name optimizer_type optim.name "
+    "optim.type optimizer.type optimizer.kind",
     "optimizer.learning_rate": "lr base_lr init_lr initial_lr max_lr peak_lr learningrate eta "
     "blr optim.lr",
     "optimizer.schedule": "scheduler sched lr_schedule lr_scheduler lr_policy lr_scheduler_type "
@@ -73,6 +75,12 @@ _SYNONYMS = {
     "optimizer.step_epochs": "milestones lr_steps decay_epochs lr_milestones decay_steps",
     "optimizer.step_factor": "gamma decay_rate lr_gamma lr_decay lr_decay_rate",
     "optimizer.momentum": "sgd_momentum",
+    "optimizer.beta1": "betas beta_1 b1 adam_beta1",
+    "optimizer.beta2": "betas beta_2 b2 adam_beta2",
+    "optimizer.epsilon": "eps adam_eps adam_epsilon opt_eps",
+    "optimizer.clip_norm": "clip clip_grad clip_gradient clip_grad_norm clip_value grad_clip "
+    "gradient_clip gradient_clipping gradient_clip_val gradient_clip_norm max_grad_norm max_norm "
+    "clipnorm global_clipnorm",
     "optimizer.weight_decay": "wd l2 l2_reg weightdecay weight_decays regularization decay",
     "eval.every_epochs": "eval_every eval_interval eval_freq val_interval val_every test_freq "
     "eval_steps check_val_every_n_epoch",

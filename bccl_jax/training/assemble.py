@@ -28,7 +28,8 @@ from bccl_jax.errors import ConfigError
 from bccl_jax.methods.base import Method
 from bccl_jax.models import Network
 from bccl_jax.models.pretrained import load as load_pretrained
-from bccl_jax.optimization.optimizer import create_optimizer, create_schedule
+from bccl_jax.optimization.optimizer import create_optimizer
+from bccl_jax.optimization.schedule import create_schedule
 from bccl_jax.training.memory import check_memory
 from bccl_jax.training.state import TrainState
 from bccl_jax.training.step import make_train_step

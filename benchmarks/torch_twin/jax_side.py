@@ -11,7 +11,7 @@ from bccl_jax.data.feeding.resident import put_on_device
 from bccl_jax.data.sources import DATASETS, Split
 from bccl_jax.devices.mesh import replicated
 from bccl_jax.models.heads import l2_normalize
-from bccl_jax.optimization.optimizer import create_schedule
+from bccl_jax.optimization.schedule import create_schedule
 from bccl_jax.training import engine
 from bccl_jax.training.assemble import assemble
 from bccl_jax.training.step import make_train_step

@@ -17,7 +17,8 @@ from bccl_jax.losses.contrastive import centroid_loss, supervised_contrastive_lo
 from bccl_jax.methods.base import Batch, Context
 from bccl_jax.methods.bccl import BCCL
 from bccl_jax.models import Network, create_backbone
-from bccl_jax.optimization.optimizer import create_optimizer, create_schedule
+from bccl_jax.optimization.optimizer import create_optimizer
+from bccl_jax.optimization.schedule import create_schedule
 from bccl_jax.training.state import TrainState
 from bccl_jax.training.step import make_train_step
 from benchmarks.torch_twin.turns import Side

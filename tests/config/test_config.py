@@ -46,6 +46,7 @@ def test_the_default_is_the_papers_cifar_recipe():
     config = default.get_config()
     assert (config.epochs, config.batch_size, config.dtype) == (200, 128, "float32")
     assert config.optimizer.to_dict() == {
+        "name": "sgd",
         "learning_rate": 0.15,
         "schedule": "cosine",
         "warmup_epochs": 5,
@@ -53,6 +54,10 @@ def test_the_default_is_the_papers_cifar_recipe():
         "step_factor": 0.1,
         "momentum": 0.9,
         "nesterov": False,
+        "beta1": 0.9,
+        "beta2": 0.999,
+        "epsilon": 1e-8,
+        "clip_norm": 0.0,
         "weight_decay": 5e-4,
         "decay_norm_and_bias": True,
     }
@@ -98,6 +103,10 @@ def test_the_default_is_the_papers_cifar_recipe():
         ("optimizer.schedule", "linear"),
         ("optimizer.warmup_epochs", 200),
         ("optimizer.momentum", 1.5),
+        ("optimizer.name", "adam"),
+        ("optimizer.beta2", 1.0),
+        ("optimizer.epsilon", 0.0),
+        ("optimizer.clip_norm", -1.0),
         ("eval.every_epochs", 0),
         ("eval.few_below", 200),
         ("method.name", "bcll"),
@@ -120,6 +129,32 @@ def test_an_impossible_value_is_refused_by_its_key(key, value):
         validate(config)
     assert f"config.{key}" in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "value", "usual", "other"),
+    [
+        ("adamw", "momentum", 0.8, 0.9, "sgd"),
+        ("adamw", "nesterov", True, False, "sgd"),
+        ("sgd", "beta1", 0.8, 0.9, "adamw"),
+        ("sgd", "beta2", 0.99, 0.999, "adamw"),
+        ("sgd", "epsilon", 1e-6, 1e-08, "adamw"),
+    ],
+)
+def test_a_setting_of_the_other_optimizer_is_refused_with_the_mend(name, key, value, usual, other):
+    config = default.get_config()
+    config.optimizer.name = name
+    validate(config)
+    config.optimizer[key] = value
+    message = (
+        f"config.optimizer.{key} is {value}, but config.optimizer.name is '{name}', which has no "
+        f"{key}; leave it at {usual}, or set config.optimizer.name to '{other}'"
+    )
+    with pytest.raises(ConfigError) as error:
+        validate(config)
+    assert str(error.value) == message
+    config.optimizer.name = other
+    validate(config)
 
 
 def test_settings_of_another_method_are_refused_with_the_mend():

@@ -35,6 +35,12 @@ def test_what_is_said_is_kept_and_warm_ups_end_within_a_short_run():
     assert numbers(sized(config, 646)) == (32, 3, 0.7, 0, 1)
 
 
+def test_adamw_has_a_smaller_learning_rate_where_the_batch_decides_it():
+    config = shipped_config("folder")
+    config.optimizer.name = "adamw"
+    assert sized(config, 646).optimizer.learning_rate == pytest.approx(0.001 * 32 / 128)
+
+
 def test_the_evaluation_crop_keeps_the_proportion_of_imagenets():
     for name, expected in (("imagenet_lt", 256), ("tiny_imagenet_lt", 64), ("folder", 256)):
         assert sized(shipped_config(name), 5000).augment.eval_resize == expected

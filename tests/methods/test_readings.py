@@ -19,7 +19,7 @@ from bccl_jax.losses.linear_centroid import linear_centroid_loss
 from bccl_jax.methods.base import Batch
 from bccl_jax.methods.bccl import BCCL
 from bccl_jax.methods.shared.readings import PRESETS, VIEW_SETS, WEIGHTS
-from bccl_jax.optimization.optimizer import create_schedule
+from bccl_jax.optimization.schedule import create_schedule
 from tests.methods.small import CONTEXT, COUNTS, LABELS, SMALL, loss_of, unit
 from tests.tiny import shipped_config
 

@@ -21,7 +21,8 @@ from bccl_jax.config.validation import validate
 from bccl_jax.data.long_tail import subset_indices
 from bccl_jax.data.photographs.crops import Crop, random_boxes
 from bccl_jax.errors import BcclError, ConfigError
-from bccl_jax.optimization.optimizer import create_optimizer, create_schedule
+from bccl_jax.optimization.optimizer import create_optimizer
+from bccl_jax.optimization.schedule import create_schedule
 from bccl_jax.settings.bounds import Choice, Rising, Several, Switch, Text, Whole, shown
 from bccl_jax.training.memory import check_memory
 from tests.tiny import shipped_config, tiny_config

@@ -11,15 +11,18 @@ from experiments.design import hash_of
 
 FREE = ("train_folder", "test_folder", "validation_folder")
 FREE += ("path_column", "label_column", "split_column")
+# And their values before there were keys for them.
+OPTIMIZER = {"name": "sgd", "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8, "clip_norm": 0.0}
 
 
 @pytest.fixture
 def older(tmp_path):
-    """The directory of a run that knew neither a ground nor folders of splits."""
+    """The directory of a run that knew neither a ground, folders of splits nor AdamW."""
     run = tmp_path / "run"
     run.mkdir()
     saved = flatten(get_config())
-    for key in ("data.background", *(f"data.{key}" for key in FREE)):
+    young = ("data.background", *(f"data.{key}" for key in FREE))
+    for key in (*young, *(f"optimizer.{key}" for key in OPTIMIZER)):
         del saved[key]
     (run / "config.json").write_text(json.dumps(saved))
     (run / "metrics.jsonl").write_text("a record\n")
@@ -40,6 +43,16 @@ def test_another_value_of_it_is_another_run(older):
         older.check(config, evaluating=True)
 
 
+@pytest.mark.parametrize("change", [{"name": "adamw"}, {"clip_norm": 1.0}])
+def test_another_optimizer_is_another_run(older, change):
+    config = get_config()
+    config.optimizer.update(change)
+    ((key, value),) = change.items()
+    message = f"optimizer.{key} is {OPTIMIZER[key]!r} there and {value!r} here"
+    with pytest.raises(WorkdirError, match=message):
+        older.check(config)
+
+
 @pytest.mark.parametrize("key", FREE)
 def test_where_the_data_lies_may_differ(older, key):
     """What the images are is compared by themselves."""
@@ -50,6 +63,8 @@ def test_where_the_data_lies_may_differ(older, key):
 
 def test_published_hashes_stay_as_they_were():
     flat = flatten(get_config())
-    known = {k: v for k, v in flat.items() if k != "data.background"}
+    young = {"data.background", *(f"optimizer.{key}" for key in OPTIMIZER)}
+    known = {k: v for k, v in flat.items() if k not in young}
     assert hash_of(flat) == hash_of(known)
     assert hash_of(flat | {"data.background": [0, 0, 0]}) != hash_of(known)
+    assert hash_of(flat | {"optimizer.name": "adamw"}) != hash_of(known)
