@@ -17,6 +17,7 @@ import numpy as np
 from bccl_jax.data.encoded import EncodedImages
 from bccl_jax.data.feeding.pipeline import read_batches
 from bccl_jax.data.feeding.stream import TrainingStream
+from bccl_jax.data.order import Order
 from bccl_jax.data.photographs.crops import Crop
 from benchmarks.common import parser, report
 from benchmarks.decode import files_below, photographs
@@ -95,9 +96,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     def stream(images: np.ndarray | EncodedImages, crops: Sequence[Crop] = ()) -> TrainingStream:
         rows, labels = range(options.batch), np.zeros(max(len(images), options.batch), np.int32)
-        return TrainingStream(
-            images, labels[: len(images)], options.batch, 0, 10**6, rows, 0, crops, options.size
-        )
+        order = Order(labels[: len(images)], options.batch, 0)
+        return TrainingStream(images, order, 10**6, rows, 0, crops, options.size)
 
     rng = np.random.default_rng(0)
     arrays = rng.integers(0, 256, (options.images, options.side, options.side, 3), np.uint8)

@@ -15,6 +15,7 @@ import ml_collections
 from bccl_jax import methods
 from bccl_jax.augment.views import CROPS, STRONG_POLICIES
 from bccl_jax.config import flatten, get_config
+from bccl_jax.data.sampling import SAMPLERS
 from bccl_jax.data.sources import DATASETS, SOURCES
 from bccl_jax.errors import ConfigError
 from bccl_jax.models import BACKBONES
@@ -65,6 +66,7 @@ BOUNDS: Mapping[str, Bound] = {
     "data.classes": Whole(2, 10**6, also=(0,)),
     "data.pixels": Whole(0, _SIDE),
     "data.subset_seed": Whole(0, 2**32 - 1),
+    "data.sampler": Choice(SAMPLERS),
     # More would leave classes without a training image.
     "data.validation_fraction": Real(0, 0.99),
     "data.test_fraction": Real(0, 1, open_end=True),

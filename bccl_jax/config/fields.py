@@ -83,6 +83,10 @@ def get_config(method: str = "bccl") -> ml_collections.ConfigDict:
     data.pixels = 0
     # Seed of the draw of the long-tailed subset; 0 draws the images that the field uses.
     data.subset_seed = 0
+    # How often each class is drawn in training: "instance_balanced" takes each image once an epoch;
+    # "class_balanced", "square_root", "effective_number", "progressive" (from the first to the
+    # second over the run) and "reversed" draw rare classes more often (`data/sampling.py`).
+    data.sampler = "instance_balanced"
     # Share of each class of the original training split that is set aside and evaluated on in
     # place of the test split: choose settings with this, never on the test split.
     data.validation_fraction = 0.0

@@ -5,6 +5,7 @@ import math
 import ml_collections
 
 from bccl_jax.data.split import Split
+from bccl_jax.methods.base import Stage
 
 
 def sized(config: ml_collections.ConfigDict, num_train: int) -> ml_collections.ConfigDict:
@@ -56,6 +57,25 @@ def sized(config: ml_collections.ConfigDict, num_train: int) -> ml_collections.C
         config.optimizer.warmup_epochs = min(5, config.epochs // 4)
     if warms_up and config.method.warmup_epochs < 0:
         config.method.warmup_epochs = min(max(config.epochs // 10, 1), config.epochs - 1)
+    return config
+
+
+def stage_config(config: ml_collections.ConfigDict, stage: Stage) -> ml_collections.ConfigDict:
+    """The config of a stage: its epochs, and its optimizer's settings in the place of the run's.
+
+    Args:
+      config: of the run, sized.
+      stage: of its method.
+
+    Returns:
+      A copy; the config itself for a stage that is the run.
+    """
+    if stage.epochs == config.epochs and not stage.optimizer:
+        return config
+    config = ml_collections.ConfigDict(config).copy_and_resolve_references()
+    config.epochs = stage.epochs
+    with config.optimizer.ignore_type():
+        config.optimizer.update(stage.optimizer)
     return config
 
 

@@ -5,9 +5,10 @@ import ml_collections
 from bccl_jax import methods
 from bccl_jax.config import get_config
 from bccl_jax.config.allowed import check_keys, check_values
-from bccl_jax.config.sizing import sized
+from bccl_jax.config.sizing import sized, stage_config
 from bccl_jax.data.split import Dataset, Split
 from bccl_jax.errors import ConfigError
+from bccl_jax.methods.base import Method
 from bccl_jax.optimization.optimizer import OPTIMIZERS
 from bccl_jax.settings.bounds import shown
 
@@ -35,17 +36,6 @@ def validate(config: ml_collections.ConfigDict) -> None:
             f"config.batch_size={config.batch_size} into equal parts of at least 2 images"
         )
     _check_optimizer(config.optimizer)
-    if config.optimizer.warmup_epochs >= config.epochs:
-        raise ConfigError(
-            f"config.optimizer.warmup_epochs is {config.optimizer.warmup_epochs} in a run of "
-            f"{config.epochs} epochs; lower it or raise config.epochs"
-        )
-    steps = config.optimizer.step_epochs
-    if config.optimizer.schedule == "step" and steps and not steps[-1] < config.epochs:
-        raise ConfigError(
-            f"config.optimizer.step_epochs is {shown(tuple(steps))} in a run of {config.epochs} "
-            "epochs; name epochs within the run"
-        )
     if config.eval.few_below > config.eval.many_above + 1:
         raise ConfigError(
             f"config.eval.few_below is {config.eval.few_below} and config.eval.many_above "
@@ -53,6 +43,7 @@ def validate(config: ml_collections.ConfigDict) -> None:
         )
     method = methods.create(config.method)
     method.validate(config.epochs)
+    _check_schedules(config, method)
     if config.eval.logit_adjustment and method.prior_in_loss:
         raise ConfigError(
             f"config.eval.logit_adjustment is {config.eval.logit_adjustment:g}, but the loss of "
@@ -75,6 +66,27 @@ def _check_optimizer(optimizer: ml_collections.ConfigDict) -> None:
             )
 
 
+def _check_schedules(config: ml_collections.ConfigDict, method: Method) -> None:
+    """Checks that learning-rate schedules fit into the stages that they are of."""
+    stages = method.stages(config.epochs)
+    for number, stage in enumerate(stages, 1):
+        own = stage_config(config, stage)
+        length = f"a run of {config.epochs} epochs"
+        if len(stages) > 1:
+            length = f"stage {number} of {len(stages)}, of {stage.epochs} epochs"
+        if own.optimizer.warmup_epochs >= own.epochs:
+            raise ConfigError(
+                f"config.optimizer.warmup_epochs is {own.optimizer.warmup_epochs} in {length}; "
+                "lower it or raise config.epochs"
+            )
+        steps = own.optimizer.step_epochs
+        if own.optimizer.schedule == "step" and steps and not steps[-1] < own.epochs:
+            raise ConfigError(
+                f"config.optimizer.step_epochs is {shown(tuple(steps))} in {length}; name epochs "
+                "within it"
+            )
+
+
 def validate_against_data(config: ml_collections.ConfigDict, dataset: Dataset) -> None:
     """Checks what depends on the data.
 
@@ -87,6 +99,7 @@ def validate_against_data(config: ml_collections.ConfigDict, dataset: Dataset) -
         another kind.
     """
     validate(config)
+    methods.create(config.method).validate_splits(set(dataset.by_role))
     num_train = len(dataset.train)
     if config.batch_size > num_train:
         raise ConfigError(

@@ -99,6 +99,12 @@ class Dataset:
         return {name: split for name, split in found.items() if split is not None}
 
     @property
+    def by_role(self) -> dict[str, Split]:
+        """The same by what they are for: a test split that was set aside is "validation"."""
+        found = self.splits
+        return found | {"validation": self.test} if self.set_aside else found
+
+    @property
     def monitored(self) -> Split:
         """The split that is evaluated during a run: validation if there is one, else test."""
         return self.test if self.validation is None else self.validation

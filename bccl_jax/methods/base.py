@@ -7,7 +7,7 @@ test: `docs/architecture.md` walks through an example.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Annotated, Any, ClassVar, NamedTuple
 
 import flax.linen as nn
@@ -51,15 +51,59 @@ class Context:
 
 
 class Progress(NamedTuple):
-    """Where in the run a step is, as arrays, so that nothing recompiles.
+    """Where in the run a step is; arrays, so that nothing recompiles but for another stage.
 
     Attributes:
       step: int32 [], steps done before this one.
       epoch: int32 [], epochs completed before this one.
+      stage: which of the method's stages this is, a Python number: each is a program of its own.
     """
 
     step: jax.Array
     epoch: jax.Array
+    stage: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """A part of a run: epochs that train the same things in the same way.
+
+    A stage after the first one begins with an optimizer that has seen nothing and with a
+    learning-rate schedule of its own, over its own epochs.
+
+    Attributes:
+      epochs: how many.
+      trains: what is trained, as paths in the parameters such as "heads_classifier" or
+        "heads_classifier/scale"; empty for all. The rest stays as it is, bit for bit; that its
+        batch statistics do too is up to the loss, which runs it with `train=False`.
+      anew: paths in the parameters that start from new random numbers.
+      sampler: how its images are drawn, of `data.sampling.SAMPLERS`; "" for `config.data.sampler`.
+      optimizer: keys of `config.optimizer` that differ, and their values.
+    """
+
+    epochs: int
+    trains: tuple[str, ...] = ()
+    anew: tuple[str, ...] = ()
+    sampler: str = ""
+    optimizer: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+class Between(NamedTuple):
+    """What a method may look at between two epochs.
+
+    Attributes:
+      epoch: complete epochs.
+      epochs: of the run.
+      params: the network's parameters.
+      features: (split name, or "train") -> (float32 [N, D], labels int32 [N]) of the backbone with
+        running statistics over the images of a split as they are, on the host; raises ConfigError
+        where the run has no such split.
+    """
+
+    epoch: int
+    epochs: int
+    params: Any
+    features: Callable[[str], tuple[np.ndarray, np.ndarray]]
 
 
 class Batch(NamedTuple):
@@ -121,6 +165,10 @@ class Method:
           ConfigError: they cannot work together; the message names their config keys.
         """
         del epochs
+
+    def stages(self, epochs: int) -> tuple[Stage, ...]:
+        """The parts of a run of so many epochs, one after the other; together as long as it."""
+        return (Stage(epochs),)
 
     def heads(self, context: Context) -> Mapping[str, nn.Module]:
         """Returns what hangs on the backbone, by name; "classifier" is what predicts."""
@@ -184,14 +232,36 @@ class Method:
         """
         raise TypeError(f"{type(self).__name__} defines no loss")
 
-    def refresh_due(self, epoch: int) -> bool:
-        """Whether `refresh` is to be called once `epoch` epochs are complete."""
-        del epoch
+    def validate_splits(self, splits: Collection[str]) -> None:
+        """Checks that the data set has the splits that the method looks at between epochs.
+
+        Args:
+          splits: "train", "test" and, if one was set aside or is the data set's own, "validation".
+
+        Raises:
+          ConfigError: one is missing; the message names what to write.
+        """
+        del splits
+
+    def refresh_due(self, epoch: int, epochs: int = 0) -> bool:
+        """Whether `refresh` is to be called once `epoch` of the run's `epochs` are complete."""
+        del epoch, epochs
         return False
 
-    def refresh(self, state: Any, key: jax.Array) -> tuple[Any, dict[str, float]]:
-        """Renews the method's state between epochs; returns it and what to log of it."""
-        del key
+    def refresh(
+        self, state: Any, key: jax.Array, between: Between | None = None
+    ) -> tuple[Any, dict[str, float]]:
+        """Renews the method's state between epochs.
+
+        Args:
+          state: the method's own state.
+          key: for whatever it draws.
+          between: what it may look at; None for a method that looks at its own state alone.
+
+        Returns:
+          The state, of the same shapes, and what to log of it.
+        """
+        del key, between
         return state, {}
 
     def logits(self, apply: Apply, params: Any, images: jax.Array, state: Any) -> jax.Array:

@@ -396,7 +396,7 @@ class BCCL(base.Method):
         share = jnp.minimum(progress.epoch / self.temperature_epochs, 1.0)
         return self.temperature_start + share * (self.temperature - self.temperature_start)
 
-    def refresh_due(self, epoch):
+    def refresh_due(self, epoch, epochs=0):
         """True at the end of warm-up and every `refresh_epochs` epochs after it."""
         return self._renews(epoch) or (self.refresh_twice and self._renews(epoch - 1))
 
@@ -404,7 +404,7 @@ class BCCL(base.Method):
         since = epoch - self.warmup_epochs
         return epoch > 0 and since >= 0 and since % self.refresh_epochs == 0
 
-    def refresh(self, state, key):
+    def refresh(self, state, key, between=None):
         """Clusters every class's queue (Eq. 4); see `base.Method.refresh`."""
         since = None
         if self.queue_max_age:

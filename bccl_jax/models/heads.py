@@ -6,6 +6,7 @@ import jax.numpy as jnp
 
 from bccl_jax.models.convolution import kaiming_normal
 from bccl_jax.models.normalization import BatchNorm
+from bccl_jax.models.rescaling import weight_scaled
 
 CLASSIFIERS = ("linear", "cosine")
 # Of the cosine classifier's weights: of unit norm, or uniform in (-1, 1) and of norm 5 at most.
@@ -57,6 +58,24 @@ def _pytorch_bias(fan_in: int):
         return jax.random.uniform(key, shape, dtype, -bound, bound)
 
     return init
+
+
+class ScaledClassifier(nn.Module):
+    """A classifier and a learned scale for each class's logit (LWS of Kang et al. 2020).
+
+    Attributes:
+      classifier: features [B, d] -> logits [B, K].
+      num_classes: K.
+    """
+
+    classifier: nn.Module
+    num_classes: int
+
+    @nn.compact
+    def __call__(self, features: jax.Array) -> jax.Array:
+        """Maps features [B, d] to float32 logits [B, K]."""
+        scale = self.param("scale", nn.initializers.ones, (self.num_classes,))
+        return weight_scaled(self.classifier(features), scale)
 
 
 class CosineClassifier(nn.Module):

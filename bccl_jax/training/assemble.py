@@ -18,9 +18,9 @@ from bccl_jax.classifier.image_classifier import (
     with_shardings,
 )
 from bccl_jax.config.dataset import load_data
-from bccl_jax.config.sizing import image_shape, sized
+from bccl_jax.config.sizing import image_shape, sized, stage_config
 from bccl_jax.config.validation import validate_against_data
-from bccl_jax.data.order import epoch_order
+from bccl_jax.data.order import Order, Part
 from bccl_jax.data.photographs.crops import Crop
 from bccl_jax.data.split import Dataset
 from bccl_jax.devices.mesh import replicated
@@ -31,8 +31,32 @@ from bccl_jax.models.pretrained import load as load_pretrained
 from bccl_jax.optimization.optimizer import create_optimizer
 from bccl_jax.optimization.schedule import create_schedule
 from bccl_jax.training.memory import check_memory
+from bccl_jax.training.parts import joined, parted
 from bccl_jax.training.state import TrainState
 from bccl_jax.training.step import make_train_step
+
+# A stream of the run's key beside the steps', which fold in the step itself.
+_STAGE_STREAM = 0x57A6E57A
+
+
+@dataclasses.dataclass(frozen=True)
+class RunStage:
+    """A stage of a method, built.
+
+    Attributes:
+      start: the first epoch.
+      epochs: how many.
+      optimizer: renews the parameters.
+      train_step: (state, batch) -> (state, metrics), not yet compiled.
+      begin: the state at the end of the stage before -> that at the beginning of this one; None of
+        the first.
+    """
+
+    start: int
+    epochs: int
+    optimizer: optax.GradientTransformation
+    train_step: Callable
+    begin: Callable[[TrainState], TrainState] | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,8 +69,7 @@ class Run:
       order: epoch -> int32 [steps, B], the images of its batches.
       augment: (images uint8 [B, H, W, 3] or crops [B, V, S, S, 3], key) -> the method's views.
       crops: of photographs, one for each view; empty for images in memory.
-      optimizer: renews the parameters.
-      train_step: (state, batch) -> (state, metrics), not yet compiled.
+      stages: one after the other; most methods have one.
       init_state: () -> the state before the first step, on the devices of the mesh; raises
         DataError where `config.model.pretrained` cannot be used.
       abstract_state: shapes, dtypes and shardings of the state, for a checkpoint to be read into.
@@ -57,8 +80,7 @@ class Run:
     order: Callable
     augment: Callable
     crops: tuple[Crop, ...]
-    optimizer: optax.GradientTransformation
-    train_step: Callable
+    stages: tuple[RunStage, ...]
     init_state: Callable[[], TrainState]
     abstract_state: TrainState
 
@@ -93,6 +115,20 @@ class Run:
         return self.classifier.steps_per_epoch
 
     @property
+    def optimizer(self) -> optax.GradientTransformation:
+        """The first stage's."""
+        return self.stages[0].optimizer
+
+    @property
+    def train_step(self) -> Callable:
+        """The first stage's, not yet compiled."""
+        return self.stages[0].train_step
+
+    def stage_of(self, epoch: int) -> int:
+        """Which stage an epoch is of."""
+        return sum(epoch >= stage.start for stage in self.stages) - 1
+
+    @property
     def state_shardings(self) -> TrainState:
         """Where the state's arrays lie over the mesh, a pytree like the state."""
         return jax.tree.map(lambda x: x.sharding, self.abstract_state)
@@ -122,28 +158,76 @@ def assemble(config: ml_collections.ConfigDict) -> Run:
         image_shape(config, train),
     )
     augment, crops = _create_views(config, classifier.method.views, train.encoded)
-    schedule = create_schedule(config, classifier.steps_per_epoch)
-    optimizer = create_optimizer(config, schedule)
-    init_state, abstract_state = _create_state(classifier, optimizer)
+    stages = _create_stages(classifier, augment)
+    samplers = [stage.sampler for stage in classifier.method.stages(config.epochs)]
+    init_state, abstract_state = _create_state(classifier, stages[0].optimizer)
     return Run(
         classifier=classifier,
         dataset=dataset,
-        order=functools.partial(epoch_order, len(train), config.batch_size, config.seed),
+        order=Order(
+            train.labels,
+            config.batch_size,
+            config.seed,
+            tuple(
+                Part(stage.start, stage.epochs, sampler or config.data.sampler)
+                for stage, sampler in zip(stages, samplers, strict=True)
+            ),
+        ),
         augment=augment,
         crops=crops,
-        optimizer=optimizer,
-        train_step=make_train_step(
-            classifier.network,
-            classifier.method,
-            optimizer,
-            schedule,
-            augment,
-            classifier.steps_per_epoch,
-            config.accumulation,
-        ),
+        stages=stages,
         init_state=init_state,
         abstract_state=abstract_state,
     )
+
+
+def _create_stages(classifier: ImageClassifier, augment: Callable) -> tuple[RunStage, ...]:
+    config, method = classifier.config, classifier.method
+    steps = classifier.steps_per_epoch
+    stages, start = [], 0
+    for number, stage in enumerate(method.stages(config.epochs)):
+        own = stage_config(config, stage)
+        schedule = create_schedule(own, steps)
+        optimizer = create_optimizer(own, schedule)
+        step = make_train_step(
+            classifier.network,
+            method,
+            optimizer,
+            schedule,
+            augment,
+            steps,
+            config.accumulation,
+            stage=number,
+            first_epoch=start,
+            trains=stage.trains,
+        )
+        begin = _make_begin(classifier, optimizer, stage.anew, number) if number else None
+        stages.append(RunStage(start, stage.epochs, optimizer, step, begin))
+        start += stage.epochs
+    return tuple(stages)
+
+
+def _make_begin(
+    classifier: ImageClassifier,
+    optimizer: optax.GradientTransformation,
+    anew: tuple[str, ...],
+    number: int,
+) -> Callable[[TrainState], TrainState]:
+    """Closes over what begins a stage; new parameters are a function of the run's key."""
+
+    def begin(state: TrainState) -> TrainState:
+        params = state.params
+        if anew:
+            key = jax.random.fold_in(jax.random.fold_in(state.key, _STAGE_STREAM), number)
+            new, _ = parted(classifier.init(*jax.random.split(key)).params, anew)
+            params = joined(parted(params, anew)[1], new)
+        return state.replace(params=params, opt_state=optimizer.init(params))
+
+    def sharded(state: TrainState) -> TrainState:
+        shapes = jax.eval_shape(lambda: state)
+        return jax.jit(begin, out_shardings=classifier.shardings(shapes))(state)
+
+    return sharded
 
 
 def _create_views(

@@ -4,7 +4,7 @@ Each way yields (state, metrics) after one or more steps, metrics as device arra
 that the caller decides when the host waits.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import jax
 import numpy as np
@@ -34,6 +34,27 @@ def compile_step(train_step: Callable, mesh: Mesh, state_shardings) -> Callable:
         donate_argnames="state",
         out_shardings=(state_shardings, replicated(mesh)),
     )
+
+
+def staged(stage_of: Callable[[int], int], create: Sequence[Callable[[], RunEpoch]]) -> RunEpoch:
+    """Each epoch by the engine of its stage, which is made when it is first needed.
+
+    Args:
+      stage_of: epoch -> which stage it is of.
+      create: makes the engine of each stage.
+
+    Returns:
+      The function that runs an epoch.
+    """
+    made: dict[int, RunEpoch] = {}
+
+    def run_epoch(state, epoch, skip):
+        stage = stage_of(epoch)
+        if stage not in made:
+            made[stage] = create[stage]()
+        return made[stage](state, epoch, skip)
+
+    return run_epoch
 
 
 def scanned(

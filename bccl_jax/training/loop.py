@@ -22,11 +22,13 @@ from bccl_jax.data.split import Split
 from bccl_jax.devices.jax_settings import usual
 from bccl_jax.devices.mesh import is_lead, local_rows, replicated, speaks
 from bccl_jax.devices.selftest import check_devices
-from bccl_jax.errors import DataError
+from bccl_jax.errors import ConfigError, DataError
+from bccl_jax.evaluation.embed import make_embed
 from bccl_jax.evaluation.evaluate import Evaluation, readers_need
 from bccl_jax.evaluation.metrics import sparse_counts
 from bccl_jax.evaluation.saved import SavedEvaluation, evaluate_checkpoints
 from bccl_jax.evaluation.told import evaluate_split
+from bccl_jax.methods.base import Between
 from bccl_jax.reporting import console
 from bccl_jax.reporting.plots import save_report
 from bccl_jax.reporting.records import Records, as_json
@@ -168,8 +170,13 @@ def _train(
     every = config.checkpoint.every_steps
     evaluation = None
 
+    features = _create_features(run)
+
     def evaluated_after(epoch):
         return epoch == config.epochs or epoch % config.eval.every_epochs == 0
+
+    def refreshed_after(epoch):
+        return run.method.refresh_due(epoch, config.epochs)
 
     # The order of an epoch's end is part of what makes a resumed run exact: refresh, evaluate,
     # log, and only then save, so that a checkpoint of a complete epoch leaves nothing to redo.
@@ -182,13 +189,16 @@ def _train(
                 done,
                 ("starting the readers and " if run.dataset.train.encoded else "")
                 + "compiling the step",
-                {"refresh": run.method.refresh_due, "evaluation": evaluated_after},
+                {"refresh": refreshed_after, "evaluation": evaluated_after},
                 shown=is_lead(),
             )
         )
         run_epoch = _create_engine(run, done, checkpoints, stack)
         for epoch in range(first_epoch, config.epochs):
             started = time.perf_counter()
+            stage = run.stages[run.stage_of(epoch)]
+            if epoch == stage.start and not skip and stage.begin is not None:
+                state = stage.begin(state)
             ledger = Ledger(epoch, epoch * steps, unfinished, skipped)
             try:
                 for renewed, metrics in run_epoch(state, epoch, skip):
@@ -213,13 +223,16 @@ def _train(
             complete = epoch + 1
             where = f"epoch {complete}/{config.epochs}"
             record = {"epoch": complete, "step": complete * steps, "train": means}
+            if len(run.stages) > 1:
+                record["stage"] = run.stage_of(epoch) + 1
             if quarters := ledger.quarters(run.method.fine_metrics):
                 record["quarters"] = quarters
-            if run.method.refresh_due(complete):
+            if refreshed_after(complete):
                 key = jax.random.fold_in(jax.random.fold_in(state.key, _REFRESH_STREAM), complete)
                 refreshing = under_way(f"{where}  refreshing the method's state", shown=is_lead())
                 with progress.pause("refresh"), refreshing:
-                    method_state, record["refresh"] = run.method.refresh(state.method, key)
+                    between = Between(complete, config.epochs, state.params, features(state))
+                    method_state, record["refresh"] = run.method.refresh(state.method, key, between)
                 state = state.replace(method=method_state)
             record["seconds"] = round(time.perf_counter() - started, 3)
             last = complete == config.epochs
@@ -262,13 +275,17 @@ def _create_engine(
         automatic = "loop" if jax.default_backend() == "cpu" else "scan"
         kinds = {"loop": engine.looped, "scan": engine.scanned}
         kind = kinds[automatic if config.engine == "auto" else config.engine]
-        return kind(run.train_step, resident, run.order, *where)
+        return engine.staged(
+            run.stage_of,
+            [
+                functools.partial(kind, stage.train_step, resident, run.order, *where)
+                for stage in run.stages
+            ],
+        )
     rows = local_rows(config.batch_size)
     stream = TrainingStream(
         train.images,
-        train.labels,
-        config.batch_size,
-        config.seed,
+        run.order,
         config.epochs,
         rows,
         first_step=done,
@@ -282,7 +299,29 @@ def _create_engine(
     stack.callback(batches.close)
     # Before that, for readers take a while to end and a scheduler may not wait for them.
     stack.callback(checkpoints.wait)
-    return engine.fed(run.train_step, batches, run.steps_per_epoch, *where)
+    return engine.staged(
+        run.stage_of,
+        [
+            functools.partial(engine.fed, stage.train_step, batches, run.steps_per_epoch, *where)
+            for stage in run.stages
+        ],
+    )
+
+
+def _create_features(run: Run) -> Callable[[TrainState], Callable]:
+    """What a method may compute of a split between epochs; see `Between.features`."""
+    embed = make_embed(run.classifier)
+    splits = run.dataset.by_role
+
+    def features(state):
+        def of(role):
+            if role not in splits:
+                raise ConfigError(f"{run.config.data.name} has no {role} split")
+            return tuple(embed(state, splits[role]))
+
+        return of
+
+    return features
 
 
 def _evaluate(

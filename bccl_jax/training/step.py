@@ -9,6 +9,7 @@ import optax
 from bccl_jax.methods.base import Batch, Method, Progress
 from bccl_jax.models import taps
 from bccl_jax.models.network import Network
+from bccl_jax.training.parts import joined, parted
 from bccl_jax.training.state import TrainState
 
 
@@ -20,6 +21,9 @@ def make_train_step(
     augment: Callable,
     steps_per_epoch: int,
     accumulation: int = 1,
+    stage: int = 0,
+    first_epoch: int = 0,
+    trains: tuple[str, ...] = (),
 ) -> Callable:
     """Closes a training step over everything static.
 
@@ -33,6 +37,9 @@ def make_train_step(
       steps_per_epoch: steps of an epoch.
       accumulation: A, parts of a batch that go through the network one after the other; the
         gradients are averaged, statistics and the method's state pass from part to part.
+      stage: which of the method's stages the step is of.
+      first_epoch: of that stage, from which optimizer and schedule count.
+      trains: paths of the parameters that are trained; empty for all.
 
     Returns:
       train_step(state, {"image": uint8, "label": int32 [B]}) -> (state, metrics), the metrics
@@ -42,9 +49,12 @@ def make_train_step(
     def differentiate(params, batch_stats, method_state, batch, key, step):
         view_key, method_key = jax.random.split(key)
         views = augment(batch["image"], view_key)
-        progress = Progress(step, step // steps_per_epoch)
+        progress = Progress(step, step // steps_per_epoch, stage)
+        trained, frozen = parted(params, trains)
 
-        def loss_of(params, sinks):
+        def loss_of(trained, sinks):
+            params = joined(trained, frozen)
+
             def apply(params, forward, *inputs, batch_stats=batch_stats):
                 variables = {"params": params, "batch_stats": batch_stats, taps.COLLECTION: sinks}
                 outputs, renewed = network.apply(
@@ -58,7 +68,8 @@ def make_train_step(
 
         (loss, (metrics, method_state, batch_stats)), (gradient, squares) = jax.value_and_grad(
             loss_of, argnums=(0, 1), has_aux=True
-        )(params, taps.sinks(method.taps))
+        )(trained, taps.sinks(method.taps))
+        gradient = joined(gradient, jax.tree.map(jnp.zeros_like, frozen))
         norms = {f"{name}_gradient": jnp.sqrt(square) for name, square in squares.items()}
         return gradient, {"loss": loss, **metrics, **norms}, batch_stats, method_state
 
@@ -99,10 +110,13 @@ def make_train_step(
         else:
             gradient, metrics, batch_stats, method_state = accumulate(state, batch, key)
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+        # Weight decay would move what has no gradient.
+        moved, still = parted(updates, trains)
+        updates = joined(moved, jax.tree.map(jnp.zeros_like, still))
         metrics = {
             **metrics,
             "gradient_norm": optax.global_norm(gradient),
-            "learning_rate": schedule(state.step),
+            "learning_rate": schedule(state.step - first_epoch * steps_per_epoch),
         }
         state = state.replace(
             step=state.step + 1,

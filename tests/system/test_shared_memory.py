@@ -9,6 +9,7 @@ import pytest
 
 from bccl_jax.data.feeding.pipeline import read_batches, shared_bytes
 from bccl_jax.data.feeding.stream import EvaluationStream, TrainingStream
+from bccl_jax.data.order import Order
 from bccl_jax.data.photographs.crops import Crop
 from bccl_jax.errors import DataError
 from bccl_jax.system import shared_memory
@@ -35,12 +36,12 @@ def test_a_small_place_is_named_with_its_mends(docker):
 
 def test_it_is_found_before_a_reader_starts(docker):
     images, labels = Memory([b""] * 512), np.zeros(512, np.int32)
-    stream = TrainingStream(images, labels, 128, 0, 1, range(128), 0, [Crop()] * 3, 224)
+    stream = TrainingStream(images, Order(labels, 128, 0), 1, range(128), 0, [Crop()] * 3, 224)
     with pytest.raises(DataError, match="/dev/shm has 68 MB"):
         read_batches(stream, 128, 4, 1)
     evaluation = EvaluationStream(images, 128, range(128), 256, 224)
     # What an evaluation will take counts from the start.
-    small = TrainingStream(images, labels, 8, 0, 1, range(8), 0, [Crop()] * 3, 64)
+    small = TrainingStream(images, Order(labels, 8, 0), 1, range(8), 0, [Crop()] * 3, 64)
     others = shared_bytes(evaluation, 128, 4)
     assert others == needed(1, 128 * 224 * 224 * 3)
     with pytest.raises(DataError, match="/dev/shm"):
@@ -49,7 +50,7 @@ def test_it_is_found_before_a_reader_starts(docker):
 
 def test_threads_need_none(docker):
     images, labels = Memory([b""] * 512), np.zeros(512, np.int32)
-    stream = TrainingStream(images, labels, 128, 0, 1, range(128), 0, [Crop()] * 3, 224)
+    stream = TrainingStream(images, Order(labels, 128, 0), 1, range(128), 0, [Crop()] * 3, 224)
     assert shared_bytes(stream, 128, 0) == 0
     read_batches(stream, 128, 0, 1).close()
 

@@ -4,7 +4,6 @@ A position alone names an image and its crops, so that any number of readers, pr
 sees the same. Nothing here imports JAX: reader processes import this module.
 """
 
-import functools
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from bccl_jax.data.encoded import EncodedImages
-from bccl_jax.data.order import epoch_order
+from bccl_jax.data.order import Order
 from bccl_jax.data.photographs.crops import Crop, evaluation_crop, training_crops
 from bccl_jax.data.photographs.decode import BrokenImageError
 from bccl_jax.data.photographs.levels import WHITE, Color
@@ -30,9 +29,7 @@ class TrainingStream:
 
     Args:
       images: uint8 [N, H, W, 3], or encoded.
-      labels: int32 [N].
-      batch_size: B, images a step over all processes.
-      seed: of the run.
+      order: epoch -> the images of its batches, with labels, batch size and seed.
       epochs: length of the run.
       rows: those of each batch that are wanted.
       first_step: steps done before.
@@ -44,9 +41,7 @@ class TrainingStream:
     def __init__(
         self,
         images: np.ndarray | EncodedImages,
-        labels: np.ndarray,
-        batch_size: int,
-        seed: int,
+        order: Order,
         epochs: int,
         rows: range,
         first_step: int = 0,
@@ -54,10 +49,11 @@ class TrainingStream:
         size: int = 0,
         background: Color = WHITE,
     ):
-        self._images, self._labels = images, labels
-        self._batch_size, self._seed, self._rows = batch_size, seed, rows
-        self._steps = len(labels) // batch_size  # of an epoch
+        self._images, self._labels, self._seed = images, order.labels, order.seed
+        self._order, self._rows = order, rows
+        self._steps = order.steps  # of an epoch
         self._first_step, self._last_step = first_step, self._steps * epochs
+        self._epochs: dict[int, np.ndarray] = {}
         self._crops, self._size = tuple(crops), size
         self._background = tuple(background)
 
@@ -76,11 +72,19 @@ class TrainingStream:
         steps, row = divmod(int(position), len(self._rows))
         step, row = self._first_step + steps, self._rows[row]
         epoch, batch = divmod(step, self._steps)
-        order = _order(len(self._labels), self._batch_size, self._seed, epoch)
-        index = int(order[batch, row])
+        index = int(self._batches(epoch)[batch, row])
         if isinstance(self._images, EncodedImages):
             return self._cropped(index, np.random.default_rng([self._seed, step, row]))
         return {"image": self._images[index], "label": self._labels[index]}
+
+    def _batches(self, epoch: int) -> np.ndarray:
+        """The order of an epoch, which its many rows share."""
+        # Threads may stand in two epochs; what one of them computes twice is the same.
+        order = self._epochs.get(epoch)
+        if order is None:
+            order = self._order(epoch)
+            self._epochs = {epoch: order, **dict(list(self._epochs.items())[:3])}
+        return order
 
     def _cropped(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
         broken = np.int32(-1)
@@ -109,11 +113,6 @@ def _read(images: EncodedImages, index: int) -> bytes:
         # A network disk may fail for a moment.
         time.sleep(1)
         return images[index]
-
-
-@functools.lru_cache(maxsize=4)
-def _order(num_examples: int, batch_size: int, seed: int, epoch: int) -> np.ndarray:
-    return epoch_order(num_examples, batch_size, seed, epoch)
 
 
 class EvaluationStream:

@@ -18,7 +18,7 @@ from bccl_jax.data.encoded import EncodedImages
 from bccl_jax.data.feeding.pipeline import read_batches
 from bccl_jax.data.feeding.resident import put_on_device
 from bccl_jax.data.feeding.stream import EvaluationStream, TrainingStream
-from bccl_jax.data.order import epoch_order
+from bccl_jax.data.order import Order, epoch_order
 from bccl_jax.data.photographs.crops import Crop
 from bccl_jax.data.split import Split
 from bccl_jax.errors import DataError
@@ -72,9 +72,8 @@ def photographs():
 
 
 def stream_of(split, first_step=0, rows=range(5), seed=1, epochs=3, crops=CROPS):
-    return TrainingStream(
-        split.images, split.labels, 5, seed, epochs, rows, first_step, crops, SIZE
-    )
+    order = Order(split.labels, 5, seed)
+    return TrainingStream(split.images, order, epochs, rows, first_step, crops, SIZE)
 
 
 def read(stream, rows=5, workers=0, threads=2):

@@ -11,6 +11,7 @@ from bccl_jax.config.validation import validate
 from bccl_jax.data.encoded import FileImages
 from bccl_jax.data.feeding.stream import EvaluationStream, TrainingStream
 from bccl_jax.data.formats import packed
+from bccl_jax.data.order import Order
 from bccl_jax.data.packing import packing
 from bccl_jax.data.photographs.crops import Crop, evaluation_crop, training_crops
 from bccl_jax.data.photographs.decode import decode
@@ -168,7 +169,7 @@ def test_streams_and_packed_pictures_have_the_same_ground(tmp_path):
     def read(images, ground):
         rows = range(2)
         training = TrainingStream(
-            images, labels, 2, 0, 1, rows, crops=[Crop()], size=8, background=ground
+            images, Order(labels, 2, 0), 1, rows, crops=[Crop()], size=8, background=ground
         )
         evaluation = EvaluationStream(images, 2, rows, 10, 8, ground)
         return [

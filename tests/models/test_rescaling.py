@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bccl_jax.losses.classification import cross_entropy_loss
-from bccl_jax.methods.shared.rescaling import tau_normalized, weight_scaled
+from bccl_jax.models.rescaling import tau_normalized, weight_scaled
 from tests.losses import public
 
 VECTORS = public.load("taunorm_lws")

@@ -1,0 +1,80 @@
+"""How often each class is drawn: the samplers of long-tailed training (Kang et al. 2020).
+
+A sampler is a share of an epoch's images for each class. Which images these are is a pure function
+of seed and epoch (`data/order.py`).
+"""
+
+import numpy as np
+
+# "instance_balanced" takes each image once, so that a class comes as often as it has images.
+INSTANCE_BALANCED = "instance_balanced"
+# n^q of a class of n images.
+_POWERS = {"class_balanced": 0.0, "square_root": 0.5, "reversed": -1.0}
+SAMPLERS = (INSTANCE_BALANCED, *_POWERS, "effective_number", "progressive")
+# Of the effective number of images, (1 - beta^n) / (1 - beta) (Cui et al. 2019).
+BETA = 0.9999
+
+
+def class_shares(sampler: str, class_counts: np.ndarray, progress: float = 0.0) -> np.ndarray:
+    """Share of an epoch's images that is drawn of each class.
+
+    - "instance_balanced": n / N.
+    - "class_balanced": 1 / K.
+    - "square_root": in proportion to n^(1/2) (Mahajan et al. 2018).
+    - "reversed": in proportion to 1 / n, so that the rarest class comes most often (Zhou et al.
+      2020).
+    - "effective_number": each image by the inverse of its class's effective number.
+    - "progressive": from instance- to class-balanced as the run goes on (Kang et al. 2020, Eq. 2).
+
+    Args:
+      sampler: one of `SAMPLERS`.
+      class_counts: int [K], training images of each class.
+      progress: share of the epochs that are done, for "progressive".
+
+    Returns:
+      float64 [K], sum 1; 0 for a class without images.
+    """
+    counts = np.asarray(class_counts, np.float64)
+    there = counts > 0
+    instance = counts / counts.sum()
+    if sampler == INSTANCE_BALANCED:
+        return instance
+    if sampler == "progressive":
+        return (1 - progress) * instance + progress * there / there.sum()
+    if sampler == "effective_number":
+        # expm1 and log1p keep the digits of classes of few images.
+        effective = -np.expm1(counts * np.log1p(BETA - 1))
+        shares = np.divide(counts, effective, out=np.zeros_like(counts), where=there)
+    else:
+        shares = np.where(there, np.maximum(counts, 1) ** _POWERS[sampler], 0.0)
+    return shares / shares.sum()
+
+
+def draw(labels: np.ndarray, shares: np.ndarray, number: int, rng: np.random.Generator):
+    """Draws images so that classes come by their shares, and images of a class equally often.
+
+    A class comes its share of `number` times, rounded up or down at random; its images come in
+    turn, each once before any comes again, in a random order.
+
+    Args:
+      labels: int [N].
+      shares: [K], sum 1.
+      number: of images to draw.
+      rng: random numbers.
+
+    Returns:
+      int64 [number], indices in random order.
+    """
+    # One uniform number rounds all classes, so that the sum is met (systematic sampling).
+    marks = np.concatenate([[0.0], np.cumsum(shares)]) * number + rng.uniform()
+    marks[-1] = number + marks[0]
+    times = np.diff(np.floor(marks)).astype(np.int64)
+    by_class = np.argsort(labels, kind="stable")
+    starts = np.searchsorted(labels[by_class], np.arange(len(shares) + 1))
+    drawn = []
+    for label in np.flatnonzero(times):
+        own = by_class[starts[label] : starts[label + 1]]
+        rounds = -(-times[label] // len(own))
+        turns = np.concatenate([rng.permutation(own) for _ in range(rounds)])
+        drawn.append(turns[: times[label]])
+    return rng.permutation(np.concatenate(drawn))
