@@ -14,26 +14,25 @@ import dataclasses
 import functools
 from typing import Annotated, ClassVar
 
-import flax.struct
 import jax
 import jax.numpy as jnp
 
-from bccl_jax.clustering import host, sharded
-from bccl_jax.clustering.kmeans import STARTS, kmeans
-from bccl_jax.clustering.queue import QueueState, filled_mask, init_queue, push
+from bccl_jax.clustering.kmeans import STARTS
 from bccl_jax.errors import ConfigError
 from bccl_jax.losses.classification import cross_entropy_loss, logit_compensation_loss
-from bccl_jax.losses.contrastive import (
-    centroid_loss,
-    complement_and_centroid_loss,
-    supervised_contrastive_loss,
-)
 from bccl_jax.losses.cosines import mean_cosines
-from bccl_jax.losses.linear_centroid import linear_centroid_loss
 from bccl_jax.methods import base
-from bccl_jax.methods.shared.readings import PRESETS, VIEW_SETS, WEIGHTS, misnamed
+from bccl_jax.methods.shared.agreement import check_agreement
+from bccl_jax.methods.shared.contrasting import contrast
+from bccl_jax.methods.shared.one_pass import forward_views
+from bccl_jax.methods.shared.queued_centroids import (
+    BCCLState,
+    cluster_queues,
+    enqueue,
+    init_state,
+)
+from bccl_jax.methods.shared.readings import PRESETS, VIEW_SETS, WEIGHTS
 from bccl_jax.models.heads import CLASSIFIER_STARTS, CLASSIFIERS, PROJECTOR_STARTS, Projector
-from bccl_jax.models.taps import tapped
 from bccl_jax.settings.bounds import Choice, Maybe, Real, Whole, shown
 
 CENTROID_LOSS_FORMS = ("softmax", "linear")
@@ -42,36 +41,6 @@ CLUSTERINGS = ("kmeans", "mean_shift", "affinity_propagation")
 _WEIGHT = Maybe(Real(0, 1000))
 _TEMPERATURE = Real(0.001, 1000)
 _EPOCHS = 1_000_000
-
-
-@flax.struct.dataclass
-class BCCLState:
-    """The method's own state.
-
-    Attributes:
-      queue: the embeddings seen last, class by class.
-      centroids: float32 [K, C, D], zero where not valid; of unit norm with `centroids_on_sphere`.
-      centroid_mask: bool [K, C]; all False until the first refresh.
-      class_counts: int32, one for each class; K is larger where the classes are padded.
-    """
-
-    queue: QueueState
-    centroids: jax.Array
-    centroid_mask: jax.Array
-    class_counts: jax.Array
-
-
-def _forward(network, images, num_views, contrasted):
-    """One pass over all views, so that they share one set of batch statistics."""
-    features = network.backbone(images, train=True)  # [B * V, d], image by image
-    features = features.reshape(-1, num_views, features.shape[-1])
-    logits = network.heads["classifier"](tapped(network, "classification", features[:, 0]))
-    contrastive = features[:, -contrasted:].reshape(-1, features.shape[-1])
-    contrastive = tapped(network, "contrastive", contrastive)
-    embeddings = network.heads["projector"](contrastive, train=True)
-    # View by view from here on.
-    embeddings = embeddings.reshape(-1, contrasted, embeddings.shape[-1]).swapaxes(0, 1)
-    return logits, embeddings.reshape(-1, embeddings.shape[-1])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -222,70 +191,7 @@ class BCCL(base.Method):
     def validate(self, epochs):
         """See `base.Method.validate`."""
         super().validate(epochs)
-        if not any(self.weights):
-            raise ConfigError(
-                f"config.method.preset and the weights beside it are {self.weights}, so that "
-                "nothing would be trained; raise one of config.method.weight_contrastive, "
-                "config.method.weight_centroid and config.method.weight_classification"
-            )
-        if self.num_centroids > self.queue_size:
-            raise ConfigError(
-                f"config.method.num_centroids is {self.num_centroids}, more than the "
-                f"{self.queue_size} embeddings of a queue; lower it or raise "
-                "config.method.queue_size"
-            )
-        if self.split_classes and self.clustering != "kmeans":
-            raise ConfigError(
-                f"config.method.clustering is {self.clustering!r}, which needs all queues in one "
-                'place; take "kmeans" or set config.method.split_classes to False'
-            )
-        if other := misnamed(self.preset, dataclasses.asdict(self)):
-            raise ConfigError(
-                f"config.method.preset is {self.preset!r} but the settings beside it are those of "
-                f"{other!r}, which the config's argument chooses, as in "
-                "--config=configs/cifar100_lt.py:bccl,released; of itself the key changes the "
-                "weights alone"
-            )
-        if self.one_view_counts and not self.class_average:
-            raise ConfigError(
-                "config.method.one_view_counts is True but config.method.class_average is not, so "
-                "that nothing is averaged; set both or neither"
-            )
-        if self.one_view_counts and self.contrasted != 2:
-            raise ConfigError(
-                "config.method.one_view_counts is True, which is for two contrasted views, but "
-                f"config.method.view_set is {self.view_set!r}; choose another view_set, or False"
-            )
-        if (self.temperature_start is None) != (self.temperature_epochs == 0):
-            raise ConfigError(
-                f"config.method.temperature_start is {self.temperature_start} and "
-                f"config.method.temperature_epochs {self.temperature_epochs}; set both or neither"
-            )
-        for name in ("temperature_epochs", "contrastive_ramp_epochs"):
-            if getattr(self, name) > epochs:
-                raise ConfigError(
-                    f"config.method.{name} is {getattr(self, name)} in a run of {epochs} epochs, "
-                    "so that its end is never reached; lower it or raise config.epochs"
-                )
-        if self.refresh_twice and self.refresh_epochs == 1:
-            raise ConfigError(
-                "config.method.refresh_twice is True but config.method.refresh_epochs is 1, so "
-                "that every epoch is clustered already; set the first to False"
-            )
-        usual = self.centroids_on_sphere and self.kmeans_start == "plus_plus"
-        if self.clustering != "kmeans" and not usual:
-            raise ConfigError(
-                f"config.method.clustering is {self.clustering!r}, whose centroids are always on "
-                "the sphere; set config.method.centroids_on_sphere to True and "
-                "config.method.kmeans_start to 'plus_plus'"
-            )
-        first = self.warmup_epochs or self.refresh_epochs
-        if first >= epochs:
-            raise ConfigError(
-                f"config.method.warmup_epochs is {self.warmup_epochs} and "
-                f"config.method.refresh_epochs {self.refresh_epochs} in a run of {epochs} epochs, "
-                "so that no centroid would ever be used; lower them or raise config.epochs"
-            )
+        check_agreement(self, epochs)
 
     def heads(self, context):
         """Returns the classifier and the projector."""
@@ -299,23 +205,17 @@ class BCCL(base.Method):
         )
         return {**super().heads(context), "projector": projector}
 
-    def init(self, key, context):
-        """Returns an empty `BCCLState`."""
+    def init(self, key, context) -> BCCLState:
+        """Returns empty queues; see `base.Method.init`."""
         del key
-        classes, centroids, dim = context.num_classes, self.num_centroids, self.projector_dim
-        if self.split_classes:
-            classes = sharded.padded_classes(classes, context.num_devices)
-        return BCCLState(
-            queue=init_queue(
-                classes,
-                self.queue_size,
-                dim,
-                jnp.dtype(self.queue_dtype),
-                stamped=self.queue_max_age > 0,
-            ),
-            centroids=jnp.zeros((classes, centroids, dim), jnp.float32),
-            centroid_mask=jnp.zeros((classes, centroids), bool),
-            class_counts=jnp.asarray(context.class_counts, jnp.int32),
+        return init_state(
+            context.class_counts,
+            self.num_centroids,
+            self.queue_size,
+            self.projector_dim,
+            dtype=jnp.dtype(self.queue_dtype),
+            stamped=self.queue_max_age > 0,
+            split_over=context.num_devices if self.split_classes else None,
         )
 
     def split_over_classes(self, state):
@@ -332,11 +232,11 @@ class BCCL(base.Method):
         del key
         images = base.interleave(batch.views)
         forward = functools.partial(
-            _forward, num_views=len(batch.views), contrasted=self.contrasted
+            forward_views, num_views=len(batch.views), contrasted=self.contrasted
         )
         (logits, embeddings), batch_stats = apply(params, forward, images)
         labels = jnp.tile(batch.labels, self.contrasted)
-        contrastive, centroid = self._contrast(embeddings, labels, state, progress)
+        contrastive, centroid = contrast(self, embeddings, labels, state, progress)
         if self.logit_compensation:
             classification = logit_compensation_loss(logits, batch.labels, state.class_counts)
         else:
@@ -361,40 +261,9 @@ class BCCL(base.Method):
         # 0 * inf is NaN: a term without weight is left out.
         loss = sum((weight * term for weight, term in terms if weight), start=jnp.float32(0))
 
-        enqueue = sharded.push if self.split_classes else push
         stamp = progress.epoch if self.queue_max_age else None
-        queue = enqueue(state.queue, embeddings, labels, stamp=stamp)
-        return loss, (metrics, state.replace(queue=queue), batch_stats)
-
-    def _contrast(self, embeddings, labels, state, progress):
-        """The contrastive loss and the centroid loss; None for one without weight."""
-        bank = {"centroids": state.centroids, "centroid_mask": state.centroid_mask}
-        options = {
-            "temperature": self._temperature(progress),
-            "class_average": self.class_average,
-            "one_view_counts": self.one_view_counts,
-            "chunk_size": self.class_chunk or None,
-            "mesh": jax.sharding.get_abstract_mesh() if self.split_classes else None,
-        }
-        weighs = self.weights[1] > 0
-        softmax = weighs and self.centroid_loss_form == "softmax"
-        if self.class_complement and softmax:
-            return complement_and_centroid_loss(embeddings, labels, **bank, **options)
-        complement = bank if self.class_complement else {}
-        contrastive = supervised_contrastive_loss(embeddings, labels, **complement, **options)
-        if softmax:
-            return contrastive, centroid_loss(embeddings, labels, **bank, **options)
-        if not weighs:
-            return contrastive, None
-        return contrastive, linear_centroid_loss(
-            embeddings, labels, **bank, num_classes=len(state.class_counts)
-        )
-
-    def _temperature(self, progress):
-        if self.temperature_start is None:
-            return self.temperature
-        share = jnp.minimum(progress.epoch / self.temperature_epochs, 1.0)
-        return self.temperature_start + share * (self.temperature - self.temperature_start)
+        state = enqueue(state, embeddings, labels, stamp, split_classes=self.split_classes)
+        return loss, (metrics, state, batch_stats)
 
     def refresh_due(self, epoch, epochs=0):
         """True at the end of warm-up and every `refresh_epochs` epochs after it."""
@@ -406,33 +275,17 @@ class BCCL(base.Method):
 
     def refresh(self, state, key, between=None):
         """Clusters every class's queue (Eq. 4); see `base.Method.refresh`."""
-        since = None
-        if self.queue_max_age:
-            # Of the epoch that has just ended, whatever class it was.
-            since = jnp.max(state.queue.stamp) - self.queue_max_age + 1
-        points, mask = state.queue.features, filled_mask(state.queue, since)
-        if self.clustering == "kmeans":
-            cluster = sharded.kmeans if self.split_classes else kmeans
-            centroids, centroid_mask = cluster(
-                points,
-                mask,
-                self.num_centroids,
-                key,
-                num_iters=self.kmeans_iterations,
-                spherical=self.centroids_on_sphere,
-                start=self.kmeans_start,
-                num_restarts=1 if self.kmeans_start == "random" else 4,
-            )
-        else:
-            cluster = getattr(host, self.clustering)
-            centroids, centroid_mask = cluster(points, mask, self.num_centroids)
-        clustered = jnp.sum(jnp.any(centroid_mask, axis=1))
-        report = {
-            "centroids": float(jnp.sum(centroid_mask)),
-            # Of the data's classes, and not of those that pad them.
-            "classes_without_centroid": float(len(state.class_counts) - clustered),
-        }
-        return state.replace(centroids=centroids, centroid_mask=centroid_mask), report
+        return cluster_queues(
+            state,
+            key,
+            self.num_centroids,
+            clustering=self.clustering,
+            max_age=self.queue_max_age,
+            start=self.kmeans_start,
+            num_iters=self.kmeans_iterations,
+            spherical=self.centroids_on_sphere,
+            split_classes=self.split_classes,
+        )
 
 
 METHOD = BCCL

@@ -338,7 +338,7 @@ def test_verifying_and_packing_say_how_far_they_are(pictures, tmp_path, begun, c
     # Packing was stopped after a whole shard of the training images, and again after its end.
     splits, packed = Splits(pictures, pictures.take(np.arange(2))), tmp_path / "packed"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(packing, "_write", _fail_at_the_manifest(packing._write))
+        patch.setattr(packing, "write", _fail_at_the_manifest(packing.write))
         with pytest.raises(KeyboardInterrupt):
             packing.pack("p", splits, packed, shard_images=2)
     capsys.readouterr()

@@ -1,10 +1,9 @@
 """Packing photographs into a few large files: `--mode=pack`.
 
-A shard gets its name only when it is whole and on the disk, so that packing that was killed goes on
-after the last such shard. `packed.py` describes the folder and reads it.
+Packing that was killed goes on after the last shard that is whole. `packed.py` describes the folder
+and reads it; `shards.py` writes the images.
 """
 
-import collections
 import contextlib
 import hashlib
 import json
@@ -12,12 +11,9 @@ import os
 import pathlib
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from array_record.python.array_record_module import ArrayRecordWriter
 
-from bccl_jax.data.encoded import EncodedImages
 from bccl_jax.data.formats.packed import (
     FORMAT,
     MANIFEST,
@@ -25,30 +21,23 @@ from bccl_jax.data.formats.packed import (
     load,
     one_line,
     read_json,
-    shard_path,
     whole_shards,
 )
 from bccl_jax.data.formats.packed_from import check_unchanged, find_numbers, numbers_path
-from bccl_jax.data.formats.records import Shard, library_path
-from bccl_jax.data.photographs.decode import BrokenImageError, decode
+from bccl_jax.data.packing.shards import AGAIN, write_shards
+from bccl_jax.data.packing.whole_files import UNFINISHED, write, write_array
 from bccl_jax.data.split import Dataset, Split, Splits
 from bccl_jax.errors import ConfigError, DataError
 from bccl_jax.system.directories import directory_to_write
 from bccl_jax.system.locks import lock
 from bccl_jax.system.names import shown
-from bccl_jax.system.progress import Task, say, under_way
+from bccl_jax.system.progress import say, under_way
 
 PARTS = ("train", "test", "validation")
-UNFINISHED = ".partial"
-_AGAIN = "give the same command again, which goes on from the last whole shard"
 # What two plans of the same data set agree in.
 _IDENTITY = ("format", "name", "fingerprint")
-# A record is found without its neighbours, and JPEG does not compress further.
-WRITER_OPTIONS = "group_size:1,uncompressed"
 SHARD_BYTES = 256 * 2**20
 SHARD_IMAGES = 2**17
-# Images read ahead of the one that is written, by as many threads as hide a slow disk.
-READ_AHEAD, THREADS = 128, 16
 
 
 def pack_dataset(dataset: Dataset, output_dir: str | pathlib.Path, verify: bool = False) -> int:
@@ -159,23 +148,23 @@ def _pack_parts(
     whole = {part: whole_shards(directory, part, len(split)) for part, split in parts.items()}
     done = {part: sum(shard.images for shard in shards) for part, shards in whole.items()}
     check_unchanged(directory, parts, numbers, done)
-    _write(directory / PLAN, json.dumps(plan, indent=1).encode())
+    write(directory / PLAN, json.dumps(plan, indent=1).encode())
     for part, split in parts.items():
-        _write(directory / f"{part}.names.json", json.dumps(names[part]).encode())
-        _write_array(directory / f"{part}.labels.npy", split.labels.astype(np.int32))
+        write(directory / f"{part}.names.json", json.dumps(names[part]).encode())
+        write_array(directory / f"{part}.labels.npy", split.labels.astype(np.int32))
         if part in numbers:
-            _write_array(numbers_path(directory, part), numbers[part])
+            write_array(numbers_path(directory, part), numbers[part])
     total, there = sum(map(len, parts.values())), sum(done.values())
     if there:
         say(f"goes on after {there:,} of {total:,} images, which lie in whole shards")
     with under_way("packing", total, done=there) as task:
         for part, split in parts.items():
-            _write_shards(directory, part, split.images, whole[part], plan, verify, task)
+            write_shards(directory, part, split.images, whole[part], plan, verify, task)
             plan["splits"][part]["shards"] = [
                 {"images": shard.images, "bytes": shard.path.stat().st_size}
                 for shard in whole[part]
             ]
-    _write(directory / MANIFEST, json.dumps(plan, indent=1).encode())
+    write(directory / MANIFEST, json.dumps(plan, indent=1).encode())
     (directory / PLAN).unlink()
 
 
@@ -206,7 +195,7 @@ def _writing(directory: pathlib.Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise DataError(
-            f"{shown(directory)} cannot be written ({one_line(error)}); mend that and {_AGAIN}"
+            f"{shown(directory)} cannot be written ({one_line(error)}); mend that and {AGAIN}"
         ) from error
 
 
@@ -235,108 +224,3 @@ def _found(directory: pathlib.Path) -> dict:
             "a new or empty folder by --output"
         )
     return {}
-
-
-def _write_shards(
-    directory: pathlib.Path,
-    part: str,
-    images: EncodedImages,
-    shards: list[Shard],
-    plan: dict,
-    verify: bool,
-    task: Task,
-) -> None:
-    """Appends to `shards` until they hold all images."""
-    done = sum(shard.images for shard in shards)
-    with contextlib.closing(_read_ahead(images, done, verify)) as stream:
-        while done < len(images):
-            path = shard_path(directory, part, len(shards))
-            with _whole(path) as unfinished:
-                count = _write_shard(unfinished, stream, plan, task)
-            shards.append(Shard(path, count))
-            done += count
-
-
-def _write_shard(path: pathlib.Path, stream: Iterator[bytes], plan: dict, task: Task) -> int:
-    """Writes images until the shard is full or none is left; returns how many."""
-    size = count = 0
-    try:
-        writer = ArrayRecordWriter(library_path(path), WRITER_OPTIONS)
-        try:
-            for data in stream:
-                writer.write(data)
-                task.advance()
-                size += len(data)
-                count += 1
-                if size >= plan["shard_bytes"] or count >= plan["shard_images"]:
-                    break
-        except BaseException:
-            with contextlib.suppress(RuntimeError):
-                writer.close()
-            raise
-        # Much is written only now, and a full disk noticed.
-        writer.close()
-    except RuntimeError as error:  # what the library raises, whatever went wrong
-        raise OSError(str(error).split(";")[0]) from error
-    return count
-
-
-def _read_ahead(images: EncodedImages, first: int, verify: bool) -> Iterator[bytes]:
-    """Yields the images from the first one on, in order."""
-    pool = ThreadPoolExecutor(THREADS)
-    try:
-        pending = collections.deque()
-        for index in range(first, len(images)):
-            pending.append(pool.submit(_read, images, index, verify))
-            if len(pending) == READ_AHEAD:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _read(images: EncodedImages, index: int, verify: bool) -> bytes:
-    try:
-        data = images[index]
-        if verify:
-            decode(data)
-    except (OSError, BrokenImageError) as error:
-        what = "decoded" if isinstance(error, BrokenImageError) else "read"
-        raise DataError(
-            f"{shown(images.name(index))} cannot be {what} ({one_line(error)}); mend it and "
-            f"{_AGAIN}"
-        ) from error
-    return data
-
-
-@contextlib.contextmanager
-def _whole(path: pathlib.Path) -> Iterator[pathlib.Path]:
-    """A path to write to; what is there at the end gets its name once it is on the disk."""
-    unfinished = path.with_name(path.name + UNFINISHED)
-    try:
-        yield unfinished
-        _to_disk(unfinished)
-        unfinished.replace(path)
-        _to_disk(path.parent)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
-
-
-def _to_disk(path: pathlib.Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _write_array(path: pathlib.Path, array: np.ndarray) -> None:
-    with _whole(path) as unfinished, unfinished.open("wb") as file:
-        np.save(file, array, allow_pickle=False)
-
-
-def _write(path: pathlib.Path, content: bytes) -> None:
-    with _whole(path) as unfinished:
-        unfinished.write_bytes(content)

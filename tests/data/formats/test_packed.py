@@ -14,7 +14,7 @@ from PIL import Image
 
 from bccl_jax.data.encoded import EncodedImages, FileImages
 from bccl_jax.data.formats import packed, records
-from bccl_jax.data.packing import packing
+from bccl_jax.data.packing import packing, shards
 from bccl_jax.data.split import Dataset, Split, Splits
 from bccl_jax.errors import ConfigError, DataError
 
@@ -264,7 +264,7 @@ def test_a_full_disk_ends_in_one_sentence_and_leaves_no_torso(tmp_path, monkeypa
     def write_to_a_full_disk(path, options):
         return ArrayRecordWriter("/dev/full" if "train-00002" in path else path, options)
 
-    monkeypatch.setattr(packing, "ArrayRecordWriter", write_to_a_full_disk)
+    monkeypatch.setattr(shards, "ArrayRecordWriter", write_to_a_full_disk)
     with pytest.raises(DataError, match="cannot be written.*No space left on device") as error:
         pack(made(), tmp_path)
     assert "\n" not in str(error.value)

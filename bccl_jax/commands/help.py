@@ -1,0 +1,63 @@
+"""What --help prints."""
+
+import textwrap
+
+from absl import flags
+
+from bccl_jax.commands.flags_and_keys import OWN
+
+_WIDTH = 100
+# The settings that matter: those that a first run of one's own is likely to need.
+TEN = (
+    "data.dir",
+    "data.imbalance",
+    "data.validation_fraction",
+    "model.backbone",
+    "model.pretrained",
+    "epochs",
+    "batch_size",
+    "optimizer.learning_rate",
+    "dtype",
+    "seed",
+)
+
+
+def help_text() -> str:
+    """What --help prints."""
+    from bccl_jax import config as default
+    from bccl_jax.config import key_docs
+
+    program = "  python -m bccl_jax.main --config=configs/digits_lt.py"
+    lines = [
+        "Trains an image classifier on long-tailed data, or evaluates one.",
+        "",
+        f"{program} [--workdir=DIR] [--config.KEY=VALUE ...]",
+        "  python -m bccl_jax.main --workdir=DIR --mode=eval [--checkpoint=last|best|STEP]",
+        f"{program.replace('digits_lt', 'folder')} --config.data.dir=DIR --mode=inspect [--verify]",
+        "",
+        "Flags:",
+    ]
+    for name in OWN:
+        lines += _beside(f"--{name}", 16, flags.FLAGS[name].help)
+    config = default.get_config()
+    flat, meanings = default.flatten(config), key_docs.meanings(config.method.name)
+    lines += ["", "The keys that matter most, with their defaults; a config file has its own:"]
+    for key in TEN:
+        meaning = key_docs.first_sentence(meanings[key])
+        lines += _beside(f"--config.{key}={flat[key]}", 39, meaning)
+    lines += [
+        "",
+        "All keys: --print_config, bccl_jax/config/fields.py, bccl_jax/methods/NAME.py for a",
+        "method, README.md. A change: --config.epochs=5; another method: --config=FILE:METHOD.",
+    ]
+    return "\n".join(lines)
+
+
+def _beside(name: str, width: int, text: str) -> list[str]:
+    return textwrap.wrap(
+        text,
+        _WIDTH,
+        initial_indent=f"  {name}".ljust(width + 1),
+        subsequent_indent=" " * (width + 1),
+        break_on_hyphens=False,
+    )
