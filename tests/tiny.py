@@ -27,6 +27,10 @@ def tiny_config(method="bccl"):
 
 
 def shrink(method):
+    if "refit_epochs" in method:
+        method.refit_epochs = 2
+    if method.name == "tau_norm":
+        method.tau = 0.5
     if method.name == "bccl":
         method.warmup_epochs = 1
         method.refresh_epochs = 2

@@ -2,6 +2,7 @@ import jax.numpy as jnp
 import pytest
 
 from tests.methods.small import unit
+from tests.training.conftest import _no_picture, _two_layers, shared_assemblies  # noqa: F401
 
 
 @pytest.fixture

@@ -1,9 +1,12 @@
 """What makes many small runs of one config cheap."""
 
+import flax.linen as nn
+import jax.numpy as jnp
 import pytest
 
 from bccl_jax.classifier import reading
 from bccl_jax.classifier.image_classifier import create_classifier
+from bccl_jax.models import BACKBONES
 from bccl_jax.training import loop
 from bccl_jax.training.assemble import assemble
 
@@ -28,6 +31,25 @@ def shared_assemblies():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "assemble", shared)
         patch.setattr(reading, "create_classifier", shared_classifier)
+        yield
+
+
+class TwoLayers(nn.Module):
+    """Features of the pixels, normalised over the batch: it compiles at once."""
+
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, images, train):
+        x = nn.Dense(8)(images.reshape(len(images), -1))
+        return nn.relu(nn.BatchNorm(use_running_average=not train)(x))
+
+
+@pytest.fixture(scope="module")
+def _two_layers():
+    """Makes "two_layers" a backbone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(BACKBONES, "two_layers", TwoLayers)
         yield
 
 

@@ -1,0 +1,94 @@
+"""Samplers: shares of classes by their formulas, and draws that keep to them."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bccl_jax.data.order import Order, Part, epoch_order
+from bccl_jax.data.sampling import SAMPLERS, class_shares, draw
+
+COUNTS = np.array([100, 25, 4, 1])
+
+
+def normalized(values):
+    return np.array(values, np.float64) / sum(values)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "expected"),
+    [
+        ("instance_balanced", COUNTS),
+        ("class_balanced", [1, 1, 1, 1]),
+        ("square_root", [10, 5, 2, 1]),
+        ("reversed", [1 / 100, 1 / 25, 1 / 4, 1]),
+        ("effective_number", [n * (1 - 0.9999) / (1 - 0.9999**n) for n in (100, 25, 4, 1)]),
+    ],
+)
+def test_shares_are_those_of_the_papers(sampler, expected):
+    np.testing.assert_allclose(class_shares(sampler, COUNTS), normalized(expected), rtol=1e-9)
+
+
+def test_progressive_goes_from_instances_to_classes():
+    start, middle, end = (class_shares("progressive", COUNTS, t) for t in (0.0, 0.25, 1.0))
+    np.testing.assert_allclose(start, COUNTS / 130)
+    np.testing.assert_allclose(middle, 0.75 * COUNTS / 130 + 0.25 / 4)
+    np.testing.assert_allclose(end, np.full(4, 1 / 4))
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_class_without_images_is_never_drawn(sampler):
+    shares = class_shares(sampler, np.array([5, 0, 2]), 0.5)
+    assert shares[1] == 0
+    assert shares.sum() == pytest.approx(1)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.integers(0, 30), min_size=1, max_size=12).filter(any),
+    st.sampled_from(SAMPLERS),
+    st.integers(1, 400),
+    st.integers(0, 2**32 - 1),
+)
+def test_classes_come_by_their_shares_and_their_images_in_turn(counts, sampler, number, seed):
+    rng = np.random.default_rng(seed)
+    labels = rng.permutation(np.repeat(np.arange(len(counts)), counts))
+    shares = class_shares(sampler, np.array(counts), 0.3)
+    drawn = draw(labels, shares, number, rng)
+    assert drawn.shape == (number,)
+    times = np.bincount(labels[drawn], minlength=len(counts))
+    assert np.all(np.abs(times - number * shares) < 1 + 1e-6)
+    of_image = np.bincount(drawn, minlength=len(labels))
+    for label in np.flatnonzero(counts):
+        assert np.ptp(of_image[labels == label]) <= 1
+
+
+def test_rounding_favours_no_class():
+    labels = np.repeat(np.arange(3), 5)
+    shares = class_shares("class_balanced", np.array([5, 5, 5]))
+    draws = [draw(labels, shares, 4, np.random.default_rng(seed)) for seed in range(3000)]
+    times = np.bincount(labels[np.concatenate(draws)])
+    # 4 / 3 each; a standard deviation of the mean is below 0.01.
+    np.testing.assert_allclose(times / 3000, 4 / 3, atol=0.05)
+
+
+def test_an_order_has_the_sampler_of_each_of_its_parts():
+    labels = np.repeat(np.arange(3, dtype=np.int32), (40, 8, 2))
+    order = Order(labels, 10, 7, (Part(0, 2), Part(2, 3, "class_balanced"), Part(5, 1)))
+    for epoch in (0, 1, 5, 6):
+        np.testing.assert_array_equal(order(epoch), epoch_order(50, 10, 7, epoch))
+    for epoch in (2, 3, 4):
+        rows = order(epoch)
+        assert rows.shape == (5, 10)
+        assert rows.dtype == np.int32
+        assert set(np.bincount(labels[rows.ravel()])) <= {16, 17}
+        np.testing.assert_array_equal(rows, order(epoch))
+    assert not np.array_equal(order(2), order(3))
+    assert not np.array_equal(order(2), Order(labels, 10, 8, order.parts)(2))
+
+
+def test_what_is_progressive_is_so_over_its_own_part():
+    labels = np.repeat(np.arange(2, dtype=np.int32), (90, 10))
+    order = Order(labels, 100, 0, (Part(0, 4), Part(4, 5, "progressive")))
+    of_tail = [np.bincount(labels[order(epoch).ravel()])[1] for epoch in range(4, 9)]
+    assert of_tail == [10, 20, 30, 40, 50]

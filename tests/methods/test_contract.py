@@ -1,0 +1,117 @@
+"""What every method keeps to: one contract, over a network that compiles at once."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from bccl_jax import methods
+from bccl_jax.config.validation import validate
+from bccl_jax.errors import ConfigError
+from bccl_jax.reporting import console
+from bccl_jax.training.assemble import assemble
+from bccl_jax.training.loop import train_and_evaluate
+from tests.tiny import differing, tiny_config
+from tests.training.test_loop import Killed, act_at, kill, without_times
+
+pytestmark = pytest.mark.usefixtures("_no_picture", "_two_layers")
+
+
+def small_config(method):
+    """Two steps an epoch, four epochs, every change of stage and refresh within them."""
+    config = tiny_config(method)
+    config.model.backbone = "two_layers"
+    config.batch_size = 160
+    config.optimizer.warmup_epochs = 1
+    return config
+
+
+@pytest.fixture(scope="module", params=methods.names())
+def run(request, _two_layers, shared_assemblies, tmp_path_factory):
+    """A method, its whole run, and how many programs had been compiled at each of its steps."""
+    compiled, at_step = [], []
+    advance = console.Progress.advance
+
+    def counted(self, *args):
+        advance(self, *args)
+        at_step.append(len(compiled))
+
+    def listen(event, duration, **_):
+        if event.endswith("backend_compile_duration"):
+            compiled.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(console.Progress, "advance", counted)
+        workdir = tmp_path_factory.mktemp(request.param) / "run"
+        result = train_and_evaluate(small_config(request.param), workdir)
+    return request.param, result, at_step
+
+
+def test_every_number_is_finite(run):
+    _, result, _ = run
+    for record in result.records:
+        assert all(np.isfinite(value) for value in record["train"].values())
+    for leaf in jax.tree.leaves((result.state.params, result.state.batch_stats)):
+        assert np.all(np.isfinite(leaf))
+
+
+def test_nothing_is_compiled_anew_within_a_stage(run):
+    method, result, at_step = run
+    stages = methods.create(small_config(method).method).stages(4)
+    assert sum(stage.epochs for stage in stages) == 4
+    # The last epoch is the second one of its stage at least; three calls an epoch.
+    assert stages[-1].epochs > 1
+    assert len(at_step) == 12
+    last = at_step[-3:]
+    assert last[0] == last[-1]
+    assert len(result.records) == 4
+
+
+@pytest.mark.parametrize("call", [5, 8])
+def test_a_run_killed_in_mid_epoch_ends_where_the_whole_one_ends(run, tmp_path, monkeypatch, call):
+    method, result, _ = run
+    config = small_config(method)
+    config.checkpoint.every_steps = 1
+    with monkeypatch.context() as patch:
+        act_at(patch, call, kill)
+        with pytest.raises(Killed):
+            train_and_evaluate(config, tmp_path / "run")
+    resumed = train_and_evaluate(config, tmp_path / "run")
+    assert differing(result.state, resumed.state) == []
+    mine, theirs = (w / "metrics.jsonl" for w in (tmp_path / "run", result.workdir))
+    assert without_times(mine) == without_times(theirs)
+
+
+def test_it_predicts_a_class_for_each_image(run):
+    method, result, _ = run
+    classifier = assemble(small_config(method)).classifier
+    images = np.zeros((6, 8, 8, 3), np.uint8)
+    predictions, confidences = classifier.predict(result.state, images, jnp.zeros(10))
+    assert predictions.shape == confidences.shape == (6,)
+    assert np.all((predictions >= 0) & (predictions < 10))
+    assert np.all((confidences > 0) & (confidences <= 1))
+
+
+def test_it_lowers_for_accelerators_that_are_not_there(run):
+    method, _, _ = run
+    assembled = assemble(small_config(method))
+    state = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), assembled.abstract_state)
+    batch = {
+        "image": jax.ShapeDtypeStruct((160, 8, 8, 3), np.uint8),
+        "label": jax.ShapeDtypeStruct((160,), np.int32),
+    }
+    for stage in assembled.stages:
+        exported = jax.export.export(jax.jit(stage.train_step), platforms=("cuda", "tpu"))
+        assert exported(state, batch).platforms == ("cuda", "tpu")
+
+
+def test_a_prior_in_the_loss_is_not_taken_off_again(run):
+    method, _, _ = run
+    config = small_config(method)
+    config.eval.logit_adjustment = 1.0
+    if methods.create(config.method).prior_in_loss:
+        with pytest.raises(ConfigError, match="corrected twice"):
+            validate(config)
+    else:
+        validate(config)
