@@ -228,7 +228,7 @@ def network_passes(
                 mutable=["batch_stats"],
             )
 
-        # A jit of its own gives the pass a name that `flops.layers` finds.
+        # A jit of its own gives the pass a name that `layers.layers` finds.
         outputs, renewed = jax.jit(network_pass)(params, batch_stats, arrays)
         passes.append((outputs, renewed["batch_stats"]))
         return passes[-1]

@@ -1,0 +1,24 @@
+"""Runs of another length: what follows the number of epochs."""
+
+import math
+
+import ml_collections
+
+
+def shrink(config: ml_collections.ConfigDict, epochs: int) -> None:
+    """Sets the length of a run, and its warm-ups and step schedule in proportion, in place."""
+    share = epochs / config.epochs
+    config.optimizer.warmup_epochs = round(config.optimizer.warmup_epochs * share)
+    # Not rounded: in a short run two steps would fall on one epoch.
+    config.optimizer.step_epochs = tuple(
+        int(epoch) if epoch.is_integer() else epoch
+        for epoch in (float(f"{epoch * share:.6g}") for epoch in config.optimizer.step_epochs)
+    )
+    if "warmup_epochs" in config.method:
+        # One epoch at least: with none the first centroids would come later, not sooner.
+        own = config.method.warmup_epochs
+        config.method.warmup_epochs = max(round(own * share), min(own, 1))
+    for name in ("temperature_epochs", "contrastive_ramp_epochs"):
+        if name in config.method:
+            config.method[name] = math.ceil(config.method[name] * share)
+    config.epochs = epochs
