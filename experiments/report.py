@@ -2,6 +2,7 @@
 
     python -m experiments.report table4 --seeds=3
     python -m experiments.report table4 figure3 --dataset=cifar100_small
+    python -m experiments.report --methods=bccl,cross_entropy --dataset=FILE.py --data-dir=DIR
 
 Takes the flags of `experiments.run`. Nothing is trained and no data set is read. Figures of
 different versions of the code never stand in one report.
@@ -40,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = selection.parse(parser, argv)
     target = arguments.report or arguments.output / "report"
     failed = []
-    for name in arguments.experiments:
+    for name in arguments.chosen:
         try:
             print(report(name, arguments, directory_to_write(target, "--report")))
         except BcclError as error:
@@ -51,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         except OSError as error:
             print(f"error: --report={target}: {error}; name another folder", file=sys.stderr)
             return 1
-    if len(failed) < len(arguments.experiments):
+    if len(failed) < len(arguments.chosen):
         print(f"written to {target}", file=sys.stderr)
     return int(bool(failed))
 

@@ -2,6 +2,7 @@
 
     python -m experiments.run table4 --seeds=3
     python -m experiments.run table4 figure3 --dataset=cifar100_small --budget=60
+    python -m experiments.run --methods=bccl,cross_entropy --dataset=FILE.py --data-dir=DIR
 
 A run that is interrupted, by a signal, a closed terminal or the end of the budget, goes on from its
 last checkpoint with the next command. Results of other code or of another config are never taken
@@ -56,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         deadline = time.monotonic() + 60 * arguments.budget - GRACE
     try:
         paths = Paths(directory_to_write(arguments.output, "--output").absolute())
-        planned = plan(arguments.experiments, selection.scale(arguments))
+        planned = plan(arguments.chosen.values(), selection.scale(arguments))
         if arguments.rows is not None:
             planned = only(planned, arguments.rows.split(";"))
         waiting = outstanding(planned, results.load(paths.results))

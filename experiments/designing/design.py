@@ -10,7 +10,7 @@ from bccl_jax import config as default
 from bccl_jax.errors import ConfigError
 from experiments.designing.hashing import hash_of
 from experiments.designing.lengths import shrink
-from experiments.designing.recipes import CONFIGS, get_config
+from experiments.designing.recipes import Recipe, find
 
 # The share of each class that is set aside where a study chooses settings.
 VALIDATION_FRACTION = 0.2
@@ -71,7 +71,7 @@ class Scale:
 
     Attributes:
       seeds: 0 to `seeds` - 1 are run.
-      datasets: in place of the experiment's.
+      datasets: in place of the experiment's, as `recipes.find` takes them.
       imbalances: in place of the experiment's.
       epochs: of every run; warm-ups and step schedules shrink in proportion.
       backbone: of every run.
@@ -94,7 +94,7 @@ class Cell:
 
     Attributes:
       row: name of the row.
-      dataset: a key of `recipes.CONFIGS`.
+      dataset: the label of its recipe.
       imbalance: the imbalance factor.
       seed: of the run.
       config: of the run, the seed in it.
@@ -133,47 +133,44 @@ def cells(experiment: Experiment, scale: Scale) -> list[Cell]:
       ConfigError: a data set is unknown, or a row's settings do not fit its config.
     """
     found = []
-    for dataset, imbalance in settings(experiment, scale):
+    for recipe, imbalance in settings(experiment, scale):
         for seed in range(scale.seeds):
             for row in experiment.rows:
-                if row.method is not None and _fits(row, dataset, scale):
-                    found.append(_cell(experiment, row, dataset, imbalance, seed, scale))
+                if row.method is not None and _fits(row, recipe, scale):
+                    found.append(_cell(experiment, row, recipe, imbalance, seed, scale))
     return found
 
 
-def settings(experiment: Experiment, scale: Scale) -> list[tuple[str, float]]:
-    """The (data set, imbalance factor) pairs that an experiment has at a scale.
+def settings(experiment: Experiment, scale: Scale) -> list[tuple[Recipe, float]]:
+    """The (recipe, imbalance factor) pairs that an experiment has at a scale.
 
     Raises:
-      ConfigError: a data set is unknown.
+      ConfigError: a data set is unknown, or its config file cannot be used.
     """
     pairs = []
-    for dataset in scale.datasets or experiment.datasets:
-        if dataset not in CONFIGS:
-            raise ConfigError(f"--dataset={dataset} is unknown; choose of {', '.join(CONFIGS)}")
-        own = (get_config(dataset, "bccl").data.imbalance,)
+    asked = scale.datasets or experiment.datasets
+    for recipe in dict.fromkeys(find(dataset, scale.data_dir) for dataset in asked):
+        own = (recipe.config("bccl").data.imbalance,)
         # A data set that the paper does not have is taken with its own factor.
-        usual = experiment.imbalances if dataset in experiment.datasets else ()
-        pairs += [(dataset, float(factor)) for factor in scale.imbalances or usual or own]
+        usual = experiment.imbalances if recipe.label in experiment.datasets else ()
+        pairs += [(recipe, float(factor)) for factor in scale.imbalances or usual or own]
     return pairs
 
 
-def _fits(row: Row, dataset: str, scale: Scale) -> bool:
+def _fits(row: Row, recipe: Recipe, scale: Scale) -> bool:
     if "model.backbone" not in row.changes:
         return True
-    return scale.backbone is None and get_config(dataset, "bccl").model.backbone == "resnet32"
+    return scale.backbone is None and recipe.config("bccl").model.backbone == "resnet32"
 
 
 def _cell(
-    experiment: Experiment, row: Row, dataset: str, imbalance: float, seed: int, scale: Scale
+    experiment: Experiment, row: Row, recipe: Recipe, imbalance: float, seed: int, scale: Scale
 ) -> Cell:
-    config = get_config(dataset, row.method)
+    config, dataset = recipe.config(row.method), recipe.label
     if scale.epochs is not None:
         shrink(config, scale.epochs)
     if scale.backbone is not None:
         config.model.backbone = scale.backbone
-    if scale.data_dir is not None:
-        config.data.dir = scale.data_dir
     on_validation = experiment.on_validation
     if scale.on_validation is not None:
         on_validation = scale.on_validation

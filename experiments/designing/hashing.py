@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from typing import Any
 
+from bccl_jax.system.environment import expanded
 from bccl_jax.workdir.directory import FREE_KEYS
 
 # Keys that came after published results, and their values then: they leave the hashes as they were.
@@ -26,9 +28,45 @@ _YOUNGER = {
 }
 
 
+# What says which pictures a folder of one's own has, beside the folder itself.
+_WITHIN = (
+    "data.lists",
+    "data.train_folder",
+    "data.test_folder",
+    "data.validation_folder",
+    "data.path_column",
+    "data.label_column",
+    "data.split_column",
+)
+
+
+def place(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Where images lie that nothing else tells from others: pictures of one's own.
+
+    Args:
+      flat: a flattened config.
+
+    Returns:
+      The keys that say it, the folder by its whole path; {} for a published data set, which is the
+      same one wherever it lies.
+
+    Raises:
+      ConfigError: nothing says which folder the ~ of `data.dir` is.
+    """
+    if flat["data.name"] != "folder" and flat["data.check_totals"]:
+        return {}
+    found = {key: flat[key] for key in _WITHIN}
+    return found | {"data.dir": os.path.abspath(expanded(flat["data.dir"]))}
+
+
 def hash_of(flat: Mapping[str, Any]) -> str:
-    """The hash of a flattened config, but for its seed and `FREE_KEYS`."""
+    """The hash of a flattened config, but for its seed and `FREE_KEYS`.
+
+    Raises:
+      ConfigError: nothing says which folder the ~ of `data.dir` is.
+    """
     shaping = {k: v for k, v in flat.items() if k != "seed" and not k.startswith(FREE_KEYS)}
+    shaping |= place(flat)
     for key, value in _YOUNGER.items():
         if key in shaping and shaping[key] == value:
             del shaping[key]

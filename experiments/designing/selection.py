@@ -5,23 +5,31 @@ import pathlib
 import re
 from collections.abc import Iterable, Sequence
 
+from bccl_jax.errors import ConfigError
 from bccl_jax.models import BACKBONES
 from bccl_jax.settings.suggestions import did_you_mean, nearest
 from experiments.designing.catalogue import EXPERIMENTS
-from experiments.designing.design import Scale
-from experiments.designing.recipes import CONFIGS
+from experiments.designing.comparison import compared, name_of
+from experiments.designing.design import Experiment, Scale
+from experiments.designing.recipes import CONFIGS, find
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags to a parser."""
     parser.add_argument(
-        "experiments", nargs="+", metavar="EXPERIMENT", type=_experiment,
+        "experiments", nargs="*", metavar="EXPERIMENT", type=_experiment,
         help=f"one or more of {', '.join(EXPERIMENTS)}",
+    )  # fmt: skip
+    parser.add_argument(
+        "--methods", metavar="METHOD[,METHOD]",
+        help="in place of an experiment: a row a method, all compared with the first one; a preset "
+        "stands behind a colon, as in bccl:released",
     )  # fmt: skip
     parser.add_argument("--seeds", type=_positive, default=3, help="seeds 0 to N-1 (%(default)s)")
     parser.add_argument(
-        "--dataset", type=_names, default=(), metavar="NAME[,NAME]",
-        help=f"in place of the paper's: {', '.join(CONFIGS)}",
+        "--dataset", type=_parts, default=(), metavar="NAME[,NAME]",
+        help=f"in place of the paper's: {', '.join(CONFIGS)}, or FILE.py[:ARGUMENT] of a config "
+        "file, as configs/folder.py",
     )  # fmt: skip
     parser.add_argument(
         "--imbalance", type=_factors, default=(), metavar="IF[,IF]",
@@ -54,6 +62,8 @@ _MEANT = {
     "data": "dataset",
     "config": "dataset",
     "data_dir": "data-dir",
+    "method": "methods",
+    "algorithm": "methods",
     "dir": "data-dir",
     "imb_factor": "imbalance",
     "imbalance_factor": "imbalance",
@@ -70,7 +80,15 @@ _MEANT = {
 
 
 def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
-    """Parses a command line; an unknown flag ends in a sentence with the one that may be meant."""
+    """Parses a command line; what cannot be meant ends in a sentence with what may be.
+
+    Args:
+      parser: with the flags of `add_arguments`.
+      argv: None for the process's own.
+
+    Returns:
+      The flags, and as `chosen` {name of the files: experiment}.
+    """
     arguments, unknown = parser.parse_known_args(argv)
     if unknown:
         name = unknown[0].partition("=")[0].lstrip("-").replace("-", "_")
@@ -78,7 +96,47 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argpar
         name = name.removeprefix("config.").rpartition(".")[2]
         meant = _MEANT.get(name) or nearest(name, known)
         parser.error(f"{unknown[0]!r} is no flag{did_you_mean(meant, '--')}")
+    try:
+        arguments.chosen = _chosen(arguments)
+        _check_datasets(arguments)
+    except ConfigError as error:
+        parser.error(str(error))
     return arguments
+
+
+def _chosen(arguments: argparse.Namespace) -> dict[str, Experiment]:
+    """The experiments that parsed flags mean, by the names of their files."""
+    if arguments.methods is None:
+        if not arguments.experiments:
+            raise ConfigError(
+                f"name an experiment, of {', '.join(EXPERIMENTS)}, or methods on a data set, as in "
+                "--methods=bccl,cross_entropy --dataset=digits"
+            )
+        return {name: EXPERIMENTS[name] for name in arguments.experiments}
+    if arguments.experiments:
+        raise ConfigError(
+            "--methods makes an experiment of its own; leave it out or leave out "
+            f"{' '.join(arguments.experiments)}"
+        )
+    experiment = compared(arguments.methods)
+    if not arguments.dataset:
+        raise ConfigError("--methods needs a data set; add --dataset=NAME or --dataset=FILE.py")
+    return {name_of(experiment): experiment}
+
+
+def _check_datasets(arguments: argparse.Namespace) -> None:
+    """Checks that every --dataset is a name or a file that gives configs."""
+    for i, named in enumerate(arguments.dataset):
+        try:
+            find(named, arguments.data_dir)
+        except ConfigError as error:
+            before = arguments.dataset[i - 1] if i else ""
+            if ":" in before and not named.endswith(".py"):
+                raise ConfigError(
+                    f"--dataset={before},{named}: a comma separates data sets, and {named!r} is "
+                    f"none; a config file takes one argument here, and methods go to --methods"
+                ) from error
+            raise
 
 
 def scale(arguments: argparse.Namespace) -> Scale:
@@ -100,11 +158,11 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-def _names(text: str) -> tuple[str, ...]:
-    names = tuple(dict.fromkeys(filter(None, text.split(","))))
-    if not names:
+def _parts(text: str) -> tuple[str, ...]:
+    parts = tuple(dict.fromkeys(filter(None, map(str.strip, text.split(",")))))
+    if not parts:
         raise argparse.ArgumentTypeError(f"it names no data set; there are {', '.join(CONFIGS)}")
-    return tuple(_one_of(CONFIGS, name, "data set") for name in names)
+    return parts
 
 
 def _experiment(text: str) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 
 from bccl_jax.data.long_tail import shot_groups
 from experiments.designing.design import Experiment, Row, Scale, cells, settings
-from experiments.designing.recipes import get_config
+from experiments.designing.recipes import Recipe, get_config
 from experiments.records.comparing import Comparison, adjusted, compare
 from experiments.records.reading import class_accuracies, correct
 from experiments.records.results import Record
@@ -21,15 +21,20 @@ class Section:
 
     Attributes:
       experiment: of the rows.
-      dataset: a key of `recipes.CONFIGS`.
+      recipe: of the data set.
       imbalance: the imbalance factor.
       rows: every row of the experiment, in its order.
     """
 
     experiment: Experiment
-    dataset: str
+    recipe: Recipe
     imbalance: float
     rows: tuple[Runs, ...]
+
+    @property
+    def dataset(self) -> str:
+        """What the data set is called."""
+        return self.recipe.label
 
     @property
     def finished(self) -> list[Runs]:
@@ -95,7 +100,7 @@ class Section:
     @property
     def paper_dataset(self) -> str:
         """The paper's data set that this one is, or is a part of; "" for none."""
-        name = get_config(self.dataset, "bccl").data.name
+        name = self.recipe.config("bccl").data.name
         for dataset in self.experiment.datasets:
             if dataset == self.dataset or get_config(dataset, "bccl").data.name == name:
                 return dataset
@@ -147,7 +152,8 @@ def gather(
     by_run = {(r["config_hash"], r["seed"]): r for r in records if r["code_hash"] == code}
     asked = cells(experiment, scale)
     sections = []
-    for setting in settings(experiment, scale):
+    for recipe, imbalance in settings(experiment, scale):
+        setting = recipe.label, imbalance
         here = [cell for cell in asked if (cell.dataset, cell.imbalance) == setting]
         rows = []
         for row in experiment.rows:
@@ -155,5 +161,5 @@ def gather(
             keys = {cell.seed: (cell.config_hash, cell.seed) for cell in own}
             found = {seed: by_run[key] for seed, key in keys.items() if key in by_run}
             rows.append(Runs(row, own, found))
-        sections.append(Section(experiment, *setting, tuple(rows)))
+        sections.append(Section(experiment, recipe, imbalance, tuple(rows)))
     return sections

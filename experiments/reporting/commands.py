@@ -2,15 +2,16 @@
 
 import argparse
 import shlex
+from collections.abc import Iterable
 
 from experiments.records.gathering import Section
 from experiments.records.results import Paths
 
 
-def report_name(name: str, arguments: argparse.Namespace) -> str:
+def report_name(name: str, arguments: argparse.Namespace, sections: Iterable[Section]) -> str:
     """What the files of a report are called: reports at other scales are other files."""
     given = [
-        *arguments.dataset,
+        *(dict.fromkeys(section.dataset for section in sections) if arguments.dataset else ()),
         *(f"{factor:g}" for factor in arguments.imbalance),
         arguments.epochs and f"{arguments.epochs}epochs",
         arguments.backbone,
@@ -31,9 +32,10 @@ def run_command(name: str, arguments: argparse.Namespace) -> str:
         "--split": arguments.split,
         "--output": arguments.output,
     }
+    what = name if arguments.methods is None else f"--methods={arguments.methods}"
     options = [f"{flag}={value}" for flag, value in given.items() if value]
     return shlex.join(
-        ["python", "-m", "experiments.run", name, f"--seeds={arguments.seeds}", *options]
+        ["python", "-m", "experiments.run", what, f"--seeds={arguments.seeds}", *options]
     )
 
 

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 
 from bccl_jax.system.directories import directory_to_write
 from experiments.designing import selection
-from experiments.designing.catalogue import EXPERIMENTS
 from experiments.designing.design import cells
 from experiments.figures.drawing import draw
 from experiments.figures.files import save
@@ -29,7 +28,7 @@ def report(name: str, arguments: argparse.Namespace, target: pathlib.Path) -> st
     """Writes the report of an experiment.
 
     Args:
-      name: of the experiment.
+      name: of the experiment, a key of `arguments.chosen`.
       arguments: parsed flags.
       target: folder to write into.
 
@@ -39,7 +38,7 @@ def report(name: str, arguments: argparse.Namespace, target: pathlib.Path) -> st
     Raises:
       BcclError: there are no records, or a setting is unknown.
     """
-    experiment, scale = EXPERIMENTS[name], selection.scale(arguments)
+    experiment, scale = arguments.chosen[name], selection.scale(arguments)
     paths = Paths(directory_to_write(arguments.output, "--output").absolute())
     path = paths.results
     records = results.load(path)
@@ -48,10 +47,13 @@ def report(name: str, arguments: argparse.Namespace, target: pathlib.Path) -> st
     code, note = choose_code(records, asked, arguments.code, f"{path}; make them with `{command}`")
     sections = gathering.gather(experiment, scale, records, code)
     target.mkdir(parents=True, exist_ok=True)
-    stem = report_name(name, arguments)
+    stem = report_name(name, arguments, sections)
     parts = [f"# {experiment.title}", *([note] if note else [])]
     for section in sections:
-        parts.append(f"## {section.dataset}, imbalance {section.imbalance:g}")
+        parts += [
+            f"## {section.dataset}, imbalance {section.imbalance:g}",
+            section.recipe.told,
+        ]
         if section.records:
             picture = stem
             if len(sections) > 1:

@@ -2,28 +2,28 @@
 
 import gc
 import json
+from collections.abc import Iterable
 
 from bccl_jax import config as default
 from bccl_jax.config.validation import validate
-from bccl_jax.errors import ConfigError, WorkdirError
+from bccl_jax.errors import BcclError, ConfigError, WorkdirError
 from bccl_jax.settings.suggestions import did_you_mean, nearest
 from bccl_jax.training.assemble import load_data
-from experiments.designing.catalogue import EXPERIMENTS
-from experiments.designing.design import Cell, Scale, cells
+from experiments.designing.design import Cell, Experiment, Scale, cells
 from experiments.records import results
 from experiments.records.results import Paths
 from experiments.running import provenance
 
 
-def plan(names: list[str], scale: Scale) -> list[Cell]:
+def plan(experiments: Iterable[Experiment], scale: Scale) -> list[Cell]:
     """The cells of several experiments in the order to run them, each run once.
 
     Raises:
       ConfigError: a row does not fit a data set.
     """
     found = {}
-    for name in names:
-        for cell in cells(EXPERIMENTS[name], scale):
+    for experiment in experiments:
+        for cell in cells(experiment, scale):
             found.setdefault((cell.config_hash, cell.seed), cell)
     return list(found.values())
 
@@ -54,7 +54,12 @@ def check(waiting: list[Cell], paths: Paths) -> None:
         validate(cell.config)
     data = {json.dumps(default.flatten(cell.config.data)): cell.config for cell in waiting}
     for config in data.values():
-        load_data(config)
+        try:
+            load_data(config)
+        except BcclError as error:
+            # Here the folder has a flag of its own.
+            text = str(error).replace("config.data.dir", "--data-dir")
+            raise type(error)(text) from error
     gc.collect()
     try:
         paths.root.mkdir(parents=True, exist_ok=True)

@@ -6,6 +6,7 @@ import time
 import numpy as np
 
 from bccl_jax import config as default
+from bccl_jax.config.sizing import sized
 from bccl_jax.reporting.records import course
 from bccl_jax.training.loop import train_and_evaluate
 from experiments.designing.design import Cell
@@ -49,6 +50,8 @@ def run(cell: Cell, paths: Paths, code: Code) -> results.Record:
         "seconds": round(sum(record["seconds"] for record in result.records), 1),
         "seconds_in_all": round(time.perf_counter() - started, 1),
         "evaluated_on": "validation" if cell.config.data.validation_fraction else "test",
+        # What the config may leave to the size of the data.
+        "batch_size": sized(cell.config, int(result.class_counts.sum())).batch_size,
         "class_counts": result.class_counts.tolist(),
         "last": {"epoch": result.records[-1]["epoch"], **result.last},
         "best": {"epoch": result.best_epoch, "chosen_on": result.chosen_on, **result.best},

@@ -21,7 +21,6 @@ def made_with(section: Section) -> str:
     records = section.records
     commits = {record["commit"] or "unknown" for record in records}
     changed = " (+: files differed from it)" if "+" in "".join(commits) else ""
-    config = records[0]["config"]
     counts = section.class_counts
     groups = " / ".join(str(int(group.sum())) for group in section.groups.values())
     hashes = [
@@ -38,13 +37,15 @@ def made_with(section: Section) -> str:
         f"{len(counts)} classes of {counts.max():,} to {counts.min():,} training images, "
         f"many / medium / few: {groups} classes; {records[0]['images']:,} images of {split}",
         f"{_each(_backbone(r) for r in records)}, {_each(str(r['last']['epoch']) for r in records)}"
-        f" epochs, batch {config['batch_size']}; seeds {_each(str(r['seed']) for r in records)}",
+        f" epochs, batch {_each(_batch(r) for r in records)}; "
+        f"seeds {_each(str(r['seed']) for r in records)}",
         f"{len(records)} runs, {training:,.0f} s of training; last one finished "
         f"{max(record['finished'] for record in records)}",
     ]
     for what, values in {
         "devices": {record["device"] for record in records},
         "package versions": set(versions),
+        "numbers of training images": {str(sum(record["class_counts"])) for record in records},
         "numbers of evaluation images": {str(record["images"]) for record in records},
         "numbers of classes with evaluation images": {
             str((~np.isnan(class_accuracies(record))).sum()) for record in records
@@ -62,6 +63,11 @@ def _each(values: Iterable[str]) -> str:
 
 def _versions(record: dict) -> str:
     return " ".join(f"{name} {version}" for name, version in record["versions"].items())
+
+
+def _batch(record: dict) -> str:
+    # Records of older runs have it as the config says.
+    return str(record.get("batch_size", record["config"]["batch_size"]))
 
 
 def _backbone(record: dict) -> str:

@@ -28,7 +28,7 @@ def test_a_second_command_finds_nothing_left(tmp_path, capsys):
         (["table5"], "no experiment is called 'table5'"),
         (["tabel4"], "did you mean table4?"),
         (["table4", "--dataset=mnist"], "no data set is called 'mnist'"),
-        (["table4", "--dataset=cifar10O"], "did you mean cifar10?"),
+        (["table4", "--dataset=cifar10O"], "did you mean --dataset=cifar10?"),
         (["table4", "--dataset="], "it names no data set"),
         (["table4", "--seed=1"], "did you mean --seeds (N runs seeds 0 to N-1)?"),
         (["table4", "--config.epochs=1"], "did you mean --epochs?"),

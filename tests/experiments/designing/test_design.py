@@ -143,7 +143,9 @@ def test_a_data_set_beside_the_papers_keeps_its_own_factor():
 
 
 def test_impossible_designs_are_refused():
-    with pytest.raises(ConfigError, match="--dataset=mnist is unknown; choose of cifar10"):
+    with pytest.raises(
+        ConfigError, match="--dataset: no data set is called 'mnist'; there are cifar10"
+    ):
         cells(EXPERIMENTS["table4"], Scale(datasets=("mnist",)))
     odd = Experiment("odd", (Row("BCCL", changes={"method.queues": 3}),))
     with pytest.raises(ConfigError, match="'BCCL' changes method.queues, which is no key of cif"):

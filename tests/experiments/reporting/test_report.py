@@ -129,6 +129,15 @@ def test_runs_of_different_devices_are_told(tmp_path, capsys, no_pictures):
     markdown = run(tmp_path, capsys, "table4", *FLAGS).out
     assert "**Runs of this table have different devices**: CPU, GPU" in markdown
     assert "different package versions" not in markdown
+    assert "different numbers" not in markdown
+
+
+def test_runs_of_different_images_are_told(tmp_path, capsys, no_pictures):
+    bccl = by_row()["BCCL"]
+    grown = a_record(bccl[1], (9, 8, 7), class_counts=[600, 50, 5])
+    write(tmp_path, [a_record(bccl[0], (9, 8, 7)), grown])
+    markdown = run(tmp_path, capsys, "table4", *FLAGS).out
+    assert "**Runs of this table have different numbers of training images**: 555, 655" in markdown
 
 
 def test_bars_of_a_sweep_stand_in_numeric_order_about_the_reference():

@@ -17,7 +17,7 @@ def test_rows_are_run_alone_in_the_order_of_the_experiment():
 
 def test_a_plan_runs_what_experiments_share_once_and_what_has_a_record_never():
     scale = Scale(seeds=2, datasets=("digits",))
-    planned = planning.plan(["table4", "figure5", "figure3"], scale)
+    planned = planning.plan([EXPERIMENTS[name] for name in ("table4", "figure5", "figure3")], scale)
     assert len(planned) == 2 * (5 + 3 + 4)
     first = planned[0]
     done = {

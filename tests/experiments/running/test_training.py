@@ -20,6 +20,7 @@ def test_a_cell_becomes_a_record(tmp_path):
     assert (record["config_hash"], record["seed"]) == (cell.config_hash, 3)
     assert (record["evaluated_on"], record["images"], record["last"]["epoch"]) == ("test", 797, 4)
     assert record["class_counts"][0] == 100
+    assert record["batch_size"] == 64
     correct = results.unpack(record["correct"], 797)
     # Digits has unequal classes, so that the mean over images is another than over classes.
     assert abs(100 * correct.mean() - record["last"]["all"]) < 5
