@@ -17,7 +17,7 @@ import numpy as np
 
 from bccl_jax.data.encoded import EncodedImages
 from bccl_jax.data.split import Split
-from bccl_jax.training.assemble import Assembly
+from bccl_jax.training.assemble import Run
 from benchmarks import recipe
 from benchmarks.common import ROOT, parser, report
 
@@ -45,7 +45,7 @@ class Unread(EncodedImages):
         return Unread(self._split, len(indices))
 
 
-def assemble(config: ml_collections.ConfigDict, classes: int) -> Assembly:
+def assemble(config: ml_collections.ConfigDict, classes: int) -> Run:
     """Builds the run of a config for photographs over pictures that are never read.
 
     Args:
@@ -61,7 +61,7 @@ def assemble(config: ml_collections.ConfigDict, classes: int) -> Assembly:
     return recipe.assemble_over(config, train, test)
 
 
-def step_bytes(run: Assembly) -> dict[str, int]:
+def step_bytes(run: Run) -> dict[str, int]:
     """Compiles the step and asks the compiler.
 
     Args:

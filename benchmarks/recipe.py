@@ -23,7 +23,7 @@ from bccl_jax.methods.base import Batch, Method, Progress
 from bccl_jax.methods.bccl import BCCLState
 from bccl_jax.models import BACKBONES, Network
 from bccl_jax.training import assemble as assembling
-from bccl_jax.training.assemble import Assembly
+from bccl_jax.training.assemble import Run
 from bccl_jax.training.state import TrainState
 from benchmarks.common import ROOT
 
@@ -73,7 +73,7 @@ def config_of(options: argparse.Namespace) -> ml_collections.ConfigDict:
 
 def assemble(
     config: ml_collections.ConfigDict, *, classes: int, largest: int, side: int, width: int = 0
-) -> Assembly:
+) -> Run:
     """Builds a run over random pixels, long-tailed by the config's imbalance.
 
     Args:
@@ -99,7 +99,7 @@ def assemble(
 
 def assemble_over(
     config: ml_collections.ConfigDict, train: Split, test: Split, width: int = 0
-) -> Assembly:
+) -> Run:
     """Builds a run over splits in the place of the config's data set.
 
     Args:
@@ -136,7 +136,7 @@ def _registered(registry: dict[str, Any], entry: Any) -> Iterator[None]:
         del registry[_NAME]
 
 
-def settings(run: Assembly) -> dict[str, Any]:
+def settings(run: Run) -> dict[str, Any]:
     """Returns what a run's figures depend on, for `report`."""
     config, images = run.config, run.dataset.train.images
     told = {
@@ -187,7 +187,7 @@ def unit_vectors(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     return vectors / jnp.linalg.norm(vectors, axis=-1, keepdims=True)
 
 
-def first_batch(run: Assembly) -> dict[str, jax.Array]:
+def first_batch(run: Run) -> dict[str, jax.Array]:
     """Returns the first batch of epoch 0, on the device.
 
     Where a recipe is for photographs, which are cropped as they are decoded, each view has a crop.
@@ -228,7 +228,7 @@ def network_passes(
                 mutable=["batch_stats"],
             )
 
-        # A jit of its own gives the pass a name that `flops.layers` finds.
+        # A jit of its own gives the pass a name that `layers.layers` finds.
         outputs, renewed = jax.jit(network_pass)(params, batch_stats, arrays)
         passes.append((outputs, renewed["batch_stats"]))
         return passes[-1]

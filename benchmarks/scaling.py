@@ -4,7 +4,7 @@ Sizes double up to the largest one. Of each curve an exponent is fitted by least
 logarithms, over the upper half of its points but three at least, where constant costs weigh least;
 ± is its standard error. FLOPs are XLA's of the program before optimisation, bytes those of the
 compiled one, in which a push that writes in place counts the whole queue; of k-means, whose loops
-XLA counts as one pass, both are those of `benchmarks.flops`. What is not varied has the recipe's
+XLA counts as one pass, both are those of `benchmarks.work`. What is not varied has the recipe's
 size, but for the queues of k-means over centroids: twice as many features as there are centroids at
 most. The JSON file holds every point.
 """
@@ -25,7 +25,7 @@ from bccl_jax.clustering.queue import init_queue, push
 from bccl_jax.losses.contrastive import centroid_loss, supervised_contrastive_loss
 from benchmarks import recipe
 from benchmarks.common import in_turn, parser, report
-from benchmarks.flops import kmeans_work
+from benchmarks.work import kmeans_work
 
 CLASSES, QUEUE, CENTROIDS, DIM, BATCH = 100, 64, 5, 128, 128
 PARTS = ("losses", "queue push", "refresh", "step")

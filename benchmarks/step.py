@@ -17,11 +17,12 @@ import jax.numpy as jnp
 import optax
 
 from bccl_jax.methods.base import Batch
-from bccl_jax.training.assemble import Assembly
+from bccl_jax.training.assemble import Run
 from bccl_jax.training.state import TrainState
 from benchmarks import recipe
 from benchmarks.common import in_turn, parser, report, seconds
-from benchmarks.flops import H100_FLOPS, network_layers
+from benchmarks.flops import H100_FLOPS
+from benchmarks.layers import network_layers
 
 # Operations a second by device_kind and dtype: dense tensor-core figures of NVIDIA's datasheets,
 # where JAX runs float32 as TF32 by default. Names in full: a slice or a PCIe card is another one.
@@ -63,7 +64,7 @@ def peak_memory(compiled: Any) -> tuple[int, str]:
     return total - sizes.alias_size_in_bytes, "XLA's plan: arguments, results, temporaries"
 
 
-def parts(run: Assembly, state: TrainState, batch: dict[str, jax.Array]) -> dict[str, Callable]:
+def parts(run: Run, state: TrainState, batch: dict[str, jax.Array]) -> dict[str, Callable]:
     """The parts of a step, each compiled at its first call.
 
     Args:
@@ -188,7 +189,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 for name, value in first.items()
             ),
             _row("peak memory", memory / 2**20, "MiB", memory_source),
-            _row("model FLOPs", model_flops / 1e9, "G", "3 forward passes, benchmarks/flops.py"),
+            _row("model FLOPs", model_flops / 1e9, "G", "3 forward passes, benchmarks/layers.py"),
             _row("FLOPs by XLA", counted and counted / 1e9, "G", "the step before optimisation"),
             _row("peak", peak / 1e9, "GFLOP/s", peak_source),
             _row(

@@ -28,7 +28,7 @@ _LONGEST = (
     "training/test_devices.py",
     "training/test_processes.py",
     "commands/test_main.py",
-    "experiments/test_run.py",
+    "experiments/running/test_training.py",
     "training/test_dispatch.py",
     "losses/test_contrastive.py",
     "augment/test_policies.py",

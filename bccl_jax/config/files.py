@@ -1,5 +1,6 @@
 """Config files by path: what they give is a config, or the sentence that says why they do not."""
 
+import contextlib
 import importlib.machinery
 import importlib.util
 import inspect
@@ -8,6 +9,7 @@ import pathlib
 import sys
 import traceback
 import types
+from collections.abc import Callable, Iterator
 
 import ml_collections
 
@@ -24,12 +26,13 @@ RUN_CONFIG = "config.json"
 _START = "start from bccl_jax.config.get_config(), change what differs and return it"
 
 
-def load(named: str) -> ml_collections.ConfigDict:
+def load(named: str, option: str = "--config") -> ml_collections.ConfigDict:
     """Returns what the `get_config` of a config file gives, or the config of a run.
 
     Args:
       named: "FILE.py", "FILE.py:ARGUMENT" to call `get_config(ARGUMENT)`, or "DIR/config.json" of a
         run's directory.
+      option: that it was named by, for the messages.
 
     Returns:
       The config, with all keys of the default one; its values are not checked yet.
@@ -41,18 +44,53 @@ def load(named: str) -> ml_collections.ConfigDict:
     if is_of_run(named):
         return of_run(pathlib.Path(named))
     path, colon, argument = named.partition(":")
-    _check_path(path)
-    try:
-        module = _execute(path)
-        get_config = getattr(module, "get_config", None)
-        if not callable(get_config):
-            raise ConfigError(f"it has no function get_config; {_START}")
-        _check_call(get_config, path, [argument] if colon else [])
-        config = get_config(*([argument] if colon else []))
+    arguments = [argument] if colon else []
+    _check_path(path, option)
+    with _in_one_sentence(named, path):
+        get_config = _get_config_of(path)
+        _check_call(get_config, f"{option}={path}", arguments)
+        config = get_config(*arguments)
         _check_kind(config)
         # A frozen one could not be changed by the command line.
         config = ml_collections.ConfigDict(config)
         check_keys(config)
+    return config
+
+
+def takes_argument(path: str, option: str = "--config") -> bool:
+    """Whether the `get_config` of a config file takes an argument, such as a method's name.
+
+    Args:
+      path: of the file.
+      option: that it was named by, for the messages.
+
+    Raises:
+      ConfigError: the file is missing or is no config file, or its code fails.
+    """
+    _check_path(path, option)
+    with _in_one_sentence(path, path):
+        get_config = _get_config_of(path)
+        try:
+            inspect.signature(get_config).bind("")
+        except TypeError:
+            return False
+        except ValueError:  # a function that does not say what it takes
+            return True
+    return True
+
+
+def _get_config_of(path: str) -> Callable:
+    get_config = getattr(_execute(path), "get_config", None)
+    if not callable(get_config):
+        raise ConfigError(f"it has no function get_config; {_START}")
+    return get_config
+
+
+@contextlib.contextmanager
+def _in_one_sentence(named: str, path: str) -> Iterator[None]:
+    """Turns whatever the code of a config file raises into a ConfigError that names the file."""
+    try:
+        yield
     except BcclError as error:
         raise ConfigError(f"{named}: {_text(error)}") from error
     except (Exception, SystemExit) as error:  # a config file is code: it may raise anything
@@ -61,7 +99,6 @@ def load(named: str) -> ml_collections.ConfigDict:
         raise ConfigError(
             f"{path} cannot be used: {_line(error, path)}{kind}{text and f': {text}'}"
         ) from error
-    return config
 
 
 def is_of_run(named: str) -> bool:
@@ -94,31 +131,31 @@ def of_run(path: pathlib.Path) -> ml_collections.ConfigDict:
         ) from error
 
 
-def _check_path(path: str) -> None:
+def _check_path(path: str, option: str) -> None:
     if not path.strip():
-        raise ConfigError("--config is empty; write --config=configs/digits_lt.py, for example")
+        raise ConfigError(f"{option} is empty; write {option}=configs/digits_lt.py, for example")
     try:
         file = pathlib.Path(path)
         if file.is_dir():
             there = _listed(file)
             raise ConfigError(
-                f"--config={path} is a folder; "
+                f"{option}={path} is a folder; "
                 + (f"name one of its files: {there}" if there else "name a config file")
             )
         if file.is_file():
             if file.suffix != ".py":
                 raise ConfigError(
-                    f"--config={path} is no Python file; a config file ends in .py and has a "
+                    f"{option}={path} is no Python file; a config file ends in .py and has a "
                     "function get_config"
                 )
             with file.open("rb"):
                 return
     except OSError as error:
-        raise ConfigError(f"--config={shown(path)} cannot be read ({error.strerror})") from error
-    raise ConfigError(f"--config={path} names no file{_nearest_file(path)}")
+        raise ConfigError(f"{option}={shown(path)} cannot be read ({error.strerror})") from error
+    raise ConfigError(f"{option}={path} names no file{_nearest_file(path, option)}")
 
 
-def _nearest_file(path: str) -> str:
+def _nearest_file(path: str, option: str) -> str:
     name = path.replace("\\", "/").rstrip("/").rpartition("/")[2].removesuffix(".py")
     folders = [pathlib.Path(path).parent, pathlib.Path("configs")]
     if not pathlib.Path("configs").is_dir():
@@ -131,7 +168,7 @@ def _nearest_file(path: str) -> str:
     # A module's dotted name has the file's last.
     for asked in (name, name.rpartition(".")[2]):
         if close := nearest(asked, files):
-            return did_you_mean(f"--config={files[close]}")
+            return did_you_mean(f"{option}={files[close]}")
     there = next((folder for folder in folders[1:] if _listed(folder)), None)
     return f"; {there}/ holds {_listed(there)}" if there else ""
 
@@ -150,15 +187,13 @@ def _execute(path: str) -> types.ModuleType:
     return module
 
 
-def _check_call(get_config, path: str, arguments: list[str]) -> None:
+def _check_call(get_config: Callable, written: str, arguments: list[str]) -> None:
     try:
         inspect.signature(get_config).bind(*arguments)
     except TypeError as error:
         if arguments:
-            raise ConfigError(f"its get_config takes no argument; write --config={path}") from error
-        raise ConfigError(
-            f"its get_config needs an argument; write --config={path}:ARGUMENT"
-        ) from error
+            raise ConfigError(f"its get_config takes no argument; write {written}") from error
+        raise ConfigError(f"its get_config needs an argument; write {written}:ARGUMENT") from error
     except ValueError:  # a function that does not say what it takes
         return
 

@@ -16,7 +16,6 @@ from bccl_jax.models import BACKBONES
 from benchmarks import (
     augment,
     epoch,
-    flops,
     kmeans,
     memory,
     pillow_views,
@@ -25,6 +24,7 @@ from benchmarks import (
     scaling,
     step,
     together,
+    work,
 )
 from benchmarks.common import parser
 
@@ -286,7 +286,7 @@ def test_losses_of_a_point_are_finite_and_counted():
     assert positive(float(loss))
     assert gradient.shape == (8, scaling.DIM)
     # Each of the two losses forms its own similarities before XLA merges them.
-    assert point.flops > 2 * flops.loss_work(8, 5, 2, scaling.DIM).macs
+    assert point.flops > 2 * work.loss_work(8, 5, 2, scaling.DIM).macs
 
 
 def test_refresh_of_a_point_finds_every_centroid():

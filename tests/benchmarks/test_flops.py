@@ -8,7 +8,8 @@ import pytest
 from bccl_jax.clustering import kmeans
 from bccl_jax.losses.contrastive import complement_and_centroid_loss
 from bccl_jax.models import create_backbone
-from benchmarks import flops, recipe
+from benchmarks import flops, layers, recipe, work
+from benchmarks.common import parser
 
 
 def backbone_layers(name, side, images=1, **options):
@@ -19,7 +20,7 @@ def backbone_layers(name, side, images=1, **options):
     def forward(variables, x):
         return backbone.apply(variables, x, train=False)
 
-    return flops.layers(forward, variables, shape), jax.jit(forward).lower(variables, shape)
+    return layers.layers(forward, variables, shape), jax.jit(forward).lower(variables, shape)
 
 
 def resnet_macs(blocks, width, side):
@@ -36,20 +37,20 @@ def resnet_macs(blocks, width, side):
     ("name", "blocks", "width"), [("resnet8", 1, 16), ("resnet32", 5, 16), ("resnet32x4", 5, 64)]
 )
 def test_macs_are_those_of_the_architecture(name, blocks, width):
-    layers, _ = backbone_layers(name, 32, images=2)
-    assert len(layers) == 6 * blocks + 1
-    assert sum(layer.macs for layer in layers) == 2 * resnet_macs(blocks, width, 32)
+    found, _ = backbone_layers(name, 32, images=2)
+    assert len(found) == 6 * blocks + 1
+    assert sum(layer.macs for layer in found) == 2 * resnet_macs(blocks, width, 32)
 
 
 def test_resnet32_has_the_69_million_of_the_literature():
-    layers, _ = backbone_layers("resnet32", 32)
-    assert sum(layer.macs for layer in layers) == 68_861_952
+    found, _ = backbone_layers("resnet32", 32)
+    assert sum(layer.macs for layer in found) == 68_861_952
 
 
 def test_macs_agree_with_xla_which_leaves_padding_out():
-    layers, lowered = backbone_layers("resnet32", 32)
+    found, lowered = backbone_layers("resnet32", 32)
     inside, side = 0.0, 32
-    for layer in layers:
+    for layer in found:
         # Of three taps an axis, those on the padding: two at stride 1, one at stride 2.
         out = layer.shape[1]
         missing = 2 if out == side else 1
@@ -77,8 +78,8 @@ def test_layers_are_found_in_nested_functions_and_by_name():
         return jax.jit(named)(jax.nn.relu(x), y) @ jnp.ones((7, 2))
 
     arguments = jnp.ones((3, 4, 5)), jnp.ones((3, 5, 7))
-    assert [layer.macs for layer in flops.layers(function, *arguments)] == [420, 168]
-    assert [layer.macs for layer in flops.layers(function, *arguments, within="named")] == [420]
+    assert [layer.macs for layer in layers.layers(function, *arguments)] == [420, 168]
+    assert [layer.macs for layer in layers.layers(function, *arguments, within="named")] == [420]
 
 
 def test_layer_in_a_loop_is_refused_but_not_the_loop():
@@ -88,9 +89,9 @@ def test_layer_in_a_loop_is_refused_but_not_the_loop():
     def looped(x):
         return jax.lax.fori_loop(0, 3, lambda _, carry: carry @ carry, x)
 
-    assert [layer.macs for layer in flops.layers(without, jnp.ones((2, 2)))] == [8]
+    assert [layer.macs for layer in layers.layers(without, jnp.ones((2, 2)))] == [8]
     with pytest.raises(ValueError, match="cannot be counted"):
-        flops.layers(looped, jnp.ones((2, 2)))
+        layers.layers(looped, jnp.ones((2, 2)))
 
 
 def test_losses_agree_with_xla():
@@ -105,8 +106,8 @@ def test_losses_agree_with_xla():
 
     candidates = jax.random.normal(keys[1], (classes, centroids, dim))
     lowered = jax.jit(jax.value_and_grad(loss)).lower(vectors, candidates)
-    work = flops.loss_work(embeddings, classes, centroids, dim)
-    assert lowered.cost_analysis()["flops"] == pytest.approx(2 * work.macs, rel=0.05)
+    losses = work.loss_work(embeddings, classes, centroids, dim)
+    assert lowered.cost_analysis()["flops"] == pytest.approx(2 * losses.macs, rel=0.05)
 
 
 def test_iteration_of_kmeans_agrees_with_xla():
@@ -114,18 +115,18 @@ def test_iteration_of_kmeans_agrees_with_xla():
     arguments = points, jnp.ones(64, bool), jnp.ones((clusters, dim)), jnp.ones(clusters, bool)
     lowered = jax.jit(kmeans._lloyd, static_argnums=4).lower(*arguments, False)
     ten, eleven = (
-        flops.kmeans_work(3, 64, clusters, dim, iterations, restarts=2) for iterations in (10, 11)
+        work.kmeans_work(3, 64, clusters, dim, iterations, restarts=2) for iterations in (10, 11)
     )
     of_one = 2 * (eleven.macs - ten.macs) / (3 * 2)
     assert lowered.cost_analysis()["flops"] == pytest.approx(of_one, rel=0.1)
 
 
 def test_network_of_bccl_has_three_views_and_two_projections():
-    flags = flops.parser("", "flops")
+    flags = parser("", "flops")
     recipe.add_flags(flags)
     options = flags.parse_args(["--backbone=resnet8", "--batch=4", "--classes=7"])
     run = recipe.assemble(recipe.config_of(options), classes=7, largest=200, side=32)
-    macs = sum(layer.macs for layer in flops.network_layers(run))
+    macs = sum(layer.macs for layer in layers.network_layers(run))
     heads = 4 * 64 * 7 + 8 * (64 * 512 + 512 * 128)
     assert macs == 12 * resnet_macs(1, 16, 32) + heads
 

@@ -14,7 +14,7 @@ from bccl_jax.data.packing import packing
 from bccl_jax.data.split import Dataset, Split, Splits
 from bccl_jax.errors import DataError, WorkdirError
 from bccl_jax.workdir.directory import Workdir
-from experiments import results
+from experiments.records import results
 
 NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL, errno.EIO)
 

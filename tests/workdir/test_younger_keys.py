@@ -7,7 +7,7 @@ import pytest
 from bccl_jax.config import flatten, get_config
 from bccl_jax.errors import WorkdirError
 from bccl_jax.workdir.directory import Workdir
-from experiments.design import hash_of
+from experiments.designing.hashing import hash_of
 
 FREE = ("train_folder", "test_folder", "validation_folder")
 FREE += ("path_column", "label_column", "split_column")

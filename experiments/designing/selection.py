@@ -1,0 +1,192 @@
+"""The flags that say which experiments, at what scale: the same for running and reporting."""
+
+import argparse
+import pathlib
+import re
+from collections.abc import Iterable, Sequence
+
+from bccl_jax.errors import ConfigError
+from bccl_jax.models import BACKBONES
+from bccl_jax.settings.suggestions import did_you_mean, nearest
+from experiments.designing.catalogue import EXPERIMENTS
+from experiments.designing.comparison import compared, name_of
+from experiments.designing.design import Experiment, Scale
+from experiments.designing.recipes import CONFIGS, find
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags to a parser."""
+    parser.add_argument(
+        "experiments", nargs="*", metavar="EXPERIMENT", type=_experiment,
+        help=f"one or more of {', '.join(EXPERIMENTS)}",
+    )  # fmt: skip
+    parser.add_argument(
+        "--methods", metavar="METHOD[,METHOD]",
+        help="in place of an experiment: a row a method, all compared with the first one; a preset "
+        "stands behind a colon, as in bccl:released",
+    )  # fmt: skip
+    parser.add_argument("--seeds", type=_positive, default=3, help="seeds 0 to N-1 (%(default)s)")
+    parser.add_argument(
+        "--dataset", type=_parts, default=(), metavar="NAME[,NAME]",
+        help=f"in place of the paper's: {', '.join(CONFIGS)}, or FILE.py[:ARGUMENT] of a config "
+        "file, as configs/folder.py",
+    )  # fmt: skip
+    parser.add_argument(
+        "--imbalance", type=_factors, default=(), metavar="IF[,IF]",
+        help="imbalance factors in place of the paper's",
+    )  # fmt: skip
+    parser.add_argument(
+        "--epochs", type=_positive, help="of each run; warm-ups shrink in proportion"
+    )
+    parser.add_argument(
+        "--backbone", type=_backbone, metavar="NAME", help=f"of each run: {', '.join(BACKBONES)}"
+    )
+    parser.add_argument("--data-dir", metavar="DIR", help="where the data lies (the config's own)")
+    parser.add_argument(
+        "--split", choices=("test", "validation"),
+        help="what to evaluate on; studies that choose settings take the validation part of the "
+        "training split, the paper's tables and figures the test split",
+    )  # fmt: skip
+    parser.add_argument(
+        "--output", type=pathlib.Path, default=pathlib.Path("runs/experiments"), metavar="DIR",
+        help="results.jsonl and the runs (%(default)s)",
+    )  # fmt: skip
+
+
+# Of seeds or epochs.
+_MOST = 1_000_000
+
+# What `bccl_jax.main` and other tools call flags of experiments.
+_MEANT = {
+    "seed": "seeds (N runs seeds 0 to N-1)",
+    "data": "dataset",
+    "config": "dataset",
+    "data_dir": "data-dir",
+    "method": "methods",
+    "algorithm": "methods",
+    "dir": "data-dir",
+    "imb_factor": "imbalance",
+    "imbalance_factor": "imbalance",
+    "workdir": "output",
+    "output_dir": "output",
+    "arch": "backbone",
+    "model": "backbone",
+    "workers": "parallel",
+    "jobs": "parallel",
+    "gpus": "parallel",
+    "time": "budget",
+    "dry_run": "plan",
+}
+
+
+def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
+    """Parses a command line; what cannot be meant ends in a sentence with what may be.
+
+    Args:
+      parser: with the flags of `add_arguments`.
+      argv: None for the process's own.
+
+    Returns:
+      The flags, and as `chosen` {name of the files: experiment}.
+    """
+    arguments, unknown = parser.parse_known_args(argv)
+    if unknown:
+        name = unknown[0].partition("=")[0].lstrip("-").replace("-", "_")
+        known = re.findall(r"--([\w-]+)", parser.format_usage())
+        name = name.removeprefix("config.").rpartition(".")[2]
+        meant = _MEANT.get(name) or nearest(name, known)
+        parser.error(f"{unknown[0]!r} is no flag{did_you_mean(meant, '--')}")
+    try:
+        arguments.chosen = _chosen(arguments)
+        _check_datasets(arguments)
+    except ConfigError as error:
+        parser.error(str(error))
+    return arguments
+
+
+def _chosen(arguments: argparse.Namespace) -> dict[str, Experiment]:
+    """The experiments that parsed flags mean, by the names of their files."""
+    if arguments.methods is None:
+        if not arguments.experiments:
+            raise ConfigError(
+                f"name an experiment, of {', '.join(EXPERIMENTS)}, or methods on a data set, as in "
+                "--methods=bccl,cross_entropy --dataset=digits"
+            )
+        return {name: EXPERIMENTS[name] for name in arguments.experiments}
+    if arguments.experiments:
+        raise ConfigError(
+            "--methods makes an experiment of its own; leave it out or leave out "
+            f"{' '.join(arguments.experiments)}"
+        )
+    experiment = compared(arguments.methods)
+    if not arguments.dataset:
+        raise ConfigError("--methods needs a data set; add --dataset=NAME or --dataset=FILE.py")
+    return {name_of(experiment): experiment}
+
+
+def _check_datasets(arguments: argparse.Namespace) -> None:
+    """Checks that every --dataset is a name or a file that gives configs."""
+    for i, named in enumerate(arguments.dataset):
+        try:
+            find(named, arguments.data_dir)
+        except ConfigError as error:
+            before = arguments.dataset[i - 1] if i else ""
+            if ":" in before and not named.endswith(".py"):
+                raise ConfigError(
+                    f"--dataset={before},{named}: a comma separates data sets, and {named!r} is "
+                    f"none; a config file takes one argument here, and methods go to --methods"
+                ) from error
+            raise
+
+
+def scale(arguments: argparse.Namespace) -> Scale:
+    """The scale that parsed flags describe."""
+    return Scale(
+        seeds=arguments.seeds,
+        datasets=arguments.dataset,
+        imbalances=arguments.imbalance,
+        epochs=arguments.epochs,
+        backbone=arguments.backbone,
+        data_dir=arguments.data_dir,
+        on_validation=None if arguments.split is None else arguments.split == "validation",
+    )
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or len(text) > 7 or not 1 <= int(text) <= _MOST:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to {_MOST:,}")
+    return int(text)
+
+
+def _parts(text: str) -> tuple[str, ...]:
+    parts = tuple(dict.fromkeys(filter(None, map(str.strip, text.split(",")))))
+    if not parts:
+        raise argparse.ArgumentTypeError(f"it names no data set; there are {', '.join(CONFIGS)}")
+    return parts
+
+
+def _experiment(text: str) -> str:
+    return _one_of(EXPERIMENTS, text, "experiment")
+
+
+def _backbone(text: str) -> str:
+    return _one_of(BACKBONES, text, "backbone")
+
+
+def _one_of(known: Iterable[str], name: str, kind: str) -> str:
+    if name not in known:
+        meant = did_you_mean(nearest(name, known))
+        raise argparse.ArgumentTypeError(
+            f"no {kind} is called {name!r}; there are {', '.join(known)}{meant}"
+        )
+    return name
+
+
+def _factors(text: str) -> tuple[float, ...]:
+    try:
+        factors = tuple(dict.fromkeys(float(part) for part in text.split(",")))
+    except ValueError:
+        factors = ()
+    if not factors or not all(1 <= factor < float("inf") for factor in factors):
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of factors of 1 or more, as 100,50")
+    return factors

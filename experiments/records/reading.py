@@ -1,0 +1,41 @@
+"""What a record says, also an older one."""
+
+import numpy as np
+
+from bccl_jax.evaluation.metrics import low_classes
+from experiments.records.results import Record, unpack
+
+
+def figure(record: Record, epoch: str, name: str) -> float | None:
+    """A figure of an evaluation; of older runs what their records allow, else None.
+
+    Args:
+      record: of a run.
+      epoch: "last" or "best".
+      name: a key of `Evaluation.record`.
+    """
+    found = record[epoch]
+    if name in found:
+        return found[name]
+    if name == "top1" and epoch == "last":
+        return 100 * float(correct(record).mean())
+    return low_classes(np.array(found.get("per_class", []), np.float64)).get(name)
+
+
+def class_accuracies(record: Record) -> np.ndarray:
+    """Accuracy of each class at the last epoch, float64 [K]; null becomes NaN."""
+    found = record["last"].get("per_class", [None] * len(record["class_counts"]))
+    return np.array(found, np.float64)
+
+
+def images(record: Record) -> tuple[int, ...] | None:
+    """What says which images a record is of; None where it does not tell."""
+    left_out = record.get("left_out")
+    if left_out is None:  # a record of an older run, which tells how many were left out alone
+        left_out = None if record["last"].get("undecoded") else ()
+    return None if left_out is None else (record["images"], *left_out)
+
+
+def correct(record: Record) -> np.ndarray:
+    """Whether each image evaluated on was predicted right, bool [N]."""
+    return unpack(record["correct"], record["images"])

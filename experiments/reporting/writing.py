@@ -1,0 +1,103 @@
+"""The report of an experiment: a Markdown file, a CSV file and pictures."""
+
+import argparse
+import csv
+import pathlib
+from collections.abc import Iterable
+
+from bccl_jax.system.directories import directory_to_write
+from experiments.designing import selection
+from experiments.designing.design import cells
+from experiments.figures.drawing import draw
+from experiments.figures.files import save
+from experiments.records import gathering, results
+from experiments.records.gathering import Section
+from experiments.records.results import Paths
+from experiments.reporting.commands import embedding_command, report_name, run_command
+from experiments.reporting.versions import choose_code
+from experiments.tables.accuracies import accuracies, missing
+from experiments.tables.comparisons import comparisons, order
+from experiments.tables.csv_rows import csv_rows
+from experiments.tables.feature_space import feature_space
+from experiments.tables.low_classes import low_classes
+from experiments.tables.made_with import made_with
+from experiments.tables.plateau import plateau
+
+
+def report(name: str, arguments: argparse.Namespace, target: pathlib.Path) -> str:
+    """Writes the report of an experiment.
+
+    Args:
+      name: of the experiment, a key of `arguments.chosen`.
+      arguments: parsed flags.
+      target: folder to write into.
+
+    Returns:
+      The Markdown.
+
+    Raises:
+      BcclError: there are no records, or a setting is unknown.
+    """
+    experiment, scale = arguments.chosen[name], selection.scale(arguments)
+    paths = Paths(directory_to_write(arguments.output, "--output").absolute())
+    path = paths.results
+    records = results.load(path)
+    asked = cells(experiment, scale)
+    command = run_command(name, arguments)
+    code, note = choose_code(records, asked, arguments.code, f"{path}; make them with `{command}`")
+    sections = gathering.gather(experiment, scale, records, code)
+    target.mkdir(parents=True, exist_ok=True)
+    stem = report_name(name, arguments, sections)
+    parts = [f"# {experiment.title}", *([note] if note else [])]
+    for section in sections:
+        parts += [
+            f"## {section.dataset}, imbalance {section.imbalance:g}",
+            section.recipe.told,
+        ]
+        if section.records:
+            picture = stem
+            if len(sections) > 1:
+                picture += f"-{section.dataset}-{section.imbalance:g}"
+            parts += _section(section, target / picture, command, paths)
+        else:
+            parts.append("Not run.")
+    text = "\n\n".join(filter(None, parts)) + "\n"
+    (target / f"{stem}.md").write_text(text, encoding="utf-8")
+    _write_csv(target / f"{stem}.csv", name, sections)
+    return text
+
+
+def _section(section: Section, stem: pathlib.Path, command: str, paths: Paths) -> list[str]:
+    drawn = draw(section)
+    pictures = {}
+    for suffix, figure in drawn.items():
+        path = stem.parent / "_".join(filter(None, (stem.name, suffix)))
+        save(figure, path)
+        pictures[suffix] = f"![{suffix or 'accuracy'}]({path.name}.png)"
+    unmade = missing(section)
+    parts = [
+        accuracies(section),
+        unmade and f"{unmade} `{command}` makes them.",
+        low_classes(section),
+        pictures.pop(""),
+        comparisons(section),
+        order(section),
+        pictures.pop("curves"),
+        pictures.pop("classes"),
+    ]
+    begun = plateau(section)
+    if begun:
+        parts += ["### The start of the contrastive loss", begun]
+    measured = feature_space(section)
+    if measured:
+        command = embedding_command(section, paths)
+        parts += ["### Feature space", measured, *pictures.values(), command]
+    return [*parts, "### Made with", made_with(section)]
+
+
+def _write_csv(path: pathlib.Path, name: str, sections: Iterable[Section]) -> None:
+    rows = [row for section in sections for row in csv_rows(name, section)]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, rows[0].keys(), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)

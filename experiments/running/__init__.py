@@ -1,0 +1,1 @@
+"""How it is run: plans, worker processes, and with what code."""

@@ -1,0 +1,23 @@
+"""What tables call rows and splits."""
+
+from experiments.records.gathering import Section
+from experiments.records.runs import Runs
+
+SPLITS = {"test": "the test split", "validation": "a validation part of the training split"}
+
+
+def row_name(runs: Runs, section: Section) -> str:
+    """A row's name in a table, the reference's in bold."""
+    if runs.row.name != section.experiment.reference:
+        return runs.row.name
+    axis = section.experiment.axis
+    return f"**{runs.row.name}**" + (f" ({axis} {runs.row.value})" if axis else "")
+
+
+def status(runs: Runs) -> str:
+    """Why a row has no figures; "" if it has."""
+    if runs.records:
+        return ""
+    if runs.row.method is None:
+        return "not in this harness yet"
+    return "not run" if runs.cells else "left out: it has a backbone of its own"
