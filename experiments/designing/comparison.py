@@ -76,4 +76,4 @@ def _method(word: str) -> str:
 
 
 def _example() -> str:
-    return f"{_FLAG}={','.join(methods.names())}"
+    return f"{_FLAG}=bccl,cross_entropy"

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bccl_jax.data import checks
-from bccl_jax.data.formats import listed
+from bccl_jax.data.formats import listed, lists
 from bccl_jax.data.split import Split, Splits
 from bccl_jax.errors import DataError
 from bccl_jax.system.names import shown
@@ -247,7 +247,7 @@ def test_any_name_is_read_as_it_was_written(scratch, rows, blank, end, mark):
     labels = {f"{folder}/{name}": label for folder, name, label in rows}
     path = scratch / "list.txt"
     path.write_bytes((mark + "".join(f"{p}{blank}{k}{end}" for p, k in labels.items())).encode())
-    entries = listed.read_list(str(path), 9)
+    entries = lists.read_list(str(path), 9)
     assert entries.paths == list(labels)
     assert entries.labels.tolist() == list(labels.values())
     step = 2 if end.count("\n") == 2 else 1
@@ -256,7 +256,7 @@ def test_any_name_is_read_as_it_was_written(scratch, rows, blank, end, mark):
 
 def test_a_path_may_come_twice_with_one_label(mini):
     write(mini, {"train.txt": "x.jpg 1\n./x.jpg 1\nphotos//a/../a/1.jpg 0\n"})
-    entries = listed.read_list(str(mini / "train.txt"), 3)
+    entries = lists.read_list(str(mini / "train.txt"), 3)
     assert entries.paths == ["x.jpg", "x.jpg", "photos/a/1.jpg"]
 
 
