@@ -107,7 +107,8 @@ def load(
     parts[dataset.test] = read(dataset.test, dataset.test_total, num_classes)
     if dataset.validation:
         parts[dataset.validation] = read(dataset.validation, dataset.validation_total, num_classes)
-    names = names_of_classes(os.path.join(folder, dataset.classes), dataset.num_classes, num_classes)
+    path = os.path.join(folder, dataset.classes)
+    names = names_of_classes(path, dataset.num_classes, num_classes)
     for file, part in parts.items():
         origin = os.path.join(folder, file)
         checks.check_present(root, part.paths, part.lines, origin, "config.data.dir", files_in)
