@@ -1,4 +1,4 @@
-"""The errors that a user can mend: one sentence each, which names the thing and the mend."""
+"""Errors that a user can mend: one sentence each, which names the thing and the mend."""
 
 
 class BcclError(Exception):

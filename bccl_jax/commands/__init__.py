@@ -1,1 +1,1 @@
-"""The command line."""
+"""What stands on the command line: help, and a sentence for each mistake."""

@@ -1,4 +1,7 @@
-"""Methods by name: a method called `name` is the class `METHOD` of `bccl_jax/methods/name.py`."""
+"""Methods by name, one file each, and the seam to the engine.
+
+A method called `name` is the class `METHOD` of `bccl_jax/methods/name.py`.
+"""
 
 import dataclasses
 import functools

@@ -18,7 +18,6 @@ import safetensors.numpy
 from bccl_jax.errors import ConfigError, DataError
 from bccl_jax.models import BACKBONES, create_backbone
 from bccl_jax.models.imagenet_resnet import ImageNetResNet, blocks
-from bccl_jax.system.environment import expanded
 
 # Of our modules, within the backbone and within a block.
 _MODULES = {
@@ -63,7 +62,7 @@ def load(path: str | pathlib.Path, backbone: str) -> dict[str, Any]:
             f"config.model.pretrained is set, but torchvision has no weights for "
             f"config.model.backbone {backbone!r}; choose one of {', '.join(able)} or set it to ''"
         )
-    path = expanded(path)
+    path = pathlib.Path(path)
     named = f"config.model.pretrained names {path}, which"
     if not path.is_file():
         raise DataError(f"{named} is not a file")

@@ -1,1 +1,1 @@
-"""The compiled engine, its state, its loop and its checkpoints."""
+"""A run from its config to its last epoch: assembled, compiled, trained."""

@@ -30,6 +30,7 @@ from bccl_jax.models import Network
 from bccl_jax.models.pretrained import load as load_pretrained
 from bccl_jax.optimization.optimizer import create_optimizer
 from bccl_jax.optimization.schedule import create_schedule
+from bccl_jax.system.environment import expanded
 from bccl_jax.training.memory import check_memory
 from bccl_jax.training.parts import joined, parted
 from bccl_jax.training.state import TrainState
@@ -285,7 +286,8 @@ def _create_state(
         state = jax.jit(build, out_shardings=shardings)(key)
         if not config.model.pretrained:
             return state
-        pretrained = load_pretrained(config.model.pretrained, config.model.backbone)
+        path = expanded(config.model.pretrained)
+        pretrained = load_pretrained(path, config.model.backbone)
         params, batch_stats = (
             {**mine, "backbone": jax.device_put(theirs, replicated(classifier.mesh))}
             for mine, theirs in (

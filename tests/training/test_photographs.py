@@ -276,11 +276,11 @@ def test_a_run_without_its_checkpoints_is_not_taken_over_by_another(whole, photo
 
 def test_a_run_starts_from_the_weights_that_are_named(photos, tmp_path, monkeypatch):
     config = tiny_folder_config(photos, "cross_entropy")
-    config.model.pretrained = "weights.safetensors"
+    config.model.pretrained = "~/weights.safetensors"
     plain = assemble.assemble(tiny_folder_config(photos, "cross_entropy")).init_state()
 
     def weights(path, backbone):
-        assert (path, backbone) == ("weights.safetensors", "resnet8")
+        assert (path, backbone) == (pathlib.Path.home() / "weights.safetensors", "resnet8")
         kept = {"params": plain.params, "batch_stats": plain.batch_stats}
         return {which: jax.tree.map(np.ones_like, kept[which]["backbone"]) for which in kept}
 

@@ -6,7 +6,7 @@ A packed data set, which `packing.py` makes, is a folder:
     train-00000.array_record   one record an image: the bytes of its file, untouched
     train.labels.npy           int32 [N]
     train.names.json           N names, relative to the folder that all images share
-    train.numbers.npy          what packing that goes on compares its images with (`packed_from`)
+    train.numbers.npy          what packing that goes on compares its images with
 
 While packing goes on, `plan.json` stands in the manifest's place.
 """

@@ -23,7 +23,7 @@ from bccl_jax.data.formats.packed import (
     read_json,
     whole_shards,
 )
-from bccl_jax.data.formats.packed_from import check_unchanged, find_numbers, numbers_path
+from bccl_jax.data.packing.packed_from import check_unchanged, find_numbers, numbers_path
 from bccl_jax.data.packing.shards import AGAIN, write_shards
 from bccl_jax.data.packing.whole_files import UNFINISHED, write, write_array
 from bccl_jax.data.split import Dataset, Split, Splits
