@@ -119,6 +119,7 @@ def create_classifier(
     class_names: tuple[str, ...],
     class_counts: np.ndarray,
     image_shape: tuple[int, int, int],
+    mesh: Mesh | None = None,
 ) -> ImageClassifier:
     """Builds what a config says of a network and its method.
 
@@ -127,6 +128,7 @@ def create_classifier(
       class_names: K names.
       class_counts: int [K], training images of each class.
       image_shape: (H, W, 3) of images in memory, or of the crops of photographs.
+      mesh: the devices that share each batch; None for those that the config asks for.
 
     Returns:
       The classifier.
@@ -135,7 +137,7 @@ def create_classifier(
       ConfigError: a value does not fit the devices or the number of images.
     """
     config = sized(config, int(class_counts.sum()))
-    mesh = create_mesh(config)
+    mesh = create_mesh(config) if mesh is None else mesh
     method = methods.create(config.method)
     context = _context(config, class_counts, mesh)
     backbone = create_backbone(

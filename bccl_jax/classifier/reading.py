@@ -5,6 +5,7 @@ import pathlib
 
 import jax
 import ml_collections
+from jax.sharding import Mesh
 
 from bccl_jax.classifier.image_classifier import ImageClassifier, create_classifier
 from bccl_jax.classifier.variables import Variables
@@ -65,19 +66,22 @@ def read(path: str | pathlib.Path, which: str = "last") -> Saved:
         return Saved(classifier, restored(classifier, checkpoints, step))
 
 
-def classifier_of(config: ml_collections.ConfigDict, directory: Workdir) -> ImageClassifier:
+def classifier_of(
+    config: ml_collections.ConfigDict, directory: Workdir, mesh: Mesh | None = None
+) -> ImageClassifier:
     """Builds the classifier of a run from what its directory says of the classes.
 
     Args:
       config: of the run, validated; keys that do not shape it may differ from the saved ones.
       directory: of the run.
+      mesh: of its devices; None for those that the config asks for.
 
     Raises:
       ConfigError: the run does not fit the devices that are there.
       WorkdirError: a file of the directory is missing or broken.
     """
     names, counts = directory.read_classes()
-    return create_classifier(config, names, counts, directory.read_image_shape(config))
+    return create_classifier(config, names, counts, directory.read_image_shape(config), mesh)
 
 
 def restored(classifier: ImageClassifier, checkpoints: Checkpoints, step: int) -> Variables:

@@ -73,7 +73,10 @@ def stage_config(config: ml_collections.ConfigDict, stage: Stage) -> ml_collecti
     if stage.epochs == config.epochs and not stage.optimizer:
         return config
     config = ml_collections.ConfigDict(config).copy_and_resolve_references()
-    config.epochs = stage.epochs
+    # One that is left out is built nevertheless, with a schedule that no step asks.
+    config.epochs = max(stage.epochs, 1)
+    if not stage.epochs:
+        config.optimizer.warmup_epochs, config.optimizer.step_epochs = 0, ()
     with config.optimizer.ignore_type():
         config.optimizer.update(stage.optimizer)
     return config

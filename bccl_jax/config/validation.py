@@ -70,6 +70,14 @@ def _check_schedules(config: ml_collections.ConfigDict, method: Method) -> None:
     """Checks that learning-rate schedules fit into the stages that they are of."""
     stages = method.stages(config.epochs)
     for number, stage in enumerate(stages, 1):
+        if not stage.epochs:
+            if not config.model.pretrained:
+                raise ConfigError(
+                    f"stage {number} of {len(stages)} of {config.method.name} has no epochs of "
+                    f"the {config.epochs}, so that nothing was trained before; raise "
+                    "config.epochs, or name the run that trained it by config.model.pretrained"
+                )
+            continue
         own = stage_config(config, stage)
         length = f"a run of {config.epochs} epochs"
         if len(stages) > 1:

@@ -72,7 +72,7 @@ class Stage:
     learning-rate schedule of its own, over its own epochs.
 
     Attributes:
-      epochs: how many.
+      epochs: how many; 0 leaves the stage out, for a run that starts from another one.
       trains: what is trained, as paths in the parameters such as "heads_classifier" or
         "heads_classifier/scale"; empty for all. The rest stays as it is, bit for bit; that its
         batch statistics do too is up to the loss, which runs it with `train=False`.

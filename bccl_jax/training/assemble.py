@@ -23,16 +23,14 @@ from bccl_jax.config.validation import validate_against_data
 from bccl_jax.data.order import Order, Part
 from bccl_jax.data.photographs.crops import Crop
 from bccl_jax.data.split import Dataset
-from bccl_jax.devices.mesh import replicated
 from bccl_jax.errors import ConfigError
 from bccl_jax.methods.base import Method
 from bccl_jax.models import Network
-from bccl_jax.models.pretrained import load as load_pretrained
 from bccl_jax.optimization.optimizer import create_optimizer
 from bccl_jax.optimization.schedule import create_schedule
-from bccl_jax.system.environment import expanded
 from bccl_jax.training.memory import check_memory
 from bccl_jax.training.parts import joined, parted
+from bccl_jax.training.starting_point import started
 from bccl_jax.training.state import TrainState
 from bccl_jax.training.step import make_train_step
 
@@ -72,7 +70,7 @@ class Run:
       crops: of photographs, one for each view; empty for images in memory.
       stages: one after the other; most methods have one.
       init_state: () -> the state before the first step, on the devices of the mesh; raises
-        DataError where `config.model.pretrained` cannot be used.
+        BcclError where `config.model.pretrained` cannot be used.
       abstract_state: shapes, dtypes and shardings of the state, for a checkpoint to be read into.
     """
 
@@ -283,19 +281,7 @@ def _create_state(
     check_memory(config, classifier.method, shapes, shardings, classifier.image_shape)
 
     def init_state():
-        state = jax.jit(build, out_shardings=shardings)(key)
-        if not config.model.pretrained:
-            return state
-        path = expanded(config.model.pretrained)
-        pretrained = load_pretrained(path, config.model.backbone)
-        params, batch_stats = (
-            {**mine, "backbone": jax.device_put(theirs, replicated(classifier.mesh))}
-            for mine, theirs in (
-                (state.params, pretrained["params"]),
-                (state.batch_stats, pretrained["batch_stats"]),
-            )
-        )
-        return state.replace(params=params, batch_stats=batch_stats)
+        return started(jax.jit(build, out_shardings=shardings)(key), classifier)
 
     return init_state, with_shardings(shapes, shardings)
 

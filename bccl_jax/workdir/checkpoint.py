@@ -234,7 +234,8 @@ class Checkpoints:
           WorkdirError: the checkpoint is damaged.
         """
         with self._reading(step):
-            return type(abstract)(**self._read_part(step, dict(vars(abstract))))
+            wanted = {name: part for name, part in vars(abstract).items() if jax.tree.leaves(part)}
+            return abstract.replace(**self._read_part(step, wanted))
 
     @contextlib.contextmanager
     def _reading(self, step: int) -> Iterator[None]:

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bccl_jax.classifier import image_classifier
 from bccl_jax.config.dataset import load_data
 from bccl_jax.data.packing import packing
 from bccl_jax.devices.mesh import create_mesh
 from bccl_jax.errors import ConfigError, DataError, WorkdirError
 from bccl_jax.evaluation.evaluate import compute_on
-from bccl_jax.training import assemble
+from bccl_jax.training import assemble, starting_point
 from bccl_jax.training.loop import evaluate_checkpoints, train_and_evaluate
 from tests.tiny import differing, shipped_config, shrink
 from tests.training.test_loop import Killed, act_at, kill, without_times
@@ -193,7 +194,7 @@ def test_the_best_epoch_is_chosen_on_the_validation_split_and_both_are_tested(ph
 def test_the_recipe_is_sized_to_the_data(photos, monkeypatch):
     config = shipped_config("folder")
     config.data.dir = str(photos)
-    monkeypatch.setattr(assemble, "create_mesh", stop)
+    monkeypatch.setattr(image_classifier, "create_mesh", stop)
     with pytest.raises(Reached) as reached:
         assemble.assemble(config)
     [sized] = reached.value.args
@@ -284,7 +285,7 @@ def test_a_run_starts_from_the_weights_that_are_named(photos, tmp_path, monkeypa
         kept = {"params": plain.params, "batch_stats": plain.batch_stats}
         return {which: jax.tree.map(np.ones_like, kept[which]["backbone"]) for which in kept}
 
-    monkeypatch.setattr(assemble, "load_pretrained", weights)
+    monkeypatch.setattr(starting_point, "load_pretrained", weights)
     state = assemble.assemble(config).init_state()
     for which in ("params", "batch_stats"):
         for leaf in jax.tree.leaves(getattr(state, which)["backbone"]):

@@ -145,7 +145,12 @@ def test_a_sampler_is_an_option_of_every_method(shared_assemblies, tmp_path):
 @pytest.mark.parametrize(
     ("method", "changes", "message"),
     [
-        ("crt", {"method.refit_epochs": 4}, "refit_epochs is 4 in a run of 4 epochs"),
+        ("crt", {"method.refit_epochs": 5}, "refit_epochs is 5 in a run of 4 epochs"),
+        (
+            "crt",
+            {"method.refit_epochs": 4},
+            "stage 1 of 2 of crt has no epochs.*pretrained",
+        ),
         (
             "crt",
             {"optimizer.warmup_epochs": 3},

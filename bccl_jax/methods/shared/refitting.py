@@ -20,7 +20,8 @@ class Refit(base.Method):
     own, without warm-up, over its own epochs.
 
     Attributes:
-      refit_epochs: of the second stage, the last ones of the run.
+      refit_epochs: of the second stage, the last ones of the run; all of them where
+        `config.model.pretrained` is a run that trained the network.
       refit_learning_rate: its peak; 0 for that of the run.
       refit_sampler: how its images are drawn.
     """
@@ -35,10 +36,10 @@ class Refit(base.Method):
 
     def validate(self, epochs):
         """See `base.Method.validate`."""
-        if self.refit_epochs >= epochs:
+        if self.refit_epochs > epochs:
             raise ConfigError(
-                f"config.method.refit_epochs is {self.refit_epochs} in a run of {epochs} epochs, "
-                "which leaves none for the network; lower it or raise config.epochs"
+                f"config.method.refit_epochs is {self.refit_epochs} in a run of {epochs} epochs; "
+                "lower it or raise config.epochs"
             )
 
     def stages(self, epochs):

@@ -1,0 +1,105 @@
+"""The weights that a run starts from: torchvision's, or those of another run."""
+
+import os
+from typing import Any
+
+import flax.struct
+import jax
+
+from bccl_jax.classifier.image_classifier import ImageClassifier, with_shardings
+from bccl_jax.classifier.reading import classifier_of
+from bccl_jax.config.files import is_of_run, of_run
+from bccl_jax.devices.mesh import replicated
+from bccl_jax.errors import ConfigError
+from bccl_jax.models.pretrained import load as load_pretrained
+from bccl_jax.system.environment import expanded
+from bccl_jax.system.names import shown
+from bccl_jax.training.state import TrainState
+from bccl_jax.workdir.checkpoint import Checkpoints
+from bccl_jax.workdir.directory import Workdir
+
+
+@flax.struct.dataclass
+class Weights:
+    """Parameters and running statistics, nested dicts by the names of a network's modules."""
+
+    params: Any
+    batch_stats: Any
+
+
+def started(state: TrainState, classifier: ImageClassifier) -> TrainState:
+    """The state before the first step with the weights that `config.model.pretrained` names.
+
+    Of a file the backbone is taken. Of the directory of another run the last checkpoint's backbone
+    is, and each head that this run has too: by its name, of the same shapes, and where it has an
+    output for each class, of the same classes.
+
+    Args:
+      state: with random weights.
+      classifier: of the run.
+
+    Returns:
+      The state; the same where nothing is named.
+
+    Raises:
+      ConfigError: the other run has another backbone.
+      DataError: the file cannot be used.
+      WorkdirError: the directory holds no run, or no checkpoint that can be read.
+    """
+    config = classifier.config
+    if not config.model.pretrained:
+        return state
+    path = expanded(config.model.pretrained)
+    if path.is_dir() or is_of_run(os.fspath(path)):
+        found = _of_run(path if path.is_dir() else path.parent, classifier)
+    else:
+        pretrained = load_pretrained(path, config.model.backbone)
+        found = Weights({"backbone": pretrained["params"]}, {"backbone": pretrained["batch_stats"]})
+    found = jax.device_put(found, replicated(classifier.mesh))
+    return state.replace(
+        params={**state.params, **found.params},
+        batch_stats={**state.batch_stats, **found.batch_stats},
+    )
+
+
+def _of_run(path: os.PathLike, classifier: ImageClassifier) -> Weights:
+    directory = Workdir(path)
+    named = f"config.model.pretrained={shown(path)}"
+    if not directory.config.is_file():
+        raise ConfigError(
+            f"{named} is a folder that holds no run; name a run's --workdir or a file of weights"
+        )
+    config = of_run(directory.config)
+    if config.model.backbone != classifier.config.model.backbone:
+        raise ConfigError(
+            f"{named} is a run of config.model.backbone={config.model.backbone!r}, and this one's "
+            f"is {classifier.config.model.backbone!r}; choose the same"
+        )
+    other = classifier_of(config, directory, classifier.mesh)
+    abstract = Weights(
+        *(
+            with_shardings(shapes, jax.tree.map(lambda _: replicated(classifier.mesh), shapes))
+            for shapes in (other.abstract_variables.params, other.abstract_variables.batch_stats)
+        )
+    )
+    with Checkpoints(directory.checkpoints, read_only=True) as checkpoints:
+        there = checkpoints.restore_part(checkpoints.resolve("last"), abstract)
+    shared = {"backbone"} | {name for name in there.params if _fits(name, classifier, other)}
+    return Weights(
+        *(
+            {name: part for name, part in vars(there)[which].items() if name in shared}
+            for which in ("params", "batch_stats")
+        )
+    )
+
+
+def _fits(name: str, mine: ImageClassifier, other: ImageClassifier) -> bool:
+    """Whether a head of another run can be taken over."""
+
+    def shapes(classifier, which):
+        found = vars(classifier.abstract_variables)[which].get(name, {})
+        return jax.tree.map(lambda x: x.shape, found)
+
+    if any(shapes(mine, which) != shapes(other, which) for which in ("params", "batch_stats")):
+        return False
+    return name != "heads_classifier" or mine.class_names == other.class_names
