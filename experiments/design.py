@@ -110,6 +110,7 @@ _YOUNGER = {
     "optimizer.beta2": 0.999,
     "optimizer.epsilon": 1e-8,
     "optimizer.clip_norm": 0.0,
+    "optimizer.ema": 0.0,
     "method.view_set": "strong+sim+sim",
     "method.one_view_counts": False,
     "method.centroid_loss_form": "softmax",

@@ -9,6 +9,7 @@ import optax
 from bccl_jax.methods.base import Batch, Method, Progress
 from bccl_jax.models import taps
 from bccl_jax.models.network import Network
+from bccl_jax.optimization.averaging import averaged, kept_share
 from bccl_jax.training.parts import joined, parted
 from bccl_jax.training.state import TrainState
 
@@ -24,6 +25,8 @@ def make_train_step(
     stage: int = 0,
     first_epoch: int = 0,
     trains: tuple[str, ...] = (),
+    anew: tuple[str, ...] = (),
+    ema: float = 0.0,
 ) -> Callable:
     """Closes a training step over everything static.
 
@@ -40,6 +43,8 @@ def make_train_step(
       stage: which of the method's stages the step is of.
       first_epoch: of that stage, from which optimizer and schedule count.
       trains: paths of the parameters that are trained; empty for all.
+      anew: paths of those that started anew with the stage.
+      ema: decay of the average of the weights, which an `AveragedState` then has; 0 for none.
 
     Returns:
       train_step(state, {"image": uint8, "label": int32 [B]}) -> (state, metrics), the metrics
@@ -101,6 +106,21 @@ def make_train_step(
         gradient = jax.tree.map(lambda x: x / accumulation, gradient)
         return gradient, jax.tree.map(jnp.mean, metrics), batch_stats, method_state
 
+    def average(state: TrainState) -> dict:
+        """The average after the step that made this state."""
+        kept = kept_share(ema, state.step - 1)
+        found = {
+            "params": averaged(state.average["params"], state.params, kept),
+            # Those of the raw network are of features that the averaged one does not have.
+            "batch_stats": averaged(state.average["batch_stats"], state.batch_stats, kept),
+        }
+        if anew:
+            since = kept_share(ema, state.step - 1 - first_epoch * steps_per_epoch)
+            old, new = (parted(x, anew)[0] for x in (state.average["params"], state.params))
+            rest = parted(found["params"], anew)[1]
+            found["params"] = joined(averaged(old, new, since), rest)
+        return found
+
     def train_step(state: TrainState, batch: dict) -> tuple[TrainState, dict]:
         key = jax.random.fold_in(state.key, state.step)
         if accumulation == 1:
@@ -125,6 +145,8 @@ def make_train_step(
             opt_state=opt_state,
             method=method_state,
         )
+        if ema:
+            state = state.replace(average=average(state))
         return state, {name: jnp.float32(value) for name, value in metrics.items()}
 
     return train_step
