@@ -196,6 +196,7 @@ def _create_stages(classifier: ImageClassifier, augment: Callable) -> tuple[RunS
             trains=stage.trains,
             anew=stage.anew,
             ema=config.optimizer.ema,
+            sam_rho=config.optimizer.sam_rho,
         )
         begin = _make_begin(classifier, optimizer, stage.anew, number) if number else None
         stages.append(RunStage(start, stage.epochs, optimizer, step, begin))

@@ -13,7 +13,7 @@ FREE = ("train_folder", "test_folder", "validation_folder")
 FREE += ("path_column", "label_column", "split_column")
 # And their values before there were keys for them.
 OPTIMIZER = {"name": "sgd", "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8, "clip_norm": 0.0}
-OPTIMIZER |= {"ema": 0.0}
+OPTIMIZER |= {"ema": 0.0, "sam_rho": 0.0}
 
 
 @pytest.fixture
