@@ -162,10 +162,13 @@ def _train(config, workdir: pathlib.Path) -> int:
         return 128 + stop.signum
     if not is_lead():
         return 0
-    rows = {
-        _label(config, "last", result.records[-1]["epoch"], result.chosen_on): result.last,
-        _label(config, "best", result.best_epoch, result.chosen_on): result.best,
-    }
+    epochs = {"last": result.records[-1]["epoch"], "best": result.best_epoch}
+    rows = {}
+    for which, figures in (("last", result.last), ("best", result.best)):
+        told = config, which, epochs[which], result.chosen_on
+        rows[_label(*told)] = figures
+        if result.ema:
+            rows[_label(*told, average=True)] = result.ema[which]
     print(f"\n{console.table(rows)}\n\n{remarks.explain(rows, result.class_names)}\n")
     print(f"picture      {printable(workdir / 'report.png')}")
     command = [sys.executable, "-m", "bccl_jax.main", f"--workdir={workdir}"]
@@ -184,10 +187,12 @@ def _evaluate(config, workdir: pathlib.Path) -> int:
     from bccl_jax.reporting import console, remarks
 
     found = evaluate_checkpoints(config, workdir, _CHECKPOINT.value)
-    rows = {
-        _label(config, which, saved.epoch, saved.chosen_on): saved.evaluation.record()
-        for which, saved in found.items()
-    }
+    rows = {}
+    for which, saved in found.items():
+        told = config, which, saved.epoch, saved.chosen_on
+        rows[_label(*told)] = saved.evaluation.record()
+        if saved.averaged is not None:
+            rows[_label(*told, average=True)] = saved.averaged.record()
     if is_lead():
         names = next(iter(found.values())).evaluation.class_names
         print(f"{console.table(rows)}\n\n{remarks.explain(rows, names)}")
@@ -211,13 +216,14 @@ def _pack(config) -> int:
     return packing.pack_dataset(load_data(config), pathlib.Path(_OUTPUT.value), _VERIFY.value)
 
 
-def _label(config, which: str, epoch: int, chosen_on: str) -> str:
+def _label(config, which: str, epoch: int, chosen_on: str, average: bool = False) -> str:
     notes = [f"epoch {epoch}"]
     if which == "best":
         notes.append(f"chosen on the {chosen_on} set")
     if config.eval.logit_adjustment:
         notes.append(f"logits adjusted by {config.eval.logit_adjustment:g}")
-    return f"{which if which in ('last', 'best') else 'saved'} ({', '.join(notes)})"
+    name = which if which in ("last", "best") else "saved"
+    return f"{name}{' averaged' if average else ''} ({', '.join(notes)})"
 
 
 def _guarded(argv: list[str]) -> int:

@@ -8,7 +8,7 @@ import ml_collections
 from jax.sharding import Mesh
 
 from bccl_jax.classifier.image_classifier import ImageClassifier, create_classifier
-from bccl_jax.classifier.variables import Variables
+from bccl_jax.classifier.variables import AveragedVariables, Variables
 from bccl_jax.config.files import of_run
 from bccl_jax.config.validation import validate
 from bccl_jax.errors import WorkdirError
@@ -35,12 +35,13 @@ class Saved:
         return int(self.variables.step) // self.classifier.steps_per_epoch
 
 
-def read(path: str | pathlib.Path, which: str = "last") -> Saved:
+def read(path: str | pathlib.Path, which: str = "last", average: bool = False) -> Saved:
     """Reads what a run trained, from its directory alone.
 
     Args:
       path: the run's directory.
       which: "last", "best" or a step.
+      average: the averaged weights in the place of the raw ones.
 
     Returns:
       The classifier and its arrays; as many devices share its batches as are there, unless the
@@ -48,7 +49,7 @@ def read(path: str | pathlib.Path, which: str = "last") -> Saved:
 
     Raises:
       ConfigError: the run does not fit the devices that are there.
-      WorkdirError: there is no run, or no such checkpoint, or it is damaged.
+      WorkdirError: there is no run, or no such checkpoint, or it is damaged, or it has no average.
     """
     directory = Workdir(path)
     if not directory.config.is_file():
@@ -63,7 +64,7 @@ def read(path: str | pathlib.Path, which: str = "last") -> Saved:
     classifier = classifier_of(config, directory)
     with Checkpoints(directory.checkpoints, read_only=True) as checkpoints:
         step = checkpoints.resolve(which)
-        return Saved(classifier, restored(classifier, checkpoints, step))
+        return Saved(classifier, restored(classifier, checkpoints, step, average))
 
 
 def classifier_of(
@@ -84,11 +85,23 @@ def classifier_of(
     return create_classifier(config, names, counts, directory.read_image_shape(config), mesh)
 
 
-def restored(classifier: ImageClassifier, checkpoints: Checkpoints, step: int) -> Variables:
+def restored(
+    classifier: ImageClassifier, checkpoints: Checkpoints, step: int, average: bool = False
+) -> Variables:
     """The arrays of a checkpoint, without those that training alone needs.
 
     Raises:
-      WorkdirError: the checkpoint is damaged.
+      WorkdirError: the checkpoint is damaged, or the run keeps no average.
     """
+    abstract = classifier.abstract_variables
     with jax.set_mesh(classifier.mesh):
-        return checkpoints.restore_part(step, classifier.abstract_variables)
+        if not average:
+            return checkpoints.restore_part(step, abstract)
+        if not classifier.config.optimizer.ema:
+            raise WorkdirError(
+                f"the run of {shown(checkpoints.directory)} keeps no average of its weights, for "
+                "its config.optimizer.ema is 0; read it without average=True"
+            )
+        weights = {"params": abstract.params, "batch_stats": abstract.batch_stats}
+        found = AveragedVariables(step=abstract.step, average=weights, method=abstract.method)
+        return checkpoints.restore_part(step, found).variables

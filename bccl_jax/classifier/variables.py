@@ -21,3 +21,23 @@ class Variables:
     params: Any
     batch_stats: Any
     method: Any
+
+
+@flax.struct.dataclass
+class AveragedVariables:
+    """The same where the weights are to be the averaged ones.
+
+    Attributes:
+      step: as `Variables` has it.
+      average: {"params", "batch_stats"}, averages over the steps.
+      method: as `Variables` has it, which is not averaged.
+    """
+
+    step: jax.Array
+    average: Any
+    method: Any
+
+    @property
+    def variables(self) -> Variables:
+        """The arrays to predict with."""
+        return Variables(step=self.step, method=self.method, **self.average)

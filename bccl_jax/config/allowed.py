@@ -115,6 +115,9 @@ BOUNDS: Mapping[str, Bound] = {
     # Where a gradient's square is too small for a float32, this alone divides the gradient.
     "optimizer.epsilon": Real(1e-16, 1),
     "optimizer.clip_norm": Real(1e-6, 1e6, also=(0,)),
+    # As of beta2.
+    "optimizer.ema": Real(0, 0.99999),
+    "optimizer.sam_rho": Real(1e-6, 100, also=(0,)),
     "optimizer.weight_decay": Real(0, 1),
     "eval.every_epochs": Whole(1, _EPOCHS),
     "eval.batch_size": Whole(1, 2**20),

@@ -210,6 +210,12 @@ def get_config(method: str = "bccl") -> ml_collections.ConfigDict:
     # The longest that the gradient may be, over all parameters and before weight decay; a longer
     # one is scaled down to it. 0 leaves it as it is.
     optimizer.clip_norm = 0.0
+    # Decay of an exponential moving average of the weights, such as 0.999: it is evaluated beside
+    # them. 0 keeps none.
+    optimizer.ema = 0.0
+    # Of SAM, how far up the loss, over all parameters, the gradient is taken; 0.05 is usual. It
+    # takes twice the time. 0 takes the gradient where the parameters are.
+    optimizer.sam_rho = 0.0
     # Of SGD, L2 added to the gradient before momentum, as PyTorch's SGD does; of AdamW, the share
     # of the parameters that is taken from them each step, times the learning rate.
     optimizer.weight_decay = 5e-4

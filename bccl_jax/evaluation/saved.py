@@ -32,11 +32,13 @@ class SavedEvaluation(NamedTuple):
       epoch: complete epochs.
       evaluation: on the test split.
       chosen_on: the split that the best epoch was chosen on, "test" or "validation".
+      averaged: of the averaged weights; None for a run without `config.optimizer.ema`.
     """
 
     epoch: int
     evaluation: Evaluation
     chosen_on: str
+    averaged: Evaluation | None = None
 
 
 @usual()
@@ -93,9 +95,12 @@ def _evaluate_saved(
                 where = directory.checkpoints / str(step)
                 print(f"evaluating {those}: {budget.position(step)}, {where}", flush=True)
             variables = restored(classifier, checkpoints, step)
-            evaluation = evaluate_split(classifier, variables, dataset.test)
+            evaluation, averaged = evaluate_split(classifier, variables, dataset.test), None
+            if classifier.config.optimizer.ema:
+                variables = restored(classifier, checkpoints, step, average=True)
+                averaged = evaluate_split(classifier, variables, dataset.test)
             epoch = step // classifier.steps_per_epoch
-            by_step[step] = SavedEvaluation(epoch, evaluation, chosen_on)
+            by_step[step] = SavedEvaluation(epoch, evaluation, chosen_on, averaged)
     return {name: by_step[step] for name, step in steps.items()}
 
 

@@ -254,6 +254,8 @@ class Progress:
             return
         shown = [f"{heading} {_cell(record['eval'][n])}" for n, heading in ACCURACIES.items()]
         found = "  ".join(shown)
+        if "eval_ema" in record:
+            found += f"  (averaged weights: all {_cell(record['eval_ema']['all'])})"
         some, every = tested(record["eval"])
         if some < every:
             found += f"  ({some} of {every} classes)"

@@ -18,8 +18,8 @@ class TensorBoard:
         self._writer = SummaryWriter(str(directory), purge_step=purge)
 
     def write(self, record: dict) -> None:
-        """Writes the groups "train", "refresh" and "eval" of a record."""
-        for group in ("train", "refresh", "eval"):
+        """Writes the groups "train", "refresh", "eval" and "eval_ema" of a record."""
+        for group in ("train", "refresh", "eval", "eval_ema"):
             for name, value in record.get(group, {}).items():
                 if isinstance(value, int | float):
                     self._writer.add_scalar(f"{group}/{name}", value, record["epoch"])

@@ -12,11 +12,7 @@ import optax
 from jax.sharding import Mesh
 
 from bccl_jax.augment.views import SimView, StrongView, make_views
-from bccl_jax.classifier.image_classifier import (
-    ImageClassifier,
-    create_classifier,
-    with_shardings,
-)
+from bccl_jax.classifier.image_classifier import ImageClassifier, create_classifier
 from bccl_jax.config.dataset import load_data
 from bccl_jax.config.sizing import image_shape, sized, stage_config
 from bccl_jax.config.validation import validate_against_data
@@ -28,9 +24,8 @@ from bccl_jax.methods.base import Method
 from bccl_jax.models import Network
 from bccl_jax.optimization.optimizer import create_optimizer
 from bccl_jax.optimization.schedule import create_schedule
-from bccl_jax.training.memory import check_memory
+from bccl_jax.training.initial import create_state
 from bccl_jax.training.parts import joined, parted
-from bccl_jax.training.starting_point import started
 from bccl_jax.training.state import TrainState
 from bccl_jax.training.step import make_train_step
 
@@ -159,7 +154,7 @@ def assemble(config: ml_collections.ConfigDict) -> Run:
     augment, crops = _create_views(config, classifier.method.views, train.encoded)
     stages = _create_stages(classifier, augment)
     samplers = [stage.sampler for stage in classifier.method.stages(config.epochs)]
-    init_state, abstract_state = _create_state(classifier, stages[0].optimizer)
+    init_state, abstract_state = create_state(classifier, stages[0].optimizer)
     return Run(
         classifier=classifier,
         dataset=dataset,
@@ -199,6 +194,9 @@ def _create_stages(classifier: ImageClassifier, augment: Callable) -> tuple[RunS
             stage=number,
             first_epoch=start,
             trains=stage.trains,
+            anew=stage.anew,
+            ema=config.optimizer.ema,
+            sam_rho=config.optimizer.sam_rho,
         )
         begin = _make_begin(classifier, optimizer, stage.anew, number) if number else None
         stages.append(RunStage(start, stage.epochs, optimizer, step, begin))
@@ -255,35 +253,6 @@ def _create_views(
             f"{sorted(unknown)}; photographs have no such crops, choose another method"
         )
     return augment, tuple(Crop(kinds[name].scale, kinds[name].ratio) for name in names)
-
-
-def _create_state(
-    classifier: ImageClassifier, optimizer: optax.GradientTransformation
-) -> tuple[Callable[[], TrainState], TrainState]:
-    """What makes the state before the first step, and its shapes."""
-    config = classifier.config
-
-    def build(key):
-        run_key, network_key, method_key = jax.random.split(key, 3)
-        variables = classifier.init(network_key, method_key)
-        return TrainState(
-            step=variables.step,
-            key=run_key,
-            params=variables.params,
-            batch_stats=variables.batch_stats,
-            opt_state=optimizer.init(variables.params),
-            method=variables.method,
-        )
-
-    key = jax.random.key(config.seed)
-    shapes = jax.eval_shape(build, key)
-    shardings = classifier.shardings(shapes)
-    check_memory(config, classifier.method, shapes, shardings, classifier.image_shape)
-
-    def init_state():
-        return started(jax.jit(build, out_shardings=shardings)(key), classifier)
-
-    return init_state, with_shardings(shapes, shardings)
 
 
 def _frozen(value):

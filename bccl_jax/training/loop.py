@@ -37,6 +37,7 @@ from bccl_jax.system.interruption import Interrupted, StopSignal
 from bccl_jax.system.progress import Task, under_way
 from bccl_jax.training import engine
 from bccl_jax.training.assemble import Run, assemble
+from bccl_jax.training.averages import average_record, final_averages
 from bccl_jax.training.ledger import Ledger
 from bccl_jax.training.state import TrainState
 from bccl_jax.workdir.checkpoint import Checkpoints
@@ -74,6 +75,8 @@ class Result:
       correct: bool [n], whether the state predicts each decoded image of the test split right.
       decoded: bool [N], which images of the test split these are.
       workdir: where everything lies.
+      ema: the figures of the averaged weights in the last epoch and in the best one of the raw
+        weights, by "last" and "best"; empty without `config.optimizer.ema`.
     """
 
     state: TrainState
@@ -87,6 +90,7 @@ class Result:
     correct: np.ndarray
     decoded: np.ndarray
     workdir: pathlib.Path
+    ema: dict[str, dict[str, Any]]
 
 
 @usual()
@@ -242,7 +246,8 @@ def _train(
                     evaluation = _evaluate(
                         run, directory, state, run.dataset.monitored, f"{where}  "
                     )
-                record["eval"] = evaluation.record()
+                    averages = average_record(run, state, run.dataset.monitored, f"{where}  ")
+                record |= {"eval": evaluation.record(), **averages}
                 if observe is not None:
                     observing = under_way(f"{where}  measuring", shown=is_lead())
                     with progress.pause("observation"), observing:
@@ -370,11 +375,13 @@ def _finish(
         correct=evaluation.correct,
         decoded=evaluation.decoded,
         workdir=directory.path,
+        ema=final_averages(run, checkpoints, state, records, best),
     )
     if is_lead():
         groups = shot_groups(run.class_counts, settings.many_above, settings.few_below)
         title = f"{run.config.method.name} on {run.config.data.name}, seed {run.config.seed}"
         save_report(directory.report, records, run.class_counts, groups, title)
         results = {**figures, "best_epoch": result.best_epoch, "chosen_on": result.chosen_on}
+        results |= {"ema": result.ema} if result.ema else {}
         directory.results.write_text(as_json(results) + "\n")
     return result

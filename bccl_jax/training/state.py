@@ -25,3 +25,22 @@ class TrainState:
     batch_stats: Any
     opt_state: Any
     method: Any
+
+
+@flax.struct.dataclass
+class AveragedState(TrainState):
+    """The state of a run that also keeps an average of its weights (`config.optimizer.ema`).
+
+    A class of its own: Orbax finds a field that is None, or empty, missing in a checkpoint of a
+    time before there was such a field.
+
+    Attributes:
+      average: {"params", "batch_stats"}, averages of those over the steps; zeros before the first.
+    """
+
+    average: Any
+
+    @property
+    def averaged(self) -> "AveragedState":
+        """The same with the averages in the place of what they are averages of."""
+        return self.replace(**self.average)

@@ -9,6 +9,8 @@ import optax
 from bccl_jax.methods.base import Batch, Method, Progress
 from bccl_jax.models import taps
 from bccl_jax.models.network import Network
+from bccl_jax.optimization.averaging import averaged, kept_share
+from bccl_jax.optimization.sharpness import uphill
 from bccl_jax.training.parts import joined, parted
 from bccl_jax.training.state import TrainState
 
@@ -24,6 +26,9 @@ def make_train_step(
     stage: int = 0,
     first_epoch: int = 0,
     trains: tuple[str, ...] = (),
+    anew: tuple[str, ...] = (),
+    ema: float = 0.0,
+    sam_rho: float = 0.0,
 ) -> Callable:
     """Closes a training step over everything static.
 
@@ -40,15 +45,23 @@ def make_train_step(
       stage: which of the method's stages the step is of.
       first_epoch: of that stage, from which optimizer and schedule count.
       trains: paths of the parameters that are trained; empty for all.
+      anew: paths of those that started anew with the stage.
+      ema: decay of the average of the weights, which an `AveragedState` then has; 0 for none.
+      sam_rho: how far up the loss the gradient is taken that renews the parameters; 0 for the
+        gradient where they are. Statistics, metrics and the method's state are those of the first
+        pass, which is where they are.
 
     Returns:
       train_step(state, {"image": uint8, "label": int32 [B]}) -> (state, metrics), the metrics
       float32 scalars by name. It is not compiled yet: the engine compiles it, alone or in a scan.
     """
 
-    def differentiate(params, batch_stats, method_state, batch, key, step):
+    def draw(batch, key):
+        """What the loss sees of a batch, and the key that it has beside it."""
         view_key, method_key = jax.random.split(key)
-        views = augment(batch["image"], view_key)
+        return Batch(augment(batch["image"], view_key), batch["label"]), method_key
+
+    def differentiate(params, batch_stats, method_state, batch, key, step):
         progress = Progress(step, step // steps_per_epoch, stage)
         trained, frozen = parted(params, trains)
 
@@ -62,9 +75,7 @@ def make_train_step(
                 )
                 return outputs, renewed["batch_stats"]
 
-            return method.loss(
-                apply, params, Batch(views, batch["label"]), method_state, method_key, progress
-            )
+            return method.loss(apply, params, batch, method_state, key, progress)
 
         (loss, (metrics, method_state, batch_stats)), (gradient, squares) = jax.value_and_grad(
             loss_of, argnums=(0, 1), has_aux=True
@@ -73,18 +84,17 @@ def make_train_step(
         norms = {f"{name}_gradient": jnp.sqrt(square) for name, square in squares.items()}
         return gradient, {"loss": loss, **metrics, **norms}, batch_stats, method_state
 
-    def accumulate(state, batch, key):
+    def accumulate(params, state, batch, key):
         """The same over parts of a batch, one after the other; gradients and metrics averaged."""
 
         def add(carry, part):
             gradient_sum, batch_stats, method_state = carry
             index, batch = part
             gradient, metrics, batch_stats, method_state = differentiate(
-                state.params,
+                params,
                 batch_stats,
                 method_state,
-                batch,
-                jax.random.fold_in(key, index),
+                *draw(batch, jax.random.fold_in(key, index)),
                 state.step,
             )
             gradient_sum = jax.tree.map(jnp.add, gradient_sum, gradient)
@@ -94,28 +104,52 @@ def make_train_step(
         parts = jax.tree.map(
             lambda x: x.reshape(-1, accumulation, *x.shape[1:]).swapaxes(0, 1), batch
         )
-        zeros = jax.tree.map(jnp.zeros_like, state.params)
+        zeros = jax.tree.map(jnp.zeros_like, params)
         (gradient, batch_stats, method_state), metrics = jax.lax.scan(
             add, (zeros, state.batch_stats, state.method), (jnp.arange(accumulation), parts)
         )
         gradient = jax.tree.map(lambda x: x / accumulation, gradient)
         return gradient, jax.tree.map(jnp.mean, metrics), batch_stats, method_state
 
+    def passes(state, batch, key):
+        """A function from parameters to their gradient over a batch, and what else a pass gives."""
+        if accumulation > 1:
+            return lambda params: accumulate(params, state, batch, key)
+        drawn = draw(batch, key)
+        return lambda params: differentiate(
+            params, state.batch_stats, state.method, *drawn, state.step
+        )
+
+    def average(state: TrainState) -> dict:
+        """The average after the step that made this state."""
+        kept = kept_share(ema, state.step - 1)
+        found = {
+            "params": averaged(state.average["params"], state.params, kept),
+            # Those of the raw network are of features that the averaged one does not have.
+            "batch_stats": averaged(state.average["batch_stats"], state.batch_stats, kept),
+        }
+        if anew:
+            since = kept_share(ema, state.step - 1 - first_epoch * steps_per_epoch)
+            old, new = (parted(x, anew)[0] for x in (state.average["params"], state.params))
+            rest = parted(found["params"], anew)[1]
+            found["params"] = joined(averaged(old, new, since), rest)
+        return found
+
     def train_step(state: TrainState, batch: dict) -> tuple[TrainState, dict]:
         key = jax.random.fold_in(state.key, state.step)
-        if accumulation == 1:
-            gradient, metrics, batch_stats, method_state = differentiate(
-                state.params, state.batch_stats, state.method, batch, key, state.step
-            )
-        else:
-            gradient, metrics, batch_stats, method_state = accumulate(state, batch, key)
+        run_pass = passes(state, batch, key)
+        first, metrics, batch_stats, method_state = run_pass(state.params)
+        gradient = first
+        if sam_rho:
+            # Of this pass nothing else is kept: no statistic or queue takes a batch in twice.
+            gradient, *_ = run_pass(uphill(state.params, first, sam_rho))
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
         # Weight decay would move what has no gradient.
         moved, still = parted(updates, trains)
         updates = joined(moved, jax.tree.map(jnp.zeros_like, still))
         metrics = {
             **metrics,
-            "gradient_norm": optax.global_norm(gradient),
+            "gradient_norm": optax.global_norm(first),
             "learning_rate": schedule(state.step - first_epoch * steps_per_epoch),
         }
         state = state.replace(
@@ -125,6 +159,8 @@ def make_train_step(
             opt_state=opt_state,
             method=method_state,
         )
+        if ema:
+            state = state.replace(average=average(state))
         return state, {name: jnp.float32(value) for name, value in metrics.items()}
 
     return train_step

@@ -18,6 +18,8 @@ _YOUNGER = {
     "optimizer.beta2": 0.999,
     "optimizer.epsilon": 1e-8,
     "optimizer.clip_norm": 0.0,
+    "optimizer.ema": 0.0,
+    "optimizer.sam_rho": 0.0,
     "method.view_set": "strong+sim+sim",
     "method.one_view_counts": False,
     "method.centroid_loss_form": "softmax",

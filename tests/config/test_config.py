@@ -58,6 +58,8 @@ def test_the_default_is_the_papers_cifar_recipe():
         "beta2": 0.999,
         "epsilon": 1e-8,
         "clip_norm": 0.0,
+        "ema": 0.0,
+        "sam_rho": 0.0,
         "weight_decay": 5e-4,
         "decay_norm_and_bias": True,
     }

@@ -13,6 +13,7 @@ FREE = ("train_folder", "test_folder", "validation_folder")
 FREE += ("path_column", "label_column", "split_column")
 # And their values before there were keys for them.
 OPTIMIZER = {"name": "sgd", "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8, "clip_norm": 0.0}
+OPTIMIZER |= {"ema": 0.0, "sam_rho": 0.0}
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def test_another_value_of_it_is_another_run(older):
         older.check(config, evaluating=True)
 
 
-@pytest.mark.parametrize("change", [{"name": "adamw"}, {"clip_norm": 1.0}])
+@pytest.mark.parametrize("change", [{"name": "adamw"}, {"clip_norm": 1.0}, {"ema": 0.9}])
 def test_another_optimizer_is_another_run(older, change):
     config = get_config()
     config.optimizer.update(change)
