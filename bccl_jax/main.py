@@ -189,10 +189,9 @@ def _evaluate(config, workdir: pathlib.Path) -> int:
     found = evaluate_checkpoints(config, workdir, _CHECKPOINT.value)
     rows = {}
     for which, saved in found.items():
-        told = config, which, saved.epoch, saved.chosen_on
-        rows[_label(*told)] = saved.evaluation.record()
-        if saved.averaged is not None:
-            rows[_label(*told, average=True)] = saved.averaged.record()
+        which, _, average = which.partition(" ")
+        label = _label(config, which, saved.epoch, saved.chosen_on, bool(average))
+        rows[label] = saved.evaluation.record()
     if is_lead():
         names = next(iter(found.values())).evaluation.class_names
         print(f"{console.table(rows)}\n\n{remarks.explain(rows, names)}")

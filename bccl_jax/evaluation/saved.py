@@ -32,13 +32,11 @@ class SavedEvaluation(NamedTuple):
       epoch: complete epochs.
       evaluation: on the test split.
       chosen_on: the split that the best epoch was chosen on, "test" or "validation".
-      averaged: of the averaged weights; None for a run without `config.optimizer.ema`.
     """
 
     epoch: int
     evaluation: Evaluation
     chosen_on: str
-    averaged: Evaluation | None = None
 
 
 @usual()
@@ -55,7 +53,8 @@ def evaluate_checkpoints(
       which: "last", "best" or a step; None takes the last, and the best if one was evaluated.
 
     Returns:
-      The figures of each checkpoint, by `which`.
+      The figures of each checkpoint, by `which`; of a run with `config.optimizer.ema` also those of
+      the averaged weights, by "last averaged" and so on.
 
     Raises:
       BcclError: bad config, data or directory, or no such checkpoint.
@@ -88,20 +87,23 @@ def _evaluate_saved(
         if which is None:
             names = ["last"] if checkpoints.best() is None else ["last", "best"]
         steps = {name: checkpoints.resolve(name) for name in names}
-        by_step = {}
+        averages = [False, True] if classifier.config.optimizer.ema else [False]
+        found = {}
         for step in dict.fromkeys(steps.values()):
             if is_lead():
                 those = " and ".join(name for name in steps if steps[name] == step)
                 where = directory.checkpoints / str(step)
                 print(f"evaluating {those}: {budget.position(step)}, {where}", flush=True)
-            variables = restored(classifier, checkpoints, step)
-            evaluation, averaged = evaluate_split(classifier, variables, dataset.test), None
-            if classifier.config.optimizer.ema:
-                variables = restored(classifier, checkpoints, step, average=True)
-                averaged = evaluate_split(classifier, variables, dataset.test)
             epoch = step // classifier.steps_per_epoch
-            by_step[step] = SavedEvaluation(epoch, evaluation, chosen_on, averaged)
-    return {name: by_step[step] for name, step in steps.items()}
+            for average in averages:
+                variables = restored(classifier, checkpoints, step, average)
+                evaluation = evaluate_split(classifier, variables, dataset.test)
+                found[step, average] = SavedEvaluation(epoch, evaluation, chosen_on)
+    return {
+        f"{name} averaged" if average else name: found[step, average]
+        for name, step in steps.items()
+        for average in averages
+    }
 
 
 def _tested(classifier: ImageClassifier, directory: Workdir) -> Dataset:

@@ -7,7 +7,7 @@ import pytest
 from bccl_jax.classifier import reading
 from bccl_jax.classifier.image_classifier import create_classifier
 from bccl_jax.models import BACKBONES
-from bccl_jax.training import loop
+from bccl_jax.training import loop, results
 from bccl_jax.training.assemble import assemble
 
 
@@ -56,4 +56,4 @@ def _two_layers():
 @pytest.fixture
 def _no_picture(monkeypatch):
     """Runs end without their picture; those of a module's fixtures have theirs."""
-    monkeypatch.setattr(loop, "save_report", lambda *args: None)
+    monkeypatch.setattr(results, "save_report", lambda *args: None)

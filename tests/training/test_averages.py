@@ -129,11 +129,12 @@ def test_it_is_evaluated_told_and_read(whole, capsys):
     assert found.record() == result.ema["last"]
     evaluations = evaluate_checkpoints(small_config(method), result.workdir)
     for which, figures in result.ema.items():
-        assert evaluations[which].averaged.record() == figures
+        assert evaluations[f"{which} averaged"].evaluation.record() == figures
 
 
 def test_with_a_validation_split_it_is_tested_at_the_end(shared_assemblies, tmp_path):
     config = small_config("cross_entropy", **{"data.validation_fraction": 0.2})
     result = train_and_evaluate(config, tmp_path / "run")
     found = evaluate_checkpoints(config, tmp_path / "run")
-    assert {which: e.averaged.record() for which, e in found.items()} == result.ema
+    for which, figures in result.ema.items():
+        assert found[f"{which} averaged"].evaluation.record() == figures

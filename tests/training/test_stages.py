@@ -8,7 +8,7 @@ import pytest
 
 from bccl_jax.config.validation import validate
 from bccl_jax.errors import ConfigError
-from bccl_jax.training import loop
+from bccl_jax.training import epoch_end
 from bccl_jax.training.assemble import assemble
 from bccl_jax.training.loop import train_and_evaluate
 from bccl_jax.training.parts import joined, parted
@@ -30,14 +30,14 @@ def staged_config(method):
 def traced(config, workdir, monkeypatch):
     """A run, and its state after each epoch."""
     states = []
-    evaluate = loop._evaluate
+    evaluate = epoch_end.evaluate_and_note
 
     def kept(run, directory, state, *rest):
         states.append(bits({"params": state.params, "batch_stats": state.batch_stats}))
         return evaluate(run, directory, state, *rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "_evaluate", kept)
+        patch.setattr(epoch_end, "evaluate_and_note", kept)
         return train_and_evaluate(config, workdir), states
 
 
