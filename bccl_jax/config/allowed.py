@@ -54,6 +54,7 @@ BOUNDS: Mapping[str, Bound] = {
     "devices": Whole(0, 2**16),
     "dtype": Choice(("float32", "bfloat16")),
     "engine": Choice(("auto", "scan", "loop")),
+    "label_smoothing": Real(0, 1, open_end=True),
     "data.name": Choice(DATASETS),
     "data.source": Choice(SOURCES),
     "data.dir": Text(path=True, filled=True),

@@ -44,6 +44,9 @@ def get_config(method: str = "bccl") -> ml_collections.ConfigDict:
     # What is compiled as one program where images lie in memory: "scan": an epoch; "loop": a step,
     # so that progress shows; "auto": an epoch on an accelerator, a step on the CPU.
     config.engine = "auto"
+    # Share of each label that is spread evenly over all classes, in the classification loss of the
+    # methods whose loss is a softmax cross-entropy.
+    config.label_smoothing = 0.0
     # On a GPU, only kernels that give the same bits every time; costs some speed.
     config.deterministic = True
 
