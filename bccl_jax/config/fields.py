@@ -121,6 +121,13 @@ def get_config(method: str = "bccl") -> ml_collections.ConfigDict:
     # Photographs are evaluated on their centre, of `size`, once the short side has this length; 0
     # keeps the proportion of ImageNet's 256 to 224.
     augment.eval_resize = 0
+    # MixUp of the classified view: alpha of the Beta(alpha, alpha) that the share of each of two
+    # images is drawn from, such as 0.2; 0 for none. With CutMix too a batch has one of the two.
+    augment.mixup_alpha = 0.0
+    # The same of CutMix, such as 1.
+    augment.cutmix_alpha = 0.0
+    # Chance that a batch is mixed.
+    augment.mix_probability = 1.0
     augment.strong = strong = ml_collections.ConfigDict()
     # "padded": `crop_padding` black pixels on each side, then a crop of the image's size;
     # "resized": RandomResizedCrop by `scale` and `ratio`; "none".

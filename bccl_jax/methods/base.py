@@ -162,11 +162,13 @@ class Method:
 
     @property
     def prior_in_loss(self) -> bool:
-        """Whether the loss adds the log class prior to the logits.
-
-        Then the logits are free of it, and post-hoc adjustment would take it from them twice.
-        """
+        """Whether the loss adds the log class prior, so that the logits are free of it already."""
         return False
+
+    @property
+    def mixable(self) -> bool:
+        """Whether the first view is classified and nothing else, so that it may be mixed."""
+        return self.soft_labels
 
     def validate(self, epochs: int) -> None:
         """Checks the settings, each within its bound, against each other and the run's length.

@@ -179,6 +179,11 @@ class BCCL(base.Method):
         return max(len(self.views) - 1, 2)
 
     @property
+    def mixable(self):
+        """See `base.Method.mixable`; False where the classified view is contrasted too."""
+        return self.contrasted < len(self.views)
+
+    @property
     def weights(self) -> tuple[float, float, float]:
         """Weights of (contrastive, centroid, classification) loss; a dropped term has weight 0."""
         centroid = self.weight_centroid if self.centroid_loss else 0.0

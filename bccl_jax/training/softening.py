@@ -5,6 +5,7 @@ from collections.abc import Callable
 import jax
 import ml_collections
 
+from bccl_jax.augment.mixing import Mixing, mix
 from bccl_jax.losses.classification import smoothed
 from bccl_jax.methods.base import Batch
 
@@ -13,17 +14,26 @@ def make_soften(config: ml_collections.ConfigDict, num_classes: int) -> Callable
     """Closes over the options of a config that soften labels.
 
     Args:
-      config: of the run; `label_smoothing` is read.
+      config: of the run; `label_smoothing` and the mixing of `augment` are read.
       num_classes: K.
 
     Returns:
       (batch, key) -> the batch with its `targets`; None where no option asks for them.
     """
-    if not config.label_smoothing:
+    smoothing, settings = config.label_smoothing, config.augment
+    mixing = Mixing(settings.mixup_alpha, settings.cutmix_alpha, settings.mix_probability)
+    mixes = settings.mixup_alpha or settings.cutmix_alpha
+    if not smoothing and not mixes:
         return None
 
     def soften(batch: Batch, key: jax.Array) -> Batch:
-        del key
-        return batch._replace(targets=smoothed(batch.labels, num_classes, config.label_smoothing))
+        # Smoothing before mixing is the same as after it: both are linear.
+        targets = smoothed(batch.labels, num_classes, smoothing)
+        if not mixes:
+            return batch._replace(targets=targets)
+        # What is contrasted stays as it is.
+        classified, *contrasted = batch.views
+        classified, targets = mix(classified, targets, key, mixing)
+        return batch._replace(views=(classified, *contrasted), targets=targets)
 
     return soften

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from bccl_jax import methods
+from bccl_jax.config import get_config
 from bccl_jax.config.validation import validate
 from bccl_jax.errors import ConfigError
 from tests.methods.small import CONTEXT, COUNTS, LABELS, SMALL, loss_of
@@ -59,5 +60,24 @@ def test_label_smoothing_is_refused_where_it_would_do_nothing(name):
         validate(config)
         return
     message = f"config.label_smoothing is 0.1, but the loss of {name} takes one label"
+    with pytest.raises(ConfigError, match=message):
+        validate(config)
+
+
+@pytest.mark.parametrize("key", ["mixup_alpha", "cutmix_alpha"])
+@pytest.mark.parametrize("method", ["cross_entropy", "bccl", "bccl,released", "ldam_drw"])
+def test_mixing_is_refused_where_an_image_has_to_have_a_class(method, key):
+    config = get_config(method)
+    config.augment.mix_probability = 0.5
+    with pytest.raises(ConfigError, match=r"mix_probability is 0.5, but no image is mixed"):
+        validate(config)
+    config.augment[key] = 1.0
+    message = {
+        "ldam_drw": f"config.augment.{key} is 1, but the loss of ldam_drw takes one label",
+        "bccl,released": f"config.augment.{key} is 1, but the view that this bccl classifies is",
+    }.get(method)
+    if message is None:
+        validate(config)
+        return
     with pytest.raises(ConfigError, match=message):
         validate(config)

@@ -15,6 +15,7 @@ FREE += ("path_column", "label_column", "split_column")
 OPTIMIZER = {"name": "sgd", "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8, "clip_norm": 0.0}
 OPTIMIZER |= {"ema": 0.0, "sam_rho": 0.0}
 OTHERS = {"label_smoothing": 0.0}
+OTHERS |= {"augment.mixup_alpha": 0.0, "augment.cutmix_alpha": 0.0, "augment.mix_probability": 1.0}
 
 
 @pytest.fixture
