@@ -54,6 +54,7 @@ BOUNDS: Mapping[str, Bound] = {
     "devices": Whole(0, 2**16),
     "dtype": Choice(("float32", "bfloat16")),
     "engine": Choice(("auto", "scan", "loop")),
+    "label_smoothing": Real(0, 1, open_end=True),
     "data.name": Choice(DATASETS),
     "data.source": Choice(SOURCES),
     "data.dir": Text(path=True, filled=True),
@@ -79,6 +80,10 @@ BOUNDS: Mapping[str, Bound] = {
     "augment.std": each(3, Real(0.001, 1)),
     "augment.size": Whole(0, _SIDE),
     "augment.eval_resize": Whole(0, 2 * _SIDE),
+    # Below the share would be 0 or 1 in float32 anyway, above always a half.
+    "augment.mixup_alpha": Real(0.001, 1000, also=(0,)),
+    "augment.cutmix_alpha": Real(0.001, 1000, also=(0,)),
+    "augment.mix_probability": _SHARE,
     "augment.strong.crop": Choice(CROPS),
     "augment.strong.crop_padding": Whole(0, _SIDE),
     "augment.strong.scale": _SCALE,

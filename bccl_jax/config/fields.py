@@ -44,6 +44,9 @@ def get_config(method: str = "bccl") -> ml_collections.ConfigDict:
     # What is compiled as one program where images lie in memory: "scan": an epoch; "loop": a step,
     # so that progress shows; "auto": an epoch on an accelerator, a step on the CPU.
     config.engine = "auto"
+    # Share of each label that is spread evenly over all classes, in the classification loss of the
+    # methods whose loss is a softmax cross-entropy.
+    config.label_smoothing = 0.0
     # On a GPU, only kernels that give the same bits every time; costs some speed.
     config.deterministic = True
 
@@ -118,6 +121,13 @@ def get_config(method: str = "bccl") -> ml_collections.ConfigDict:
     # Photographs are evaluated on their centre, of `size`, once the short side has this length; 0
     # keeps the proportion of ImageNet's 256 to 224.
     augment.eval_resize = 0
+    # MixUp of the classified view: alpha of the Beta(alpha, alpha) that the share of each of two
+    # images is drawn from, such as 0.2; 0 for none. With CutMix too a batch has one of the two.
+    augment.mixup_alpha = 0.0
+    # The same of CutMix, such as 1.
+    augment.cutmix_alpha = 0.0
+    # Chance that a batch is mixed.
+    augment.mix_probability = 1.0
     augment.strong = strong = ml_collections.ConfigDict()
     # "padded": `crop_padding` black pixels on each side, then a crop of the image's size;
     # "resized": RandomResizedCrop by `scale` and `ratio`; "none".

@@ -1,6 +1,7 @@
 """The checks of a configuration that run before anything else."""
 
 import ml_collections
+import numpy as np
 
 from bccl_jax import methods
 from bccl_jax.config import get_config
@@ -11,6 +12,7 @@ from bccl_jax.errors import ConfigError
 from bccl_jax.methods.base import Method
 from bccl_jax.optimization.optimizer import OPTIMIZERS
 from bccl_jax.settings.bounds import shown
+from bccl_jax.system.names import printable
 
 # Steps are counted in 32 bits.
 _MOST_STEPS = 2**31 - 1
@@ -44,6 +46,7 @@ def validate(config: ml_collections.ConfigDict) -> None:
     method = methods.create(config.method)
     method.validate(config.epochs)
     _check_schedules(config, method)
+    _check_soft_labels(config, method)
     if config.eval.logit_adjustment and method.prior_in_loss:
         raise ConfigError(
             f"config.eval.logit_adjustment is {config.eval.logit_adjustment:g}, but the loss of "
@@ -64,6 +67,29 @@ def _check_optimizer(optimizer: ml_collections.ConfigDict) -> None:
                 f"{optimizer.name!r}, which has no {key}; leave it at {usual[key]}, or set "
                 f"config.optimizer.name to {other!r}"
             )
+
+
+def _check_soft_labels(config: ml_collections.ConfigDict, method: Method) -> None:
+    """Checks that the method takes the options that soften labels."""
+    name, augment = config.method.name, config.augment
+    mixes = {f"augment.{key}": augment[key] for key in ("mixup_alpha", "cutmix_alpha")}
+    for key, value in {"label_smoothing": config.label_smoothing, **mixes}.items():
+        if value and not method.soft_labels:
+            raise ConfigError(
+                f"config.{key} is {value:g}, but the loss of {name} takes one label of each image "
+                "and no shares of classes; leave it at 0"
+            )
+        if value and key in mixes and not method.mixable:
+            raise ConfigError(
+                f"config.{key} is {value:g}, but the view that this {name} classifies is "
+                "contrasted too, and a mixed image has no class to be contrasted by; choose other "
+                "views, as config.method.view_set 'strong+sim+sim' has them, or leave it at 0"
+            )
+    if augment.mix_probability != 1 and not any(mixes.values()):
+        raise ConfigError(
+            f"config.augment.mix_probability is {augment.mix_probability:g}, but no image is "
+            "mixed; set config.augment.mixup_alpha or config.augment.cutmix_alpha, or leave it at 1"
+        )
 
 
 def _check_schedules(config: ml_collections.ConfigDict, method: Method) -> None:
@@ -107,7 +133,17 @@ def validate_against_data(config: ml_collections.ConfigDict, dataset: Dataset) -
         another kind.
     """
     validate(config)
-    methods.create(config.method).validate_splits(set(dataset.by_role))
+    method = methods.create(config.method)
+    method.validate_splits(set(dataset.by_role))
+    there = np.bincount(dataset.train.labels, minlength=dataset.num_classes) > 0
+    if config.label_smoothing and method.prior_in_loss and not there.all():
+        absent = dataset.train.class_names[int(np.argmin(there))]
+        raise ConfigError(
+            f"config.label_smoothing is {config.label_smoothing:g}, which gives every class a "
+            f"share, but {printable(absent)} has no training image and the loss of "
+            f"{config.method.name} has the log of the class prior, so that it would be infinite; "
+            "leave it at 0"
+        )
     num_train = len(dataset.train)
     if config.batch_size > num_train:
         raise ConfigError(

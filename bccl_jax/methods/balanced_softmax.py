@@ -1,6 +1,7 @@
 """Balanced softmax (Ren et al. 2020): cross-entropy of the logits plus the log class counts."""
 
 import dataclasses
+from typing import ClassVar
 
 import jax.numpy as jnp
 
@@ -14,6 +15,8 @@ class BalancedSoftmax(base.Method):
 
     A constant, the log of all images, apart it is that of `logit_adjustment`: the same training.
     """
+
+    soft_labels: ClassVar[bool] = True
 
     @property
     def prior_in_loss(self):
@@ -29,7 +32,7 @@ class BalancedSoftmax(base.Method):
         """See `base.Method.loss`."""
         del key, progress
         logits, batch_stats = apply(params, base.classify, batch.views[0])
-        loss = balanced_softmax_loss(logits, batch.labels, state["class_counts"])
+        loss = balanced_softmax_loss(logits, batch.truth, state["class_counts"])
         metrics = {"accuracy": base.accuracy(logits, batch.labels)}
         return loss, (metrics, state, batch_stats)
 

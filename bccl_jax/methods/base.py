@@ -112,10 +112,18 @@ class Batch(NamedTuple):
     Attributes:
       views: one float [B, H, W, 3] of normalised images for each of the method's `views`.
       labels: int32 [B].
+      targets: float32 [B, K], shares of the classes that sum to 1, where the run softens labels
+        (`Method.soft_labels`); else None.
     """
 
     views: tuple[jax.Array, ...]
     labels: jax.Array
+    targets: jax.Array | None = None
+
+    @property
+    def truth(self) -> jax.Array:
+        """What a softmax cross-entropy compares with: the targets if there are any, or labels."""
+        return self.labels if self.targets is None else self.targets
 
 
 def plain_logits(network: Network, images: jax.Array) -> jax.Array:
@@ -131,7 +139,8 @@ class Method:
 
     `taps` names the places of the forward pass (`models.taps.tapped`) at which the norm of the
     gradient is logged, as the metric NAME_gradient. `fine_metrics` names the metrics that an
-    epoch's record also has as means over the quarters of its steps.
+    epoch's record also has as means over the quarters of its steps. `soft_labels` says that the
+    classification loss is of `Batch.truth`, so that labels may be soft.
 
     Attributes:
       classifier: "linear" or "cosine".
@@ -143,6 +152,7 @@ class Method:
     views: ClassVar[tuple[str, ...]] = ("strong",)
     taps: ClassVar[tuple[str, ...]] = ()
     fine_metrics: ClassVar[tuple[str, ...]] = ()
+    soft_labels: ClassVar[bool] = False
     # Settings that stay None in a config, so that another preset changes them.
     left_to_preset: ClassVar[tuple[str, ...]] = ()
 
@@ -152,11 +162,13 @@ class Method:
 
     @property
     def prior_in_loss(self) -> bool:
-        """Whether the loss adds the log class prior to the logits.
-
-        Then the logits are free of it, and post-hoc adjustment would take it from them twice.
-        """
+        """Whether the loss adds the log class prior, so that the logits are free of it already."""
         return False
+
+    @property
+    def mixable(self) -> bool:
+        """Whether the first view is classified and nothing else, so that it may be mixed."""
+        return self.soft_labels
 
     def validate(self, epochs: int) -> None:
         """Checks the settings, each within its bound, against each other and the run's length.

@@ -115,6 +115,7 @@ class BCCL(base.Method):
         "contrastive_gradient",
         "classification_gradient",
     )
+    soft_labels: ClassVar[bool] = True
     left_to_preset: ClassVar[tuple[str, ...]] = WEIGHTS
 
     preset: Annotated[str, Choice(PRESETS)] = "sec43"
@@ -178,6 +179,11 @@ class BCCL(base.Method):
         return max(len(self.views) - 1, 2)
 
     @property
+    def mixable(self):
+        """See `base.Method.mixable`; False where the classified view is contrasted too."""
+        return self.contrasted < len(self.views)
+
+    @property
     def weights(self) -> tuple[float, float, float]:
         """Weights of (contrastive, centroid, classification) loss; a dropped term has weight 0."""
         centroid = self.weight_centroid if self.centroid_loss else 0.0
@@ -238,9 +244,9 @@ class BCCL(base.Method):
         labels = jnp.tile(batch.labels, self.contrasted)
         contrastive, centroid = contrast(self, embeddings, labels, state, progress)
         if self.logit_compensation:
-            classification = logit_compensation_loss(logits, batch.labels, state.class_counts)
+            classification = logit_compensation_loss(logits, batch.truth, state.class_counts)
         else:
-            classification = cross_entropy_loss(logits, batch.labels)
+            classification = cross_entropy_loss(logits, batch.truth)
 
         weight_contrastive, weight_centroid, weight_classification = self.weights
         ramp = 1.0

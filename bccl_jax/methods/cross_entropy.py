@@ -1,6 +1,7 @@
 """Plain cross-entropy: the baseline that knows nothing of the long tail."""
 
 import dataclasses
+from typing import ClassVar
 
 from bccl_jax.losses.classification import cross_entropy_loss
 from bccl_jax.methods import base
@@ -10,11 +11,13 @@ from bccl_jax.methods import base
 class CrossEntropy(base.Method):
     """Softmax cross-entropy of the strong view."""
 
+    soft_labels: ClassVar[bool] = True
+
     def loss(self, apply, params, batch, state, key, progress):
         """See `base.Method.loss`."""
         del key, progress
         logits, batch_stats = apply(params, base.classify, batch.views[0])
-        loss = cross_entropy_loss(logits, batch.labels)
+        loss = cross_entropy_loss(logits, batch.truth)
         metrics = {"accuracy": base.accuracy(logits, batch.labels)}
         return loss, (metrics, state, batch_stats)
 

@@ -1,6 +1,7 @@
 """Logit adjustment (Menon et al. 2021): cross-entropy of the logits plus the log prior."""
 
 import dataclasses
+from typing import ClassVar
 
 import jax.numpy as jnp
 
@@ -14,6 +15,8 @@ class LogitAdjustment(base.Method):
 
     The post-hoc form is plain cross-entropy evaluated with `config.eval.logit_adjustment = 1`.
     """
+
+    soft_labels: ClassVar[bool] = True
 
     @property
     def prior_in_loss(self):
@@ -29,7 +32,7 @@ class LogitAdjustment(base.Method):
         """See `base.Method.loss`."""
         del key, progress
         logits, batch_stats = apply(params, base.classify, batch.views[0])
-        loss = logit_compensation_loss(logits, batch.labels, state["class_counts"])
+        loss = logit_compensation_loss(logits, batch.truth, state["class_counts"])
         metrics = {"accuracy": base.accuracy(logits, batch.labels)}
         return loss, (metrics, state, batch_stats)
 

@@ -1,7 +1,7 @@
 """tau-normalisation (Kang et al. 2020): a classifier's weights divided by a power of their norm."""
 
 import dataclasses
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import jax.numpy as jnp
 import numpy as np
@@ -27,6 +27,8 @@ class TauNorm(base.Method):
         validation split after the last epoch, by the mean accuracy of the classes; until then
         predictions are by 1.
     """
+
+    soft_labels: ClassVar[bool] = True
 
     classifier: Annotated[str, Choice(CLASSIFIERS)] = "linear"
     tau: Annotated[float | None, Maybe(Real(0, 10))] = None
@@ -57,7 +59,7 @@ class TauNorm(base.Method):
         """See `base.Method.loss`."""
         del key, progress
         logits, batch_stats = apply(params, base.classify, batch.views[0])
-        loss = cross_entropy_loss(logits, batch.labels)
+        loss = cross_entropy_loss(logits, batch.truth)
         metrics = {"accuracy": base.accuracy(logits, batch.labels)}
         return loss, (metrics, state, batch_stats)
 

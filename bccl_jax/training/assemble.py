@@ -26,6 +26,7 @@ from bccl_jax.optimization.optimizer import create_optimizer
 from bccl_jax.optimization.schedule import create_schedule
 from bccl_jax.training.initial import create_state
 from bccl_jax.training.parts import joined, parted
+from bccl_jax.training.softening import make_soften
 from bccl_jax.training.state import TrainState
 from bccl_jax.training.step import make_train_step
 
@@ -197,6 +198,7 @@ def _create_stages(classifier: ImageClassifier, augment: Callable) -> tuple[RunS
             anew=stage.anew,
             ema=config.optimizer.ema,
             sam_rho=config.optimizer.sam_rho,
+            soften=make_soften(config, classifier.context.num_classes),
         )
         begin = _make_begin(classifier, optimizer, stage.anew, number) if number else None
         stages.append(RunStage(start, stage.epochs, optimizer, step, begin))

@@ -14,6 +14,9 @@ from bccl_jax.optimization.sharpness import uphill
 from bccl_jax.training.parts import joined, parted
 from bccl_jax.training.state import TrainState
 
+# A stream of a step's key beside those of the views and of the method.
+_SOFT_STREAM = 0x50F75017
+
 
 def make_train_step(
     network: Network,
@@ -29,6 +32,7 @@ def make_train_step(
     anew: tuple[str, ...] = (),
     ema: float = 0.0,
     sam_rho: float = 0.0,
+    soften: Callable | None = None,
 ) -> Callable:
     """Closes a training step over everything static.
 
@@ -50,6 +54,7 @@ def make_train_step(
       sam_rho: how far up the loss the gradient is taken that renews the parameters; 0 for the
         gradient where they are. Statistics, metrics and the method's state are those of the first
         pass, which is where they are.
+      soften: (batch, key) -> the batch with soft labels; None for hard ones.
 
     Returns:
       train_step(state, {"image": uint8, "label": int32 [B]}) -> (state, metrics), the metrics
@@ -59,7 +64,10 @@ def make_train_step(
     def draw(batch, key):
         """What the loss sees of a batch, and the key that it has beside it."""
         view_key, method_key = jax.random.split(key)
-        return Batch(augment(batch["image"], view_key), batch["label"]), method_key
+        drawn = Batch(augment(batch["image"], view_key), batch["label"])
+        if soften is not None:
+            drawn = soften(drawn, jax.random.fold_in(key, _SOFT_STREAM))
+        return drawn, method_key
 
     def differentiate(params, batch_stats, method_state, batch, key, step):
         progress = Progress(step, step // steps_per_epoch, stage)

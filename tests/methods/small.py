@@ -16,7 +16,7 @@ def unit(x):
     return x / np.linalg.norm(x, axis=-1, keepdims=True)
 
 
-def loss_of(method, outputs, state, epoch=None):
+def loss_of(method, outputs, state, epoch=None, targets=None):
     """Loss, metrics and new state for outputs of the network, whatever images it saw."""
 
     def apply(params, forward, images):
@@ -24,14 +24,16 @@ def loss_of(method, outputs, state, epoch=None):
         return outputs, "renewed statistics"
 
     @jax.jit
-    def compute(views, state, progress):
+    def compute(views, state, when):
+        # The stage stays a Python number.
+        progress = when and Progress(*when)
         loss, (metrics, state, batch_stats) = method.loss(
-            apply, None, Batch(views, LABELS), state, jax.random.key(0), progress
+            apply, None, Batch(views, LABELS, targets), state, jax.random.key(0), progress
         )
         assert batch_stats == "renewed statistics"
         return loss, metrics, state
 
     views = tuple(jnp.zeros((4, 2, 2, 3)) for _ in method.views)
-    progress = None if epoch is None else Progress(jnp.int32(10 * epoch), jnp.int32(epoch))
-    loss, metrics, state = compute(views, state, progress)
+    when = None if epoch is None else (jnp.int32(10 * epoch), jnp.int32(epoch))
+    loss, metrics, state = compute(views, state, when)
     return float(loss), metrics, state

@@ -17,16 +17,31 @@ from tests.training.test_loop import Killed, act_at, kill, without_times
 pytestmark = pytest.mark.usefixtures("_no_picture", "_two_layers")
 
 
+# Of a stage or none, with contrast and without: everything that a run can add to a method.
+WITH_OPTIONS = ("bccl with options", "crt with options")
+OPTIONS = {
+    "accumulation": 2,
+    "label_smoothing": 0.1,
+    "optimizer.ema": 0.9,
+    "optimizer.sam_rho": 0.05,
+    "augment.mixup_alpha": 0.4,
+    "augment.cutmix_alpha": 1.0,
+    "augment.mix_probability": 0.8,
+}
+
+
 def small_config(method):
     """Two steps an epoch, four epochs, every change of stage and refresh within them."""
-    config = tiny_config(method)
+    name, _, options = method.partition(" with ")
+    config = tiny_config(name)
+    config.update_from_flattened_dict(OPTIONS if options else {})
     config.model.backbone = "two_layers"
     config.batch_size = 160
     config.optimizer.warmup_epochs = 1
     return config
 
 
-@pytest.fixture(scope="module", params=methods.names())
+@pytest.fixture(scope="module", params=[*methods.names(), *WITH_OPTIONS])
 def run(request, _two_layers, shared_assemblies, tmp_path_factory):
     """A method, its whole run, and how many programs had been compiled at each of its steps."""
     compiled, at_step = [], []

@@ -14,6 +14,8 @@ FREE += ("path_column", "label_column", "split_column")
 # And their values before there were keys for them.
 OPTIMIZER = {"name": "sgd", "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8, "clip_norm": 0.0}
 OPTIMIZER |= {"ema": 0.0, "sam_rho": 0.0}
+OTHERS = {"label_smoothing": 0.0}
+OTHERS |= {"augment.mixup_alpha": 0.0, "augment.cutmix_alpha": 0.0, "augment.mix_probability": 1.0}
 
 
 @pytest.fixture
@@ -22,7 +24,7 @@ def older(tmp_path):
     run = tmp_path / "run"
     run.mkdir()
     saved = flatten(get_config())
-    young = ("data.background", *(f"data.{key}" for key in FREE))
+    young = ("data.background", *OTHERS, *(f"data.{key}" for key in FREE))
     for key in (*young, *(f"optimizer.{key}" for key in OPTIMIZER)):
         del saved[key]
     (run / "config.json").write_text(json.dumps(saved))
@@ -54,6 +56,14 @@ def test_another_optimizer_is_another_run(older, change):
         older.check(config)
 
 
+@pytest.mark.parametrize("key", OTHERS)
+def test_another_option_is_another_run(older, key):
+    config = get_config()
+    config.update_from_flattened_dict({key: 0.5})
+    with pytest.raises(WorkdirError, match=f"{key} is {OTHERS[key]} there and 0.5 here"):
+        older.check(config)
+
+
 @pytest.mark.parametrize("key", FREE)
 def test_where_the_data_lies_may_differ(older, key):
     """What the images are is compared by themselves."""
@@ -64,7 +74,7 @@ def test_where_the_data_lies_may_differ(older, key):
 
 def test_published_hashes_stay_as_they_were():
     flat = flatten(get_config())
-    young = {"data.background", *(f"optimizer.{key}" for key in OPTIMIZER)}
+    young = {"data.background", *OTHERS, *(f"optimizer.{key}" for key in OPTIMIZER)}
     known = {k: v for k, v in flat.items() if k not in young}
     assert hash_of(flat) == hash_of(known)
     assert hash_of(flat | {"data.background": [0, 0, 0]}) != hash_of(known)

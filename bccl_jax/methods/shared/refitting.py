@@ -26,6 +26,7 @@ class Refit(base.Method):
       refit_sampler: how its images are drawn.
     """
 
+    soft_labels: ClassVar[bool] = True
     # Of the second stage: what trains, and what of it starts anew.
     refitted: ClassVar[tuple[str, ...]] = ("heads_classifier",)
     anew: ClassVar[tuple[str, ...]] = ()
@@ -61,7 +62,7 @@ class Refit(base.Method):
         del key
         forward = classify_frozen if progress.stage else base.classify
         logits, batch_stats = apply(params, forward, batch.views[0])
-        loss = cross_entropy_loss(logits, batch.labels)
+        loss = cross_entropy_loss(logits, batch.truth)
         metrics = {"accuracy": base.accuracy(logits, batch.labels)}
         return loss, (metrics, state, batch_stats)
 

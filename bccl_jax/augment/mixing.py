@@ -1,0 +1,123 @@
+"""Images mixed with others of their batch: MixUp (Zhang et al. 2018), CutMix (Yun et al. 2019).
+
+All is a function of a whole batch, so that devices that share one mix it as a single one does.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+
+@dataclasses.dataclass(frozen=True)
+class Mixing:
+    """How a batch is mixed.
+
+    With both alphas above 0 each batch is mixed in one of the two ways, by an equal chance.
+
+    Attributes:
+        mixup_alpha: of the Beta(alpha, alpha) that MixUp's share is drawn from; 0 for no MixUp.
+        cutmix_alpha: the same of CutMix.
+        probability: that a batch is mixed at all.
+    """
+
+    mixup_alpha: float = 0.0
+    cutmix_alpha: float = 0.0
+    probability: float = 1.0
+
+
+def blend(images: jax.Array, others: jax.Array, share: jax.Array) -> jax.Array:
+    """MixUp: ``share * images + (1 - share) * others``.
+
+    Args:
+        images: [B, H, W, 3] floating, normalised.
+        others: like them.
+        share: float32 [], from 0 to 1, of the images.
+
+    Returns:
+        Like the images; the arithmetic is float32.
+    """
+    one, other = images.astype(jnp.float32), others.astype(jnp.float32)
+    return (share * one + (1 - share) * other).astype(images.dtype)
+
+
+def draw_box(key: jax.Array, height: int, width: int, share: jax.Array) -> jax.Array:
+    """CutMix's box: of the image's proportions, its centre drawn evenly, clipped at the border.
+
+    Args:
+        key: a PRNG key.
+        height: of the images.
+        width: of the images.
+        share: float32 [], from 0 to 1; the box has an area of 1 - share before it is clipped. As in
+            the authors' code its sides are rounded down to pixels and reach half of that, rounded
+            down too, to either side of the centre.
+
+    Returns:
+        int32 [4]: top, bottom, left, right, the ends exclusive.
+    """
+    sides = jnp.array([height, width], jnp.int32)
+    lengths = (sides * jnp.sqrt(1 - share)).astype(jnp.int32)
+    centre = jax.random.randint(key, (2,), 0, sides)
+    first = jnp.clip(centre - lengths // 2, 0, sides)
+    last = jnp.clip(centre + lengths // 2, 0, sides)
+    return jnp.stack([first, last], axis=1).reshape(4)
+
+
+def paste(images: jax.Array, others: jax.Array, box: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """CutMix: pastes what other images have within a box.
+
+    Args:
+        images: [B, H, W, 3].
+        others: like them.
+        box: int32 [4]: top, bottom, left, right, the ends exclusive.
+
+    Returns:
+        Like the images, and float32 [], the share of pixels that are still theirs.
+    """
+    _, height, width, _ = images.shape
+    top, bottom, left, right = box
+    rows, columns = jnp.arange(height), jnp.arange(width)
+    inside = ((rows >= top) & (rows < bottom))[:, None]
+    inside = inside & ((columns >= left) & (columns < right))[None, :]
+    pasted = jnp.where(inside[None, :, :, None], others, images)
+    area = ((bottom - top) * (right - left)).astype(jnp.float32)
+    return pasted, 1 - area / (height * width)
+
+
+def mix(
+    images: jax.Array, targets: jax.Array, key: jax.Array, mixing: Mixing
+) -> tuple[jax.Array, jax.Array]:
+    """Mixes each image of a batch with the one that a permutation of the batch puts beside it.
+
+    One way, one share and one box are drawn for the batch. Where the draw is not to mix, the share
+    is 1 and everything stays as it is.
+
+    Args:
+        images: [B, H, W, 3] floating, normalised.
+        targets: float32 [B, K], shares of the classes.
+        key: a PRNG key; the result is a pure function of what is given.
+        mixing: settings, of which one alpha at least is above 0.
+
+    Returns:
+        Images and targets like those given, mixed in the same shares.
+    """
+    whether, way, order, share, box = jax.random.split(key, 5)
+    order = jax.random.permutation(order, len(images))
+    others = images[order]
+    mixes = jax.random.bernoulli(whether, mixing.probability)
+
+    def drawn(alpha):
+        return jnp.where(mixes, jax.random.beta(share, alpha, alpha), 1.0)
+
+    ways = []
+    if mixing.mixup_alpha:
+        kept = drawn(mixing.mixup_alpha)
+        ways.append((blend(images, others, kept), kept))
+    if mixing.cutmix_alpha:
+        place = draw_box(box, *images.shape[1:3], drawn(mixing.cutmix_alpha))
+        ways.append(paste(images, others, place))
+    (mixed, kept), *rest = ways
+    for other, kept_there in rest:
+        first = jax.random.bernoulli(way)
+        mixed, kept = jnp.where(first, mixed, other), jnp.where(first, kept, kept_there)
+    return mixed, kept * targets + (1 - kept) * targets[order]
