@@ -46,19 +46,29 @@ class Part:
 
 @dataclasses.dataclass(frozen=True)
 class Order:
-    """epoch -> int32 [N // B, B], the images of its batches, of the whole run.
+    """epoch -> int32 [N // B, B (1 + S)], the images of its batches, of the whole run.
+
+    With S further streams each image of a batch has one of each beside it, so that devices that
+    share a batch share each stream of it.
 
     Attributes:
       labels: int32 [N].
       batch_size: B.
       seed: of the run.
       parts: one after the other, from epoch 0; empty for an instance-balanced run.
+      streams: samplers of the S further streams.
     """
 
     labels: np.ndarray
     batch_size: int
     seed: int
     parts: tuple[Part, ...] = ()
+    streams: tuple[str, ...] = ()
+
+    @property
+    def rows(self) -> int:
+        """Images of a batch, of all its streams."""
+        return self.batch_size * (1 + len(self.streams))
 
     @property
     def steps(self) -> int:
@@ -67,12 +77,21 @@ class Order:
 
     def __call__(self, epoch: int) -> np.ndarray:
         """The images of an epoch."""
-        part = next((p for p in self.parts if epoch < p.start + p.epochs), None)
-        if part is None or part.sampler == INSTANCE_BALANCED:
-            return epoch_order(len(self.labels), self.batch_size, self.seed, epoch)
+        part = next((p for p in self.parts if epoch < p.start + p.epochs), Part(0, 1))
         # The last epoch of the part is drawn by the end of what is progressive.
-        progress = (epoch - part.start) / max(part.epochs - 1, 1)
-        shares = class_shares(part.sampler, np.bincount(self.labels), progress)
-        rng = np.random.default_rng([self.seed, epoch, _DRAWN])
-        drawn = draw(self.labels, shares, self.steps * self.batch_size, rng)
+        progress = min((epoch - part.start) / max(part.epochs - 1, 1), 1.0)
+        if part.sampler == INSTANCE_BALANCED:
+            first = epoch_order(len(self.labels), self.batch_size, self.seed, epoch)
+        else:
+            first = self._drawn(part.sampler, progress, [self.seed, epoch, _DRAWN])
+        others = [
+            self._drawn(sampler, progress, [self.seed, epoch, _DRAWN, number])
+            for number, sampler in enumerate(self.streams, 1)
+        ]
+        return np.stack([first, *others], axis=-1).reshape(self.steps, self.rows)
+
+    def _drawn(self, sampler: str, progress: float, seed: list[int]) -> np.ndarray:
+        shares = class_shares(sampler, np.bincount(self.labels), progress)
+        number = self.steps * self.batch_size
+        drawn = draw(self.labels, shares, number, np.random.default_rng(seed))
         return drawn.reshape(self.steps, self.batch_size).astype(np.int32)

@@ -114,11 +114,13 @@ class Batch(NamedTuple):
       labels: int32 [B].
       targets: float32 [B, K], shares of the classes that sum to 1, where the run softens labels
         (`Method.soft_labels`); else None.
+      others: a batch of each of the method's further `streams`, with views of its own.
     """
 
     views: tuple[jax.Array, ...]
     labels: jax.Array
     targets: jax.Array | None = None
+    others: tuple["Batch", ...] = ()
 
     @property
     def truth(self) -> jax.Array:
@@ -177,6 +179,11 @@ class Method:
           ConfigError: they cannot work together; the message names their config keys.
         """
         del epochs
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """Samplers (`data.sampling.SAMPLERS`) of further batches, as large as the first one."""
+        return ()
 
     def stages(self, epochs: int) -> tuple[Stage, ...]:
         """The parts of a run of so many epochs, one after the other; together as long as it."""

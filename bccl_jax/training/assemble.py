@@ -167,6 +167,7 @@ def assemble(config: ml_collections.ConfigDict) -> Run:
                 Part(stage.start, stage.epochs, sampler or config.data.sampler)
                 for stage, sampler in zip(stages, samplers, strict=True)
             ),
+            classifier.method.streams,
         ),
         augment=augment,
         crops=crops,

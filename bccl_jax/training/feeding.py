@@ -43,7 +43,7 @@ def create_engine(
                 for stage in run.stages
             ],
         )
-    rows = local_rows(config.batch_size)
+    rows = local_rows(run.order.rows)
     stream = TrainingStream(
         train.images,
         run.order,

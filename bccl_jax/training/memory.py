@@ -40,7 +40,8 @@ def check_memory(
     own = _nbytes(shapes.method, shardings.method)
     network = _nbytes(shapes, shardings) - own
     image = math.prod(image_shape)
-    batch = 4 * image * len(method.views) * config.batch_size // config.accumulation
+    views = len(method.views) * (1 + len(method.streams))
+    batch = 4 * image * views * config.batch_size // config.accumulation
     batch = max(batch, image * config.eval.batch_size) // devices
     if own + network + batch <= there:
         return

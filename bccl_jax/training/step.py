@@ -16,6 +16,7 @@ from bccl_jax.training.state import TrainState
 
 # A stream of a step's key beside those of the views and of the method.
 _SOFT_STREAM = 0x50F75017
+_OTHER_STREAM = 0x07E35
 
 
 def make_train_step(
@@ -58,16 +59,27 @@ def make_train_step(
 
     Returns:
       train_step(state, {"image": uint8, "label": int32 [B]}) -> (state, metrics), the metrics
-      float32 scalars by name. It is not compiled yet: the engine compiles it, alone or in a scan.
+      float32 scalars by name; of a method with S further streams image and label are of B (1 + S)
+      rows, as `data.order.Order` has them. It is not compiled yet: the engine compiles it, alone
+      or in a scan.
     """
+    streams = len(method.streams)
 
     def draw(batch, key):
         """What the loss sees of a batch, and the key that it has beside it."""
         view_key, method_key = jax.random.split(key)
-        drawn = Batch(augment(batch["image"], view_key), batch["label"])
+        first = batch
+        if streams:
+            first = jax.tree.map(lambda x: x[:, 0], batch)
+        drawn = Batch(augment(first["image"], view_key), first["label"])
         if soften is not None:
             drawn = soften(drawn, jax.random.fold_in(key, _SOFT_STREAM))
-        return drawn, method_key
+        others = []
+        for number in range(1, 1 + streams):
+            other = jax.tree.map(lambda x, n=number: x[:, n], batch)
+            other_key = jax.random.fold_in(jax.random.fold_in(key, _OTHER_STREAM), number)
+            others.append(Batch(augment(other["image"], other_key), other["label"]))
+        return drawn._replace(others=tuple(others)), method_key
 
     def differentiate(params, batch_stats, method_state, batch, key, step):
         progress = Progress(step, step // steps_per_epoch, stage)
@@ -145,6 +157,9 @@ def make_train_step(
 
     def train_step(state: TrainState, batch: dict) -> tuple[TrainState, dict]:
         key = jax.random.fold_in(state.key, state.step)
+        if streams:
+            # Each image with those of the further streams beside it.
+            batch = jax.tree.map(lambda x: x.reshape(-1, 1 + streams, *x.shape[1:]), batch)
         run_pass = passes(state, batch, key)
         first, metrics, batch_stats, method_state = run_pass(state.params)
         gradient = first

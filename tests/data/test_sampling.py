@@ -92,3 +92,25 @@ def test_what_is_progressive_is_so_over_its_own_part():
     order = Order(labels, 100, 0, (Part(0, 4), Part(4, 5, "progressive")))
     of_tail = [np.bincount(labels[order(epoch).ravel()])[1] for epoch in range(4, 9)]
     assert of_tail == [10, 20, 30, 40, 50]
+
+
+def test_further_streams_lie_beside_each_image():
+    labels = np.repeat(np.arange(3, dtype=np.int32), (40, 8, 2))
+    alone = Order(labels, 10, 7)
+    order = Order(labels, 10, 7, (Part(0, 4),), ("class_balanced", "reversed"))
+    assert order.rows == 30
+    rows = order(1)
+    assert rows.shape == (5, 30)
+    assert rows.dtype == np.int32
+    streams = rows.reshape(5, 10, 3)
+    np.testing.assert_array_equal(streams[..., 0], alone(1))
+    assert np.ptp(np.bincount(labels[streams[..., 1].ravel()])) <= 1
+    # In proportion to 1 / 40, 1 / 8 and 1 / 2.
+    np.testing.assert_allclose(
+        np.bincount(labels[streams[..., 2].ravel()]),
+        50 * normalized([1 / 40, 1 / 8, 1 / 2]),
+        atol=1,
+    )
+    np.testing.assert_array_equal(rows, order(1))
+    two = Order(labels, 10, 7, (Part(0, 4),), ("class_balanced", "class_balanced"))(1)
+    assert not np.array_equal(two[:, 1::3], two[:, 2::3])
