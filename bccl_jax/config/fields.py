@@ -5,24 +5,29 @@ more. Everything that shapes a run's numbers is here, so that the config names t
 `--print_config` shows the comment above each key; `bccl_jax/config/allowed.py` has its bounds.
 """
 
+from collections.abc import Sequence
+
 import ml_collections
 
 from bccl_jax import methods
+from bccl_jax.config.importing import import_files
 from bccl_jax.errors import ConfigError
 from bccl_jax.settings.bounds import shown
 from bccl_jax.settings.suggestions import did_you_mean, key_like
 
 
-def get_config(method: str = "bccl") -> ml_collections.ConfigDict:
+def get_config(method: str = "bccl", imports: Sequence[str] = ()) -> ml_collections.ConfigDict:
     """Returns the recipe of CIFAR-LT (Kim & Ko 2025, section 4.1) with the settings of `method`.
 
     Args:
       method: the name of a method; for BCCL a preset of it may follow, as in "bccl,released", and
         that of its authors' code brings its learning-rate schedule.
+      imports: files of one's own, as `config.imports` has them, where the method may be.
 
     Raises:
-      ConfigError: no method or no preset has that name.
+      ConfigError: no method or no preset has that name, or a file cannot be imported.
     """
+    import_files({"imports": tuple(imports)})
     name, preset = methods.variant(method)
     config = ml_collections.ConfigDict()
 
@@ -46,6 +51,9 @@ def get_config(method: str = "bccl") -> ml_collections.ConfigDict:
     config.engine = "auto"
     # On a GPU, only kernels that give the same bits every time; costs some speed.
     config.deterministic = True
+    # Python files of one's own that register a method, a backbone, a data set or a view
+    # (docs/extending.md). A run's directory remembers where they are.
+    config.imports = tuple(imports)
 
     config.data = data = ml_collections.ConfigDict()
     # "digits", "cifar10", "cifar100", "imagenet_lt", "inaturalist2018", "places_lt",

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 import ml_collections
 import numpy as np
 
-from bccl_jax.config import flatten
 from bccl_jax.config.files import RUN_CONFIG
+from bccl_jax.config.remembering import remembered
 from bccl_jax.config.sizing import image_shape
 from bccl_jax.data.fingerprint import fingerprint
 from bccl_jax.data.split import Dataset, Split
@@ -307,8 +307,8 @@ class Workdir:
                 json_files.write(self.splits, identity.digests(dataset))
                 content.write(self.images, numbers)
                 json_files.write(self.image_shape, list(image_shape(sized, dataset.train)))
-                json_files.write(self.sized, flatten(sized))
-                json_files.write(self.config, flatten(config))
+                json_files.write(self.sized, remembered(sized))
+                json_files.write(self.config, remembered(config))
             else:
                 # Mended pictures from now on, and all of them of a run that has no record yet.
                 kept, recorded = self._compared(dataset, numbers), content.read(self.images)
