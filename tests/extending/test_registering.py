@@ -1,5 +1,6 @@
 """What is registered, what is refused, and each refusal one sentence."""
 
+import argparse
 import dataclasses
 import functools
 import json
@@ -25,6 +26,7 @@ from bccl_jax.errors import ConfigError, DataError
 from bccl_jax.methods.base import Method, Stage
 from bccl_jax.training.contract import BrokenContractError, check
 from bccl_jax.training.loop import evaluate_checkpoints, train_and_evaluate
+from experiments.designing import design, selection
 from experiments.designing.hashing import hash_of
 from tests.tiny import tiny_config
 from tests.training.conftest import TwoLayers
@@ -81,9 +83,8 @@ def written(path, text, name="mine", alpha=0.5):
     ],
 )
 def test_a_name_of_the_packages_own_is_refused(register, taken):
-    things = {methods: frozen(), models: TwoLayers}
-    thing = things.get(register.__globals__.get("methods"), lambda *_: None)
-    thing = {methods.register: frozen(), models.register: TwoLayers}.get(register, thing)
+    things = {methods.register: frozen(), models.register: TwoLayers}
+    thing = things.get(register, lambda *_: None)
     with pytest.raises(ConfigError, match=f"called '{taken}', which is a name of the package's"):
         register(taken)(thing)
     for wrong in ("", "a,b", "a:b", 3, None):
@@ -413,6 +414,17 @@ def test_where_a_file_is_does_not_name_the_run(tmp_path):
     flat = default.flatten(default.get_config("bccl"))
     assert hash_of(flat) == hash_of(flat | {"imports": [path]})
     assert hash_of(flat) == hash_of({k: v for k, v in flat.items() if k != "imports"})
+
+
+def test_an_experiment_has_rows_of_what_its_data_sets_file_registers(tmp_path):
+    path = written(tmp_path / "mine.py", CONFIG)
+    parser = argparse.ArgumentParser()
+    selection.add_arguments(parser)
+    found = selection.parse(parser, [f"--dataset={path}", "--methods=mine,cross_entropy"])
+    (experiment,) = found.chosen.values()
+    cells = design.cells(experiment, selection.scale(found))
+    # A worker process is handed the config alone.
+    assert [cell.config.imports for cell in cells if cell.row == "mine"] == [(path,)] * 3
 
 
 # Runs.
