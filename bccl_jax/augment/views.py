@@ -2,18 +2,26 @@
 
 import dataclasses
 import functools
+import zlib
 from collections import Counter
 
 import jax
 import jax.numpy as jnp
 
 from bccl_jax.augment import geometry, policies, resampling
+from bccl_jax.augment.outside import OWN, VIEW_NAMES, View, own_view, register
 
 Array = jax.Array
 
-VIEW_NAMES = ("strong", "sim", "plain")
+__all__ = ["SimView", "StrongView", "make_views", "normalize", "register", "strong_view"]
+
 STRONG_POLICIES = ("autoaugment_cifar10", "randaugment", "none")
 CROPS = ("padded", "resized", "none")
+
+
+def view_names() -> tuple[str, ...]:
+    """The names of all views, those that were registered last."""
+    return (*VIEW_NAMES, *OWN.table)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,14 +138,11 @@ def strong_view(
         uint8 [B, H, W, 3], or [B, size, size, 3] after a resized crop.
     """
     geometry.check_images(images)
-    batch, height, width, _ = images.shape
+    batch = len(images)
     crop_key, flip_key, jitter_key, policy_key, cutout_key = jax.random.split(key, 5)
     mirrored = jax.random.bernoulli(flip_key, 0.5 if view.flip else 0.0, (batch,))
     if view.crop == "resized" and not cropped:
-        boxes = resampling.resized_crop_boxes(
-            crop_key, batch, height, width, view.scale, view.ratio
-        )
-        images = resampling.resized_crop(images, boxes, size or height, mirrored)
+        images = _resized_crop(images, crop_key, view, size, mirrored)
     else:
         if view.crop == "padded" and view.crop_padding and not cropped:
             offsets = jax.random.randint(crop_key, (batch, 2), 0, 2 * view.crop_padding + 1)
@@ -161,7 +166,12 @@ def strong_view(
     return images
 
 
-@functools.partial(jax.jit, static_argnames=("names", "strong", "sim", "size", "dtype"))
+def _resized_crop(images: Array, key: Array, view: StrongView, size: int, mirrored: Array) -> Array:
+    batch, height, width, _ = images.shape
+    boxes = resampling.resized_crop_boxes(key, batch, height, width, view.scale, view.ratio)
+    return resampling.resized_crop(images, boxes, size or height, mirrored)
+
+
 def make_views(
     images: Array,
     key: Array,
@@ -182,7 +192,7 @@ def make_views(
         images: uint8 [B, H, W, 3]; or [B, V, S, S, 3], for each name a crop of its own, where the
             images were cropped as they were decoded.
         key: a PRNG key; the views are a pure function of the images and the key.
-        names: of ``VIEW_NAMES``, V of them; a repeated name is drawn anew. "plain" is normalised
+        names: of `view_names()`, V of them; a repeated name is drawn anew. "plain" is normalised
             only.
         strong: settings of "strong".
         sim: settings of "sim".
@@ -196,7 +206,27 @@ def make_views(
 
     Raises:
         ValueError: if a name is unknown or the images are not of these shapes and uint8.
+        ConfigError: if a registered view gives something else than images of their shape.
     """
+    # They are part of what is compiled: another function of the same name is another program.
+    own = tuple((name, OWN.table[name]) for name in dict.fromkeys(names) if name in OWN.table)
+    return _make_views(images, key, names, own, strong, sim, mean, std, size=size, dtype=dtype)
+
+
+@functools.partial(jax.jit, static_argnames=("names", "own", "strong", "sim", "size", "dtype"))
+def _make_views(
+    images: Array,
+    key: Array,
+    names: tuple[str, ...],
+    own: tuple[tuple[str, View], ...],
+    strong: StrongView,
+    sim: SimView,
+    mean: tuple[float, float, float],
+    std: tuple[float, float, float],
+    size: int,
+    dtype: jnp.dtype,
+) -> tuple[Array, ...]:
+    functions = dict(own)
     cropped = images.ndim == 5
     if cropped and images.shape[1] != len(names):
         raise ValueError(
@@ -206,9 +236,9 @@ def make_views(
     seen = Counter()
     views = []
     for index, name in enumerate(names):
-        if name not in VIEW_NAMES:
-            raise ValueError(f"The view {name!r} is unknown: choose from {VIEW_NAMES}.")
-        kind_key = jax.random.fold_in(key, VIEW_NAMES.index(name))
+        if name not in VIEW_NAMES and name not in functions:
+            raise ValueError(f"The view {name!r} is unknown: choose from {view_names()}.")
+        kind_key = jax.random.fold_in(key, _number(name))
         view_key = jax.random.fold_in(kind_key, seen[name])
         seen[name] += 1
         view = images[:, index] if cropped else images
@@ -217,5 +247,15 @@ def make_views(
         elif name == "sim":
             settings = dataclasses.asdict(sim)
             view = policies.simaugment(view, view_key, size=size, cropped=cropped, **settings)
+        elif name in functions:
+            crop_key, view_key = jax.random.split(view_key)
+            if strong.crop == "resized" and not cropped:
+                view = _resized_crop(view, crop_key, strong, size, jnp.zeros(len(view), bool))
+            view = own_view(name, functions[name], view, view_key)
         views.append(normalize(view, mean, std, dtype))
     return tuple(views)
+
+
+def _number(name: str) -> int:
+    """What of the key a view has: the same however many others are registered."""
+    return VIEW_NAMES.index(name) if name in VIEW_NAMES else 2**31 + zlib.crc32(name.encode()) // 2

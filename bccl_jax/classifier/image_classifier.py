@@ -15,13 +15,14 @@ import ml_collections
 import numpy as np
 from jax.sharding import Mesh
 
-from bccl_jax import methods
+from bccl_jax import methods, models
 from bccl_jax.augment.views import normalize
 from bccl_jax.classifier.variables import Variables
 from bccl_jax.config.sizing import sized
 from bccl_jax.devices.mesh import create_mesh, replicated, split_over
 from bccl_jax.methods.base import Context, Method
 from bccl_jax.models import Network, create_backbone
+from bccl_jax.models.outside import check_features
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,6 +148,8 @@ def create_classifier(
         zero_init_residual=config.model.zero_init_residual,
         norm_groups=context.norm_groups,
     )
+    if config.model.backbone in models.OWN.origins:
+        check_features(config.model.backbone, backbone, tuple(image_shape))
     network = Network(backbone, method.heads(context))
     colors = {"mean": tuple(config.augment.mean), "std": tuple(config.augment.std)}
     preprocess = functools.partial(normalize, **colors, dtype=context.dtype)

@@ -15,6 +15,7 @@ from bccl_jax.errors import WorkdirError
 from bccl_jax.system.names import shown
 from bccl_jax.workdir.checkpoint import Checkpoints
 from bccl_jax.workdir.directory import Workdir
+from bccl_jax.workdir.inputs import read_classes, read_image_shape
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,8 +82,8 @@ def classifier_of(
       ConfigError: the run does not fit the devices that are there.
       WorkdirError: a file of the directory is missing or broken.
     """
-    names, counts = directory.read_classes()
-    return create_classifier(config, names, counts, directory.read_image_shape(config), mesh)
+    names, counts = read_classes(directory)
+    return create_classifier(config, names, counts, read_image_shape(directory, config), mesh)
 
 
 def restored(

@@ -4,6 +4,7 @@ import sys
 
 import ml_collections
 
+from bccl_jax.config.remembering import without_file
 from bccl_jax.config.validation import validate
 from bccl_jax.devices.jax_settings import check_precision, unusual
 from bccl_jax.devices.mesh import configure, devices, is_lead
@@ -23,7 +24,7 @@ def start(config: ml_collections.ConfigDict) -> None:
     check_precision()
     check_locks()
     start_tracker()
-    tell(unusual())
+    tell(unusual(), without_file(config))
 
 
 def tell(*sentences: str | None) -> None:

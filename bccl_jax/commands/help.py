@@ -25,6 +25,7 @@ TEN = (
 def help_text() -> str:
     """What --help prints."""
     from bccl_jax import config as default
+    from bccl_jax import methods
     from bccl_jax.config import key_docs
 
     program = "  python -m bccl_jax.main --config=configs/digits_lt.py"
@@ -45,10 +46,15 @@ def help_text() -> str:
     for key in TEN:
         meaning = key_docs.first_sentence(meanings[key])
         lines += _beside(f"--config.{key}={flat[key]}", 39, meaning)
+    lines += ["", "Methods, of which --config=FILE:METHOD chooses one:"]
+    lines += textwrap.wrap(
+        ", ".join(methods.names()), _WIDTH, initial_indent="  ", subsequent_indent="  "
+    )
     lines += [
         "",
         "All keys: --print_config, bccl_jax/config/fields.py, bccl_jax/methods/NAME.py for a",
-        "method, README.md. A change: --config.epochs=5; another method: --config=FILE:METHOD.",
+        "method, README.md. A change: --config.epochs=5; what you wrote yourself: "
+        "docs/extending.md.",
     ]
     return "\n".join(lines)
 

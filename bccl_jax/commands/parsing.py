@@ -1,15 +1,19 @@
 """Parsing the command line: its flags, the config file and the keys that are changed in it."""
 
+import contextlib
 import pathlib
 import re
 import sys
 
 from absl import flags
 from ml_collections import config_flags
+from ml_collections.config_flags import tuple_parser
 
 from bccl_jax.commands.flags_and_keys import overrides
 from bccl_jax.commands.help import TEN, help_text
 from bccl_jax.commands.mistakes import FIRST_CONFIG, check_key, no_flag, sentence, unknown_flag
+from bccl_jax.errors import ConfigError
+from bccl_jax.settings.bounds import shown
 
 __all__ = [
     "TEN",
@@ -35,10 +39,23 @@ class _ConfigFile(flags.ArgumentParser):
         """Returns the config, its keys locked."""
         from bccl_jax.config import files as config_files
 
-        self.config, self.path = config_files.load(path), path
-        for key, value in overrides(sys.argv).items():
+        given = overrides(sys.argv)
+        # What it names may be registered there.
+        imports = _files(given["imports"]) if "imports" in given else None
+        self.config, self.path = config_files.load(path, imports=imports), path
+        for key, value in given.items():
             check_key(re.sub(r"\[.*\]$", "", key), value, self.config)
         return self.config.lock()
+
+
+def _files(text: str) -> tuple[str, ...]:
+    """The files that --config.imports names, read as its flag is."""
+    from bccl_jax.config.importing import FILES
+
+    try:
+        return tuple_parser.TupleParser().parse(text)
+    except ValueError as error:
+        raise ConfigError(f"config.imports is {shown(text)}; it must be {FILES}") from error
 
 
 def define_config(name: str, text: str) -> flags.FlagHolder:
@@ -61,6 +78,7 @@ def parse(argv: list[str]) -> list[str]:
       SystemExit: help was asked for (0), or a flag cannot be used.
     """
     if _HELP & set(argv[1:]):
+        _register(argv)
         print(help_text())
         raise SystemExit(0)
     files = sum(argument.partition("=")[0] in ("--config", "-config") for argument in argv[1:])
@@ -72,6 +90,20 @@ def parse(argv: list[str]) -> list[str]:
         return flags.FLAGS(argv)
     except Exception as error:  # of absl, of ml_collections, or of a config file
         raise SystemExit(f"error: {sentence(error, argv)}") from None
+
+
+def _register(argv: list[str]) -> None:
+    """Has the help know the methods of the files that are named beside it."""
+    named = [argument.partition("=") for argument in argv[1:]]
+    paths = [value for name, _, value in named if name in ("--config", "-config")]
+    # What is wrong with them is told where they are used.
+    with contextlib.suppress(ConfigError):
+        from bccl_jax.config import files as config_files
+        from bccl_jax.config.importing import import_files
+
+        import_files({"imports": _files(overrides(argv).get("imports", "()"))})
+        for path in paths:
+            config_files.load(path)
 
 
 def _of_run(argv: list[str]) -> list[str]:

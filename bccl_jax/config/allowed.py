@@ -15,6 +15,7 @@ import ml_collections
 from bccl_jax import methods
 from bccl_jax.augment.views import CROPS, STRONG_POLICIES
 from bccl_jax.config import flatten, get_config
+from bccl_jax.config.importing import FILES
 from bccl_jax.data.sampling import SAMPLERS
 from bccl_jax.data.sources import DATASETS, SOURCES
 from bccl_jax.errors import ConfigError
@@ -55,6 +56,7 @@ BOUNDS: Mapping[str, Bound] = {
     "dtype": Choice(("float32", "bfloat16")),
     "engine": Choice(("auto", "scan", "loop")),
     "label_smoothing": Real(0, 1, open_end=True),
+    "imports": FILES,
     "data.name": Choice(DATASETS),
     "data.source": Choice(SOURCES),
     "data.dir": Text(path=True, filled=True),
@@ -135,13 +137,23 @@ BOUNDS: Mapping[str, Bound] = {
 }
 
 
-@functools.cache
+# What a user may register more of, so that an unknown name may be of a file that is not imported.
+_REGISTERED = ("data.name", "model.backbone")
+
+
 def bounds(method: str) -> Mapping[str, Bound]:
     """The bounds of every key of a config with the settings of a method.
 
     Raises:
       ConfigError: no method has that name.
     """
+    return _bounds(method, methods.method_class(method))
+
+
+@functools.cache
+def _bounds(method: str, known_as: type) -> Mapping[str, Bound]:
+    # A method of one's own may be registered anew.
+    del known_as
     stated = BOUNDS | {f"method.{key}": bound for key, bound in methods.bounds(method).items()}
     found = {}
     for key, default in flatten(get_config(method)).items():
@@ -195,9 +207,8 @@ def check_values(config: ml_collections.ConfigDict) -> None:
         if not bound.allows(flat[key]):
             value = tuple(flat[key]) if isinstance(flat[key], list) else flat[key]
             meant = nearest(value, bound.known) if isinstance(bound, Choice) else ""
-            raise ConfigError(
-                f"config.{key} is {shown(value)}; it must be {bound}{did_you_mean(meant)}"
-            )
+            hint = did_you_mean(meant) or (methods.OF_A_FILE if key in _REGISTERED else "")
+            raise ConfigError(f"config.{key} is {shown(value)}; it must be {bound}{hint}")
 
 
 def unknown_key(key: str, known: Mapping[str, Any]) -> str:

@@ -5,24 +5,26 @@ more. Everything that shapes a run's numbers is here, so that the config names t
 `--print_config` shows the comment above each key; `bccl_jax/config/allowed.py` has its bounds.
 """
 
+from collections.abc import Sequence
+
 import ml_collections
 
 from bccl_jax import methods
-from bccl_jax.errors import ConfigError
-from bccl_jax.settings.bounds import shown
-from bccl_jax.settings.suggestions import did_you_mean, key_like
+from bccl_jax.config.importing import import_files
 
 
-def get_config(method: str = "bccl") -> ml_collections.ConfigDict:
+def get_config(method: str = "bccl", imports: Sequence[str] = ()) -> ml_collections.ConfigDict:
     """Returns the recipe of CIFAR-LT (Kim & Ko 2025, section 4.1) with the settings of `method`.
 
     Args:
       method: the name of a method; for BCCL a preset of it may follow, as in "bccl,released", and
         that of its authors' code brings its learning-rate schedule.
+      imports: files of one's own, as `config.imports` has them, where the method may be.
 
     Raises:
-      ConfigError: no method or no preset has that name.
+      ConfigError: no method or no preset has that name, or a file cannot be imported.
     """
+    import_files({"imports": tuple(imports)})
     name, preset = methods.variant(method)
     config = ml_collections.ConfigDict()
 
@@ -49,6 +51,9 @@ def get_config(method: str = "bccl") -> ml_collections.ConfigDict:
     config.label_smoothing = 0.0
     # On a GPU, only kernels that give the same bits every time; costs some speed.
     config.deterministic = True
+    # Python files of one's own that register a method, a backbone, a data set or a view
+    # (docs/extending.md). A run's directory remembers where they are.
+    config.imports = tuple(imports)
 
     config.data = data = ml_collections.ConfigDict()
     # "digits", "cifar10", "cifar100", "imagenet_lt", "inaturalist2018", "places_lt",
@@ -257,40 +262,4 @@ def get_config(method: str = "bccl") -> ml_collections.ConfigDict:
     # Steps between two more within an epoch, where epochs are long; 0 for none. Where an
     # epoch is one program (`engine`) it has no such steps.
     checkpoint.every_steps = 0
-    return config
-
-
-def flatten(config: ml_collections.ConfigDict) -> dict:
-    """Returns {"data.name": value, ...}, tuples as lists, as JSON would give them back."""
-    flat = {}
-    for key, value in config.items():
-        if isinstance(value, ml_collections.ConfigDict):
-            flat.update({f"{key}.{inner}": v for inner, v in flatten(value).items()})
-        else:
-            flat[key] = list(value) if isinstance(value, tuple) else value
-    return flat
-
-
-def unflatten(flat: dict) -> ml_collections.ConfigDict:
-    """Returns the config that `flatten` made {"data.name": value, ...} of, lists as tuples.
-
-    A key that is missing, such as one that is younger than the run, has its default.
-
-    Raises:
-      ConfigError: the method or a key is unknown, or a value is of another kind than its key's.
-    """
-    config = get_config(flat.get("method.name"))
-    known = flatten(config)
-    for key in sorted(flat.keys() - known.keys()):
-        raise ConfigError(
-            f"the config has no key {key!r}{did_you_mean(key_like(key, known), 'config.')}"
-        )
-    for key, value in flat.items():
-        value = tuple(value) if isinstance(value, list) else value
-        try:
-            config.update_from_flattened_dict({key: value})
-        except (TypeError, OverflowError) as error:
-            raise ConfigError(
-                f"config.{key} is {shown(value)}, which is not a value of it"
-            ) from error
     return config

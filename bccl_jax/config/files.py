@@ -1,24 +1,22 @@
 """Config files by path: what they give is a config, or the sentence that says why they do not."""
 
 import contextlib
-import importlib.machinery
-import importlib.util
 import inspect
 import json
 import pathlib
-import sys
-import traceback
-import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import ml_collections
 
 from bccl_jax import config as default
 from bccl_jax.config.allowed import check_keys
+from bccl_jax.config.importing import import_files
+from bccl_jax.config.remembering import files_of
 from bccl_jax.errors import BcclError, ConfigError
 from bccl_jax.settings.bounds import shown
 from bccl_jax.settings.suggestions import did_you_mean, nearest
 from bccl_jax.system.names import printable
+from bccl_jax.system.python_files import execute, in_one_sentence
 
 _SHIPPED = pathlib.Path(__file__).resolve().parents[2] / "configs"
 # What a run's directory calls the config that it was started with.
@@ -26,34 +24,41 @@ RUN_CONFIG = "config.json"
 _START = "start from bccl_jax.config.get_config(), change what differs and return it"
 
 
-def load(named: str, option: str = "--config") -> ml_collections.ConfigDict:
+def load(
+    named: str, option: str = "--config", imports: Sequence[str] | None = None
+) -> ml_collections.ConfigDict:
     """Returns what the `get_config` of a config file gives, or the config of a run.
 
     Args:
       named: "FILE.py", "FILE.py:ARGUMENT" to call `get_config(ARGUMENT)`, or "DIR/config.json" of a
         run's directory.
       option: that it was named by, for the messages.
+      imports: files of one's own to import before; in place of those that a run remembers.
 
     Returns:
-      The config, with all keys of the default one; its values are not checked yet.
+      The config, with all keys of the default one; its values are not checked yet. Its `imports`
+      name every file that what it names was registered in.
 
     Raises:
       ConfigError: the file is missing or is no config file, or its code fails; named are the file
         and, where there is one, the line.
     """
     if is_of_run(named):
-        return of_run(pathlib.Path(named))
+        return of_run(pathlib.Path(named), imports)
+    import_files({"imports": tuple(imports or ())})
     path, colon, argument = named.partition(":")
     arguments = [argument] if colon else []
     _check_path(path, option)
-    with _in_one_sentence(named, path):
+    with in_one_sentence(named, path):
         get_config = _get_config_of(path)
         _check_call(get_config, f"{option}={path}", arguments)
         config = get_config(*arguments)
         _check_kind(config)
         # A frozen one could not be changed by the command line.
         config = ml_collections.ConfigDict(config)
+        import_files(default.flatten(config))
         check_keys(config)
+        config.imports = files_of(config)
     return config
 
 
@@ -68,7 +73,7 @@ def takes_argument(path: str, option: str = "--config") -> bool:
       ConfigError: the file is missing or is no config file, or its code fails.
     """
     _check_path(path, option)
-    with _in_one_sentence(path, path):
+    with in_one_sentence(path, path):
         get_config = _get_config_of(path)
         try:
             inspect.signature(get_config).bind("")
@@ -80,25 +85,10 @@ def takes_argument(path: str, option: str = "--config") -> bool:
 
 
 def _get_config_of(path: str) -> Callable:
-    get_config = getattr(_execute(path), "get_config", None)
+    get_config = getattr(execute(path), "get_config", None)
     if not callable(get_config):
         raise ConfigError(f"it has no function get_config; {_START}")
     return get_config
-
-
-@contextlib.contextmanager
-def _in_one_sentence(named: str, path: str) -> Iterator[None]:
-    """Turns whatever the code of a config file raises into a ConfigError that names the file."""
-    try:
-        yield
-    except BcclError as error:
-        raise ConfigError(f"{named}: {_text(error)}") from error
-    except (Exception, SystemExit) as error:  # a config file is code: it may raise anything
-        text = " ".join(_text(error).split())[:300]
-        kind = type(error).__name__
-        raise ConfigError(
-            f"{path} cannot be used: {_line(error, path)}{kind}{text and f': {text}'}"
-        ) from error
 
 
 def is_of_run(named: str) -> bool:
@@ -110,20 +100,32 @@ def is_of_run(named: str) -> bool:
         return False
 
 
-def of_run(path: pathlib.Path) -> ml_collections.ConfigDict:
+def of_run(path: pathlib.Path, imports: Sequence[str] | None = None) -> ml_collections.ConfigDict:
     """Returns the config that a run wrote into its directory.
 
     Args:
       path: of that file.
+      imports: files of one's own in place of those that it remembers.
 
     Raises:
-      ConfigError: it is damaged, or of another version of the project.
+      ConfigError: it is damaged, or of another version of the project, or a file of one's own that
+        it needs is missing or fails.
     """
-    try:
+    with _damage_told(path):
         flat = json.loads(path.read_text())
         if not isinstance(flat, dict):
             raise ConfigError("it holds no object")
+    if imports is not None:
+        flat["imports"] = list(imports)
+    import_files(flat)
+    with _damage_told(path):
         return default.unflatten(flat)
+
+
+@contextlib.contextmanager
+def _damage_told(path: pathlib.Path) -> Iterator[None]:
+    try:
+        yield
     except (OSError, ValueError, BcclError) as error:
         raise ConfigError(
             f"{printable(path)} is not the config of a run ({error}); restore it, or name the "
@@ -178,15 +180,6 @@ def _listed(folder: pathlib.Path) -> str:
     return ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
 
 
-def _execute(path: str) -> types.ModuleType:
-    loader = importlib.machinery.SourceFileLoader("bccl_jax_config_file", path)
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))
-    # Dataclasses look their module up.
-    sys.modules[loader.name] = module
-    loader.exec_module(module)
-    return module
-
-
 def _check_call(get_config: Callable, written: str, arguments: list[str]) -> None:
     try:
         inspect.signature(get_config).bind(*arguments)
@@ -206,20 +199,3 @@ def _check_kind(config) -> None:
             f"its get_config returns {shown(config, 40)} (a {type(config).__name__}), which is no "
             f"config; {_START}"
         )
-
-
-def _text(error: BaseException) -> str:
-    try:
-        return str(error)
-    except (Exception, SystemExit):  # an exception's own code may fail as well
-        return ""
-
-
-def _line(error: BaseException, path: str) -> str:
-    """Where in the file an error arose, to stand before it."""
-    if isinstance(error, SyntaxError) and error.lineno:
-        where = "" if error.filename == path else f"{error.filename}, "
-        return f"{where}line {error.lineno}: "
-    frames = traceback.extract_tb(error.__traceback__)
-    numbers = [frame.lineno for frame in frames if frame.filename == path]
-    return f"line {numbers[-1]}: " if numbers else ""

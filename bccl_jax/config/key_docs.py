@@ -53,6 +53,7 @@ def meanings(method: str) -> dict[str, str]:
 def as_python(config: ml_collections.ConfigDict) -> str:
     """A config as a config file that gives it back, with what each key means above it."""
     flat = default.flatten(config)
+    imports = f", imports={config.imports!r}" if config.imports else ""
     lines = [
         '"""Every key of a config, as --print_config wrote it: save it and name it by --config."""',
         "",
@@ -61,7 +62,7 @@ def as_python(config: ml_collections.ConfigDict) -> str:
         "",
         "def get_config():",
         '    """Returns the config."""',
-        f"    config = default.get_config({config.method.name!r})",
+        f"    config = default.get_config({config.method.name!r}{imports})",
     ]
     for key, meaning in meanings(config.method.name).items():
         value = tuple(flat[key]) if isinstance(flat[key], list) else flat[key]
@@ -88,8 +89,11 @@ def _of_settings(method: str) -> dict[str, str]:
     found = {name: "" for name in methods.settings(method) if name != "name"}
     for owner in methods.method_class(method).__mro__:
         section = inspect.cleandoc(vars(owner).get("__doc__") or "").partition("Attributes:")[2]
-        for entry in re.split(r"\n {2}(?=\w)", section):
+        # Up to the next section, by whatever their lines are indented.
+        section = textwrap.dedent(re.split(r"\n(?=\S)", section)[0].strip("\n"))
+        for entry in re.split(r"\n(?=\w)", section):
             name, _, text = entry.partition(": ")
+            name = name.partition(" (")[0]
             if name in found and not found[name]:
                 found[name] = " ".join(text.split())
     return found

@@ -4,14 +4,17 @@ import ml_collections
 import numpy as np
 
 from bccl_jax import methods
-from bccl_jax.config import get_config
+from bccl_jax.augment.views import view_names
+from bccl_jax.config import flatten, get_config
 from bccl_jax.config.allowed import check_keys, check_values
+from bccl_jax.config.importing import import_files
 from bccl_jax.config.sizing import sized, stage_config
 from bccl_jax.data.split import Dataset, Split
 from bccl_jax.errors import ConfigError
 from bccl_jax.methods.base import Method
 from bccl_jax.optimization.optimizer import OPTIMIZERS
 from bccl_jax.settings.bounds import shown
+from bccl_jax.settings.suggestions import did_you_mean, nearest
 from bccl_jax.system.names import printable
 
 # Steps are counted in 32 bits.
@@ -27,6 +30,8 @@ def validate(config: ml_collections.ConfigDict) -> None:
     Raises:
       ConfigError: a value cannot work; the message names its key and what to write.
     """
+    if isinstance(config, ml_collections.ConfigDict):
+        import_files(flatten(config))
     check_keys(config)
     check_values(config)
     # What the data will decide stands in its place.
@@ -45,6 +50,7 @@ def validate(config: ml_collections.ConfigDict) -> None:
         )
     method = methods.create(config.method)
     method.validate(config.epochs)
+    _check_views(config.method.name, method)
     _check_schedules(config, method)
     _check_soft_labels(config, method)
     if config.eval.logit_adjustment and method.prior_in_loss:
@@ -53,6 +59,17 @@ def validate(config: ml_collections.ConfigDict) -> None:
             f"this {config.method.name} run has the class prior in it already, which would be "
             "corrected twice; leave it at 0 (it is for cross_entropy)"
         )
+
+
+def _check_views(name: str, method: Method) -> None:
+    """Checks that the views that a method asks for are there."""
+    known = view_names()
+    for view in method.views:
+        if view not in known:
+            raise ConfigError(
+                f"config.method.name is {name!r}, which asks for the view {shown(view)}; there are "
+                f"{', '.join(known)}{did_you_mean(nearest(view, known)) or methods.OF_A_FILE}"
+            )
 
 
 def _check_optimizer(optimizer: ml_collections.ConfigDict) -> None:
@@ -95,6 +112,12 @@ def _check_soft_labels(config: ml_collections.ConfigDict, method: Method) -> Non
 def _check_schedules(config: ml_collections.ConfigDict, method: Method) -> None:
     """Checks that learning-rate schedules fit into the stages that they are of."""
     stages = method.stages(config.epochs)
+    if sum(stage.epochs for stage in stages) != config.epochs:
+        raise ConfigError(
+            f"config.method.name is {config.method.name!r}, whose stages of "
+            f"{' + '.join(str(stage.epochs) for stage in stages)} epochs are not a run of "
+            f"{config.epochs}; Method.stages has to share out config.epochs"
+        )
     for number, stage in enumerate(stages, 1):
         if not stage.epochs:
             if not config.model.pretrained:
@@ -157,6 +180,11 @@ def validate_against_data(config: ml_collections.ConfigDict, dataset: Dataset) -
             f"{config.batch_size}; a run has at most {_MOST_STEPS:,}, so lower it"
         )
     if dataset.train.encoded:
+        if "plain" in method.views:
+            raise ConfigError(
+                f"config.method.name is {config.method.name!r}, which asks for the view 'plain'; "
+                "photographs have no such crops, choose another method"
+            )
         if not config.augment.size:
             raise ConfigError(
                 "config.augment.size is 0, but photographs need the side of their crops in "

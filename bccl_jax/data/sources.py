@@ -7,11 +7,12 @@ from collections.abc import Callable
 import numpy as np
 
 from bccl_jax.data import checks
-from bccl_jax.data.formats import cifar, digits, folder, listed, packed, prepared
+from bccl_jax.data.formats import cifar, digits, folder, given, listed, packed, prepared
 from bccl_jax.data.formats.table import Columns
 from bccl_jax.data.long_tail import class_counts, holdout_split, imbalance_factor, subset_indices
-from bccl_jax.data.split import Dataset, Split, Splits
+from bccl_jax.data.split import Dataset, Split, Splits, keep, reduce
 from bccl_jax.errors import ConfigError, DataError
+from bccl_jax.settings.registry import Origin, Registry
 
 SOURCES = ("original", "tfds", "packed")
 
@@ -117,6 +118,37 @@ DATASETS = {
 }
 
 
+OWN = Registry("data set", DATASETS)
+
+
+def register(name: str) -> Callable[[Callable], Callable]:
+    """Makes a function the data set called `name`, as a decorator of it.
+
+    The function takes a `Request`, of which `data_dir` is `config.data.dir`, and returns `Splits`,
+    or (training split, test split), as the data set's origin has them: the draw of a long-tailed
+    split, the keys of `config.data` and the checks are those of every data set.
+
+    Args:
+      name: which `config.data.name` calls it by.
+
+    Returns:
+      The decorator; it gives the function back as it is.
+
+    Raises:
+      ConfigError: the name is taken.
+    """
+    origin = Origin.of_caller()
+
+    def add(load: Callable) -> Callable:
+        if not callable(load):
+            raise ConfigError(f"the data set {name!r} is {load!r}; it must be a function")
+        loaders = {"original": functools.partial(given.load, load)}
+        OWN.add(name, loaders | {"packed": functools.partial(_packed, name)}, origin)
+        return load
+
+    return add
+
+
 def load_dataset(
     name: str,
     *,
@@ -192,17 +224,17 @@ def load_dataset(
     splits = Splits(*DATASETS[name][source](request))
     _check(splits, name)
     if classes:
-        splits = _keep(splits, classes, name)
+        splits = keep(splits, classes, name)
     if pixels:
-        splits = _reduce(splits, pixels, name)
+        splits = reduce(splits, pixels, name)
     train, test, validation = splits.train, splits.test, splits.validation
-    given = np.bincount(train.labels)
-    balanced = given.min() == given.max()
+    counts = np.bincount(train.labels)
+    balanced = counts.min() == counts.max()
     # The profile rounds n_max / IF down, so the smallest class may lie up to one image below it.
-    if imbalance and not balanced and abs(given.min() - given.max() / imbalance) >= 1:
+    if imbalance and not balanced and abs(counts.min() - counts.max() / imbalance) >= 1:
         raise DataError(
-            f"the training split of {name} is long-tailed already, by {given.max()} / "
-            f"{given.min()} = {imbalance_factor(given):.4g}, and not by config.data.imbalance="
+            f"the training split of {name} is long-tailed already, by {counts.max()} / "
+            f"{counts.min()} = {imbalance_factor(counts):.4g}, and not by config.data.imbalance="
             f"{imbalance:g}; write the factor that it has, or 0 to take it as it is"
         )
     if validation_fraction:
@@ -212,46 +244,6 @@ def load_dataset(
     if imbalance and balanced:
         train = _draw(train, imbalance, subset_seed, name)
     return Dataset(name, train, test, validation, splits.notes, bool(validation_fraction))
-
-
-def _keep(splits: Splits, classes: int, name: str) -> Splits:
-    """The splits of every K / `classes`-th class alone."""
-    total = len(splits.train.class_names)
-    parts = (split and kept_classes(split, classes, name) for split in splits[:3])
-    note = f"{classes} of {total} classes are kept (config.data.classes)"
-    return Splits(*parts, (*splits.notes, note))
-
-
-def kept_classes(split: Split, classes: int, name: str) -> Split:
-    """A split of every K / `classes`-th class alone.
-
-    Raises:
-      ConfigError: there are fewer classes.
-    """
-    total = len(split.class_names)
-    if not 2 <= classes <= total:
-        raise ConfigError(
-            f"config.data.classes is {classes} and {name} has {total}; choose 2 to {total}, or 0, "
-            "which keeps all"
-        )
-    return split.of_classes(np.arange(classes) * total // classes)
-
-
-def _reduce(splits: Splits, pixels: int, name: str) -> Splits:
-    """The splits with images of `pixels` x `pixels`, each the mean of a square."""
-    if splits.train.encoded:
-        raise ConfigError(
-            f"config.data.pixels is {pixels}; the photographs of {name} are resized by "
-            "config.augment.size instead"
-        )
-    side = splits.train.images.shape[1]
-    if side % pixels:
-        raise ConfigError(
-            f"config.data.pixels is {pixels}, which does not divide the {side} pixels of {name}"
-        )
-    parts = (split and split.reduced(pixels) for split in splits[:3])
-    note = f"images are reduced from {side} to {pixels} pixels (config.data.pixels)"
-    return Splits(*parts, (*splits.notes, note))
 
 
 def _check(splits: Splits, name: str) -> None:
@@ -291,4 +283,4 @@ def _draw(train: Split, imbalance: float, seed: int, name: str) -> Split:
     return train.take(subset_indices(train.labels, counts, seed))
 
 
-__all__ = ["DATASETS", "SOURCES", "Dataset", "Split", "load_dataset"]
+__all__ = ["DATASETS", "SOURCES", "Dataset", "Split", "load_dataset", "register"]

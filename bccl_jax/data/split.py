@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bccl_jax.data.encoded import EncodedImages
+from bccl_jax.errors import ConfigError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +66,46 @@ class Splits(NamedTuple):
     test: Split
     validation: Split | None = None
     notes: tuple[str, ...] = ()
+
+
+def keep(splits: Splits, classes: int, name: str) -> Splits:
+    """The splits of every K / `classes`-th class alone."""
+    total = len(splits.train.class_names)
+    parts = (split and kept_classes(split, classes, name) for split in splits[:3])
+    note = f"{classes} of {total} classes are kept (config.data.classes)"
+    return Splits(*parts, (*splits.notes, note))
+
+
+def kept_classes(split: Split, classes: int, name: str) -> Split:
+    """A split of every K / `classes`-th class alone.
+
+    Raises:
+      ConfigError: there are fewer classes.
+    """
+    total = len(split.class_names)
+    if not 2 <= classes <= total:
+        raise ConfigError(
+            f"config.data.classes is {classes} and {name} has {total}; choose 2 to {total}, or 0, "
+            "which keeps all"
+        )
+    return split.of_classes(np.arange(classes) * total // classes)
+
+
+def reduce(splits: Splits, pixels: int, name: str) -> Splits:
+    """The splits with images of `pixels` x `pixels`, each the mean of a square."""
+    if splits.train.encoded:
+        raise ConfigError(
+            f"config.data.pixels is {pixels}; the photographs of {name} are resized by "
+            "config.augment.size instead"
+        )
+    side = splits.train.images.shape[1]
+    if side % pixels:
+        raise ConfigError(
+            f"config.data.pixels is {pixels}, which does not divide the {side} pixels of {name}"
+        )
+    parts = (split and split.reduced(pixels) for split in splits[:3])
+    note = f"images are reduced from {side} to {pixels} pixels (config.data.pixels)"
+    return Splits(*parts, (*splits.notes, note))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from bccl_jax.data.formats import cifar, digits, folder, listed, packed, prepared
 from bccl_jax.data.formats.table import Columns
-from bccl_jax.data.sources import Request, kept_classes
-from bccl_jax.data.split import Dataset, Split
+from bccl_jax.data.sources import Request
+from bccl_jax.data.split import Dataset, Split, kept_classes
 from bccl_jax.errors import DataError
 from bccl_jax.system.names import shown, some
 

@@ -1,6 +1,7 @@
 """Methods by name, one file each, and the seam to the engine.
 
-A method called `name` is the class `METHOD` of `bccl_jax/methods/name.py`.
+A method called `name` is the class `METHOD` of `bccl_jax/methods/name.py`; one of one's own is a
+class that `register` gives a name (docs/extending.md).
 """
 
 import dataclasses
@@ -8,19 +9,22 @@ import functools
 import importlib
 import pkgutil
 import typing
+from collections.abc import Callable
 
 import ml_collections
 from ml_collections import config_dict
 
 from bccl_jax.errors import ConfigError
 from bccl_jax.methods.base import Method
-from bccl_jax.settings.bounds import Bound, shown
+from bccl_jax.methods.shared import outside
+from bccl_jax.settings.bounds import Bound, Choice, shown
+from bccl_jax.settings.registry import Origin, Registry
 from bccl_jax.settings.suggestions import did_you_mean, key_like, nearest
 
 
 def names() -> list[str]:
-    """The names of all methods."""
-    return list(_names())
+    """The names of all methods, those that were registered last."""
+    return [*_names(), *OWN.table]
 
 
 @functools.cache
@@ -30,6 +34,36 @@ def _names() -> tuple[str, ...]:
     )
 
 
+# Ends a sentence on a name that nobody knows.
+OF_A_FILE = "; one of your own is known by its file, --config.imports=FILE.py (docs/extending.md)"
+
+OWN = Registry("method", {}, taken=_names())
+
+
+def register(name: str) -> Callable[[type[Method]], type[Method]]:
+    """Makes a class the method called `name`, as a decorator of it.
+
+    Args:
+      name: which configs, `--config=FILE:NAME` and records call it by. Where the file that
+        registers it is run again the newer class takes the place of the older.
+
+    Returns:
+      The decorator; it gives the class back as it is.
+
+    Raises:
+      ConfigError: the name is taken, or the class is no frozen dataclass below `base.Method` with a
+        loss and settings that a config can hold.
+    """
+    origin = Origin.of_caller()
+
+    def add(found: type[Method]) -> type[Method]:
+        outside.check_class(name, found)
+        OWN.add(name, found, origin)
+        return found
+
+    return add
+
+
 def method_class(name: str) -> type[Method]:
     """The class of a method.
 
@@ -37,13 +71,15 @@ def method_class(name: str) -> type[Method]:
       ConfigError: no method has that name.
     """
     if not isinstance(name, str) or name not in names():
-        hint = did_you_mean(nearest(name, names()))
+        hint = did_you_mean(nearest(name, names())) or OF_A_FILE
         if isinstance(name, str) and name in presets("bccl"):
             hint = f"; {name} is a preset, written bccl,{name}"
         raise ConfigError(
             f"no method is called {shown(name)} (config.method.name); there are "
             f"{', '.join(names())}{hint}"
         )
+    if name in OWN.table:
+        return OWN.table[name]
     return importlib.import_module(f"{__name__}.{name}").METHOD
 
 
@@ -81,7 +117,7 @@ def presets(name: str) -> list[str]:
       ConfigError: no method has that name.
     """
     bound = bounds(name).get("preset")
-    return list(bound.known) if bound else []
+    return list(bound.known) if isinstance(bound, Choice) else []
 
 
 def settings(name: str, **changes) -> ml_collections.ConfigDict:
@@ -119,14 +155,17 @@ def settings(name: str, **changes) -> ml_collections.ConfigDict:
 def bounds(name: str) -> dict[str, Bound]:
     """The bounds that a method states of its settings, which are their fields' annotations.
 
+    Of a registered method every setting has one: where it states none, the kind of its default.
+
     Raises:
       ConfigError: no method has that name.
     """
     hints = typing.get_type_hints(method_class(name), include_extras=True)
-    found = {}
+    found = outside.loose_bounds(method_class(name)) if name in OWN.table else {}
     for field in dataclasses.fields(method_class(name)):
         for note in getattr(hints[field.name], "__metadata__", ()):
-            found[field.name] = note
+            if hasattr(note, "allows"):
+                found[field.name] = note
     return found
 
 

@@ -15,6 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from bccl_jax.models.forward import classify as classify
+from bccl_jax.models.forward import plain_logits
 from bccl_jax.models.heads import CLASSIFIER_STARTS, CLASSIFIERS, create_classifier
 from bccl_jax.models.network import Network
 from bccl_jax.settings.bounds import Choice, Real
@@ -126,11 +128,6 @@ class Batch(NamedTuple):
     def truth(self) -> jax.Array:
         """What a softmax cross-entropy compares with: the targets if there are any, or labels."""
         return self.labels if self.targets is None else self.targets
-
-
-def plain_logits(network: Network, images: jax.Array) -> jax.Array:
-    """The usual prediction: the head called "classifier" on the backbone, running statistics."""
-    return network.heads["classifier"](network.backbone(images, train=False))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -295,11 +292,6 @@ def interleave(views: tuple[jax.Array, ...]) -> jax.Array:
     A device that has a part of the batch then has all views of it, and nothing needs to be moved.
     """
     return jnp.stack(views, axis=1).reshape(-1, *views[0].shape[1:])
-
-
-def classify(network: Network, images: jax.Array) -> jax.Array:
-    """The training forward pass of a method that has a classifier alone."""
-    return network.heads["classifier"](network.backbone(images, train=True))
 
 
 def accuracy(logits: jax.Array, labels: jax.Array) -> jax.Array:

@@ -16,7 +16,7 @@ import safetensors
 import safetensors.numpy
 
 from bccl_jax.errors import ConfigError, DataError
-from bccl_jax.models import BACKBONES, create_backbone
+from bccl_jax.models import BACKBONES, create_backbone, module_class
 from bccl_jax.models.imagenet_resnet import ImageNetResNet, blocks
 
 # Of our modules, within the backbone and within a block.
@@ -57,7 +57,7 @@ def load(path: str | pathlib.Path, backbone: str) -> dict[str, Any]:
     """
     module = create_backbone(backbone)
     if not isinstance(module, ImageNetResNet):
-        able = [name for name in BACKBONES if isinstance(create_backbone(name), ImageNetResNet)]
+        able = [name for name in BACKBONES if module_class(name) is ImageNetResNet]
         raise ConfigError(
             f"config.model.pretrained is set, but torchvision has no weights for "
             f"config.model.backbone {backbone!r}; choose one of {', '.join(able)} or set it to ''"

@@ -6,6 +6,9 @@ import os
 from collections.abc import Iterable
 from typing import Any, Protocol
 
+# Of a 64-bit float.
+_LARGEST = 1.7976931348623157e308
+
 
 class Bound(Protocol):
     """A set of values; `str` completes "it must be"."""
@@ -151,6 +154,35 @@ class Text:
             limits += f", {self._LONGEST_NAME} between two slashes"
         filled = "that is not empty, " if self.filled else ""
         return f"{kind} {filled}without NUL characters and of {limits}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Like:
+    """What is of the kind of an example, where nothing more is known: the least of all bounds."""
+
+    example: int | float | str | bool | tuple
+
+    def allows(self, value):
+        """See `Bound`."""
+        if isinstance(self.example, bool):
+            return isinstance(value, bool)
+        if isinstance(self.example, tuple):
+            # Of what is in an empty one nothing is known.
+            known = [Like(part) for part in self.example] or [Like(0.0), Like("")]
+            inside = isinstance(value, tuple | list)
+            return inside and all(any(kind.allows(part) for kind in known) for part in value)
+        if isinstance(self.example, float):
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            return number and abs(value) <= _LARGEST
+        if isinstance(self.example, int):
+            return type(value) is int and abs(value) < 2**63
+        return Text().allows(value)
+
+    def __str__(self):
+        if isinstance(self.example, bool):
+            return str(Switch())
+        kinds = {tuple: "several values", float: "a number", int: "a whole number", str: "a text"}
+        return f"{kinds[type(self.example)]} like {self.example!r}"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,7 +19,6 @@ from bccl_jax.config.validation import validate_against_data
 from bccl_jax.data.order import Order, Part
 from bccl_jax.data.photographs.crops import Crop
 from bccl_jax.data.split import Dataset
-from bccl_jax.errors import ConfigError
 from bccl_jax.methods.base import Method
 from bccl_jax.models import Network
 from bccl_jax.optimization.optimizer import create_optimizer
@@ -250,12 +249,9 @@ def _create_views(
     )
     if not encoded:
         return augment, ()
-    if unknown := set(names) - set(kinds):
-        raise ConfigError(
-            f"config.method.name is {config.method.name!r}, which asks for the views "
-            f"{sorted(unknown)}; photographs have no such crops, choose another method"
-        )
-    return augment, tuple(Crop(kinds[name].scale, kinds[name].ratio) for name in names)
+    # A view of one's own has the strong one's crop.
+    cut = [kinds.get(name, kinds["strong"]) for name in names]
+    return augment, tuple(Crop(kind.scale, kind.ratio) for kind in cut)
 
 
 def _frozen(value):

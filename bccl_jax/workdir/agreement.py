@@ -21,6 +21,7 @@ FREE_KEYS = (
     "data.max_broken",
     "devices",
     "checkpoint.",
+    "imports",
 )
 # What may differ too when a checkpoint is only evaluated.
 EVALUATION_KEYS = ("eval.", "data.resident", "augment.eval_resize", "model.pretrained")

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 import ml_collections
 import numpy as np
 
-from bccl_jax.config import flatten
 from bccl_jax.config.files import RUN_CONFIG
+from bccl_jax.config.remembering import remembered
 from bccl_jax.config.sizing import image_shape
 from bccl_jax.data.fingerprint import fingerprint
 from bccl_jax.data.split import Dataset, Split
@@ -170,43 +170,6 @@ class Workdir:
         """The splits that the run has, such as "train" and "test"."""
         return set(json_files.read(self.splits, dict))
 
-    def read_classes(self) -> tuple[tuple[str, ...], np.ndarray]:
-        """Names of the classes and int [K], training images of each, as the run has them.
-
-        Raises:
-          WorkdirError: the record of them is missing or broken.
-        """
-        table = json_files.read(self.classes, list)
-        try:
-            names = tuple(str(row["name"]) for row in table)
-            return names, np.array([row["images"] for row in table], np.int64)
-        except (KeyError, TypeError, ValueError) as error:
-            raise WorkdirError(
-                f"{shown(self.classes)} is not the table of classes that a run writes; restore it "
-                "or name another --workdir"
-            ) from error
-
-    def read_image_shape(self, config: ml_collections.ConfigDict) -> tuple[int, int, int]:
-        """(H, W, 3) of what the run's network sees.
-
-        Args:
-          config: of the run, for one of a time when the shape was not recorded.
-
-        Raises:
-          WorkdirError: the record is broken.
-        """
-        if not self.image_shape.exists():
-            # Any will do: no backbone of that time has parameters that depend on it.
-            side = config.augment.size or config.data.pixels or 32
-            return side, side, 3
-        shape = json_files.read(self.image_shape, list)
-        if len(shape) != 3 or not all(isinstance(n, int) and n > 0 for n in shape):
-            raise WorkdirError(
-                f"{shown(self.image_shape)} is not height, width and channels; restore it or name "
-                "another --workdir"
-            )
-        return tuple(shape)
-
     def check_images(self, dataset: Dataset, numbers: dict[str, np.ndarray]) -> str | None:
         """Checks that the run that the directory holds, if any, was of images of the same content.
 
@@ -307,8 +270,8 @@ class Workdir:
                 json_files.write(self.splits, identity.digests(dataset))
                 content.write(self.images, numbers)
                 json_files.write(self.image_shape, list(image_shape(sized, dataset.train)))
-                json_files.write(self.sized, flatten(sized))
-                json_files.write(self.config, flatten(config))
+                json_files.write(self.sized, remembered(sized))
+                json_files.write(self.config, remembered(config))
             else:
                 # Mended pictures from now on, and all of them of a run that has no record yet.
                 kept, recorded = self._compared(dataset, numbers), content.read(self.images)

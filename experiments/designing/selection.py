@@ -97,8 +97,9 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argpar
         meant = _MEANT.get(name) or nearest(name, known)
         parser.error(f"{unknown[0]!r} is no flag{did_you_mean(meant, '--')}")
     try:
-        arguments.chosen = _chosen(arguments)
+        # First: a config file may register a method that --methods names.
         _check_datasets(arguments)
+        arguments.chosen = _chosen(arguments)
     except ConfigError as error:
         parser.error(str(error))
     return arguments

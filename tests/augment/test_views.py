@@ -89,9 +89,9 @@ def test_crop_offsets_are_uniform():
 def test_cutout_comes_last_and_is_black_before_normalising(photos, monkeypatch):
     # A policy that would turn the square white, and that compiles at once.
     monkeypatch.setattr(policies, "autoaugment_cifar10", lambda images, key: 255 - images)
-    arguments = (photos, jax.random.key(0), ("strong",), StrongView(cutout=16), SimView())
-    # Not through the jitted function, which would keep what it traced.
-    (view,) = jax.jit(lambda: make_views.__wrapped__(*arguments, MEAN, STD))()
+    # Settings that nothing else has, for what is traced of them is kept.
+    strong = StrongView(cutout=16, fill=(1, 2, 3))
+    (view,) = make_views(photos, jax.random.key(0), ("strong",), strong, SimView(), MEAN, STD)
     black = np.isclose(np.asarray(view), numpy_normalized(np.zeros(3)), atol=1e-5).all(-1)
     # The square keeps at least a quarter within the image.
     assert (black.sum((1, 2)) >= 64).all()

@@ -130,7 +130,7 @@ def traced_views_of_it(config):
     augment = config.augment
     if max(augment.size, 8 * augment.sim.blur_sigma[1]) <= 64:
         jax.eval_shape(
-            functools.partial(make_views.__wrapped__, names=("sim",), strong=strong, sim=sim,
+            functools.partial(make_views, names=("sim",), strong=strong, sim=sim,
                               mean=augment.mean, std=augment.std, size=augment.size),
             jax.ShapeDtypeStruct((2, 8, 8, 3), jnp.uint8), jax.random.key(0),
         )  # fmt: skip

@@ -1,0 +1,15 @@
+"""Forward passes over a network that has a classifier."""
+
+import jax
+
+from bccl_jax.models.network import Network
+
+
+def plain_logits(network: Network, images: jax.Array) -> jax.Array:
+    """The usual prediction: the head called "classifier" on the backbone, running statistics."""
+    return network.heads["classifier"](network.backbone(images, train=False))
+
+
+def classify(network: Network, images: jax.Array) -> jax.Array:
+    """The training forward pass of a method that has a classifier alone."""
+    return network.heads["classifier"](network.backbone(images, train=True))

@@ -1,0 +1,49 @@
+"""What a run's directory says of the classes and the images that its network was made for."""
+
+import ml_collections
+import numpy as np
+
+from bccl_jax.errors import WorkdirError
+from bccl_jax.system.names import shown
+from bccl_jax.workdir import json_files
+from bccl_jax.workdir.directory import Workdir
+
+
+def read_classes(directory: Workdir) -> tuple[tuple[str, ...], np.ndarray]:
+    """Names of the classes and int [K], training images of each, as the run has them.
+
+    Raises:
+      WorkdirError: the record of them is missing or broken.
+    """
+    table = json_files.read(directory.classes, list)
+    try:
+        names = tuple(str(row["name"]) for row in table)
+        return names, np.array([row["images"] for row in table], np.int64)
+    except (KeyError, TypeError, ValueError) as error:
+        raise WorkdirError(
+            f"{shown(directory.classes)} is not the table of classes that a run writes; restore it "
+            "or name another --workdir"
+        ) from error
+
+
+def read_image_shape(directory: Workdir, config: ml_collections.ConfigDict) -> tuple[int, int, int]:
+    """(H, W, 3) of what the run's network sees.
+
+    Args:
+      directory: of the run.
+      config: of the run, for one of a time when the shape was not recorded.
+
+    Raises:
+      WorkdirError: the record is broken.
+    """
+    path = directory.image_shape
+    if not path.exists():
+        # Any will do: no backbone of that time has parameters that depend on it.
+        side = config.augment.size or config.data.pixels or 32
+        return side, side, 3
+    shape = json_files.read(path, list)
+    if len(shape) != 3 or not all(isinstance(n, int) and n > 0 for n in shape):
+        raise WorkdirError(
+            f"{shown(path)} is not height, width and channels; restore it or name another --workdir"
+        )
+    return tuple(shape)

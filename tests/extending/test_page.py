@@ -1,0 +1,122 @@
+"""The code and the commands of docs/extending.md, taken from the page and run."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from bccl_jax.data.formats import digits
+from tests.command_line import command
+from tests.tiny import ROOT
+
+PAGE = (ROOT / "docs" / "extending.md").read_text()
+SHORT = ["--config.epochs=2", "--config.optimizer.warmup_epochs=1", "--config.eval.every_epochs=1"]
+
+
+def blocks():
+    """{file name: code} of the page."""
+    found = re.findall(r"^```python\n# (\w+\.py)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    assert len(found) == PAGE.count("```python")
+    return dict(found)
+
+
+def commands():
+    found = re.findall(r"^python -m bccl_jax\.main (.*)$", PAGE, re.MULTILINE)
+    return [shlex.split(line) for line in found]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The files of the page, and data for them."""
+    folder = tmp_path_factory.mktemp("page")
+    for name, code in blocks().items():
+        (folder / name).write_text(code)
+    (folder / "arrays").mkdir()
+    for part, split in zip(("train", "test"), digits.load(), strict=True):
+        # Of the size that the recipe of CIFAR is for.
+        images = split.images.repeat(4, axis=1).repeat(4, axis=2)
+        np.savez(folder / "arrays" / part, images=images, labels=split.labels)
+    (folder / "arrays" / "classes.txt").write_text(" ".join(f"digit{k}" for k in range(10)))
+    (folder / "configs").symlink_to(ROOT / "configs")
+    return folder
+
+
+def run(folder, *arguments):
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        arguments, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def told(done):
+    assert done.returncode == 0, done.stderr[-3000:]
+    return re.findall(r"^(?:last|best|saved) \(.*$", done.stdout, re.MULTILINE)
+
+
+def test_the_page_has_a_whole_example_of_each():
+    assert list(blocks()) == [
+        *("my_method.py", "my_backbone.py", "my_data.py", "my_view.py", "my_config.py"),
+        "my_script.py",
+    ]
+    assert len(commands()) == 4
+
+
+def test_a_method_trains_with_a_shipped_config(folder):
+    arguments = commands()[0]
+    assert told(run(folder, *command(*arguments, *SHORT)))
+    done = run(folder, *command(*arguments, "--print_config"))
+    assert (
+        "    # how much less; 0 is plain cross-entropy.\n    config.method.gamma = 2.0"
+        in done.stdout
+    )
+    done = run(folder, *command("--config.imports=my_method.py", "--help"))
+    assert "tau_norm, focal\n" in done.stdout
+    done = run(folder, *command(*arguments, "--config.method.gamma=-1"))
+    assert "config.method.gamma is -1.0; it must be a number from 0 to 10" in done.stderr
+    done = run(folder, *command(*arguments, "--config.method.gama=1"))
+    assert "did you mean config.method.gamma?" in done.stderr
+
+
+def test_a_config_with_all_of_them_trains_evaluates_and_goes_on(folder):
+    train, evaluate, resume = commands()[1:]
+    ended = told(run(folder, *command(*train, *SHORT)))
+    assert ended
+    # From elsewhere, with the directory alone.
+    workdir = folder / "runs" / "mine"
+    elsewhere = folder / "elsewhere"
+    elsewhere.mkdir()
+    (at,) = (position for position, word in enumerate(evaluate) if "runs/mine" in word)
+    evaluate[at] = resume[0] = f"--workdir={workdir}"
+    found = run(elsewhere, *command(*evaluate, f"--config.data.dir={folder / 'arrays'}"))
+    assert told(found) == ended
+    done = run(folder, *command(*resume))
+    assert told(done) == ended
+    assert "is complete" in done.stdout
+    code = f"from bccl_jax.classifier.reading import read; print(read({str(workdir)!r}).epoch)"
+    assert run(elsewhere, sys.executable, "-c", code).stdout.split()[-1] == "2"
+
+    moved = folder / "moved"
+    moved.mkdir()
+    for name in blocks():
+        shutil.move(folder / name, moved / name)
+    try:
+        done = run(folder, *command(*evaluate))
+        assert done.returncode == 1
+        assert done.stderr.count("\n") == 1
+        assert f"config.imports names {folder / 'my_'}" in done.stderr
+        files = tuple(str(moved / f"my_{name}.py") for name in ("view", "backbone", "data"))
+        done = run(folder, *command(*evaluate, f"--config.imports={files}"))
+        assert told(done) == ended
+    finally:
+        for name in blocks():
+            shutil.move(moved / name, folder / name)
+
+
+def test_the_contract_is_kept(folder):
+    done = run(folder, sys.executable, "my_script.py")
+    assert done.returncode == 0, done.stderr[-3000:]
