@@ -8,7 +8,7 @@ from benchmarks.run import account
 
 FOLDER = pathlib.Path(everything.__file__).parent
 # Modules that the benchmarks share, and the one that runs them all.
-SHARED = {"__init__", "common", "everything", "pillow_views", "recipe"}
+SHARED = {"__init__", "common", "everything", "layers", "pillow_views", "recipe", "work"}
 
 
 def test_a_runs_time_is_split_into_start_steps_clustering_and_the_rest():

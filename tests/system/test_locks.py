@@ -4,10 +4,10 @@ import errno
 import fcntl
 import os
 
-import ml_collections
 import numpy as np
 import pytest
 
+from bccl_jax.config import get_config
 from bccl_jax.data.encoded import FileImages
 from bccl_jax.data.formats import packed
 from bccl_jax.data.packing import packing
@@ -27,7 +27,7 @@ def answering(monkeypatch, number):
 
 
 def train_in(directory):
-    config = ml_collections.ConfigDict({"seed": 0})
+    config = get_config("cross_entropy")
     images = np.zeros((2, 4, 4, 3), np.uint8)
     split = Split(images, np.arange(2, dtype=np.int32), ("a", "b"))
     with Workdir(directory).claimed(config, config, Dataset("mini", split, split)):

@@ -11,6 +11,7 @@ from bccl_jax.data.feeding.resident import put_on_device
 from bccl_jax.devices.mesh import replicated
 from bccl_jax.errors import WorkdirError
 from bccl_jax.evaluation.evaluate import evaluate
+from bccl_jax.reporting import console
 from bccl_jax.training.assemble import assemble
 from bccl_jax.training.loop import evaluate_checkpoints, train_and_evaluate
 from bccl_jax.training.state import TrainState
@@ -114,7 +115,7 @@ def test_a_killed_run_ends_where_the_whole_one_ends(whole, tmp_path, monkeypatch
     assert without_times(mine) == without_times(theirs)
 
 
-def test_it_is_evaluated_told_and_read(whole, capsys):
+def test_it_is_evaluated_recorded_and_read(whole):
     method, result = whole
     last = result.records[-1]
     assert last["eval_ema"].keys() == last["eval"].keys()
@@ -130,6 +131,18 @@ def test_it_is_evaluated_told_and_read(whole, capsys):
     evaluations = evaluate_checkpoints(small_config(method), result.workdir)
     for which, figures in result.ema.items():
         assert evaluations[f"{which} averaged"].evaluation.record() == figures
+
+
+def test_the_line_of_an_evaluation_tells_of_it(whole, capsys):
+    _, result = whole
+    progress = console.Progress(console.Budget(4, 2, 160), 8)
+    record = dict(result.records[-1])
+    progress.evaluated(record, 4)
+    del record["eval_ema"]
+    progress.evaluated(record, 4)
+    told, without = capsys.readouterr().out.splitlines()
+    assert "averaged" not in without
+    assert f"(averaged weights: all {result.ema['last']['all']:.2f})" in told
 
 
 def test_with_a_validation_split_it_is_tested_at_the_end(shared_assemblies, tmp_path):
