@@ -4,6 +4,7 @@ The state's step says where in the data a run stands: the stream of images start
 """
 
 import contextlib
+import copy
 import logging
 import pathlib
 from collections.abc import Iterator
@@ -189,9 +190,10 @@ class Checkpoints:
             # Of the first one: what keeps it from being read would keep all of them.
             self.wait()
         items = {
-            # Orbax reads the arrays while the next step already reuses their donated memory.
+            # Orbax reads both while the next step already reuses the arrays' donated memory and
+            # its metrics are added to the lists.
             "state": ocp.args.StandardSave(jax.tree.map(jnp.copy, state)),
-            "unfinished": ocp.args.JsonSave(unfinished),
+            "unfinished": ocp.args.JsonSave(copy.deepcopy(unfinished)),
         }
         with self._writing():
             self._manager.save(step, args=ocp.args.Composite(**items), metrics=metrics)
