@@ -37,6 +37,8 @@ def get_config(method="bccl"):
     config.eval.batch_size = 400
     config.eval.many_above = 50
     config.checkpoint.every_epochs = 10
+    smaller = {"projector_hidden": 128, "projector_dim": 64}
     if config.method.name == "bccl":
-        config.method.update(projector_hidden=128, projector_dim=64, queue_size=64)
+        smaller["queue_size"] = 64
+    config.method.update({key: value for key, value in smaller.items() if key in config.method})
     return config

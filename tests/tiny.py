@@ -26,18 +26,23 @@ def tiny_config(method="bccl"):
     return config.lock()
 
 
+# Settings of any method and what they are for a net of a few features.
+SMALL = {
+    "num_centroids": 2,
+    "projector_dim": 8,
+    "projector_hidden": 16,
+    "queue_size": 8,
+    "refit_epochs": 2,
+    "refresh_epochs": 2,
+}
+
+
 def shrink(method):
-    if "refit_epochs" in method:
-        method.refit_epochs = 2
+    method.update({key: value for key, value in SMALL.items() if key in method})
     if method.name == "tau_norm":
         method.tau = 0.5
     if method.name == "bccl":
         method.warmup_epochs = 1
-        method.refresh_epochs = 2
-        method.num_centroids = 2
-        method.queue_size = 8
-        method.projector_hidden = 16
-        method.projector_dim = 8
 
 
 def bits(state):

@@ -139,7 +139,9 @@ class Method:
     `taps` names the places of the forward pass (`models.taps.tapped`) at which the norm of the
     gradient is logged, as the metric NAME_gradient. `fine_metrics` names the metrics that an
     epoch's record also has as means over the quarters of its steps. `soft_labels` says that the
-    classification loss is of `Batch.truth`, so that labels may be soft.
+    classification loss is of `Batch.truth`, so that labels may be soft. `published` has the
+    method's own recipes, by what they are for ("cifar" or "photographs"): what they change in the
+    harness's, by flat config key.
 
     Attributes:
       classifier: "linear" or "cosine".
@@ -152,6 +154,7 @@ class Method:
     taps: ClassVar[tuple[str, ...]] = ()
     fine_metrics: ClassVar[tuple[str, ...]] = ()
     soft_labels: ClassVar[bool] = False
+    published: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     # Settings that stay None in a config, so that another preset changes them.
     left_to_preset: ClassVar[tuple[str, ...]] = ()
 
