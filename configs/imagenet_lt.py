@@ -17,4 +17,4 @@ from bccl_jax.config import recipes
 
 def get_config(variant=""):
     """Returns the config of a variant: a method, a backbone, or both."""
-    return recipes.photographs(variant)
+    return recipes.photographs(variant, published=("photographs",))

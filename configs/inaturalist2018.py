@@ -16,14 +16,16 @@ from bccl_jax.config import recipes
 
 def get_config(variant=""):
     """Returns the config of a variant: a method, a backbone, or both."""
-    config = recipes.photographs(variant)
-    config.data.name = "inaturalist2018"
-    # BCL's figures for this data set.
-    config.augment.mean = (0.466, 0.471, 0.380)
-    config.augment.std = (0.195, 0.194, 0.192)
-    config.optimizer.weight_decay = 1e-4
-    # An epoch takes hours on one device.
-    config.checkpoint.every_steps = 500
+    changes = {
+        "data.name": "inaturalist2018",
+        # BCL's figures for this data set.
+        "augment.mean": (0.466, 0.471, 0.380),
+        "augment.std": (0.195, 0.194, 0.192),
+        "optimizer.weight_decay": 1e-4,
+        # An epoch takes hours on one device.
+        "checkpoint.every_steps": 500,
+    }
+    config = recipes.photographs(variant, changes, published=("inaturalist2018", "photographs"))
     if config.method.name == "bccl":
         config.method.queue_dtype = "bfloat16"
     return config

@@ -14,6 +14,4 @@ from bccl_jax.config import recipes
 
 def get_config(variant=""):
     """Returns the config of a variant: a method, a backbone, or both."""
-    config = recipes.photographs(variant)
-    config.data.name = "places_lt"
-    return config
+    return recipes.photographs(variant, {"data.name": "places_lt"})

@@ -12,8 +12,5 @@ from bccl_jax.config import recipes
 
 def get_config(variant=""):
     """Returns the config of a variant: a method, a backbone, or both."""
-    config = recipes.photographs(variant)
-    config.data.name = "tiny_imagenet_lt"
-    config.augment.size = 64
-    config.augment.eval_resize = 64
-    return config
+    changes = {"data.name": "tiny_imagenet_lt", "augment.size": 64, "augment.eval_resize": 64}
+    return recipes.photographs(variant, changes)

@@ -11,21 +11,29 @@ import ml_collections
 
 from bccl_jax import methods
 from bccl_jax.config.importing import import_files
+from bccl_jax.config.published import published_recipe
 
 
-def get_config(method: str = "bccl", imports: Sequence[str] = ()) -> ml_collections.ConfigDict:
+def get_config(
+    method: str = "bccl", imports: Sequence[str] = (), published: Sequence[str] = ()
+) -> ml_collections.ConfigDict:
     """Returns the recipe of CIFAR-LT (Kim & Ko 2025, section 4.1) with the settings of `method`.
 
     Args:
-      method: the name of a method; for BCCL a preset of it may follow, as in "bccl,released", and
-        that of its authors' code brings its learning-rate schedule.
+      method: the name of a method; a preset of it may follow, as in "bccl,released", which is its
+        authors' code and brings its learning-rate schedule, or "bcl,published", the method's own
+        recipe in place of this one.
       imports: files of one's own, as `config.imports` has them, where the method may be.
+      published: what the data is among `Method.published`, such as ("cifar",), the first that there
+        is; empty where such recipes are not for it.
 
     Raises:
-      ConfigError: no method or no preset has that name, or a file cannot be imported.
+      ConfigError: no method or no preset has that name, there is no published recipe for the data,
+        or a file cannot be imported.
     """
     import_files({"imports": tuple(imports)})
     name, preset = methods.variant(method)
+    own = published_recipe(name, published) if preset == methods.PUBLISHED else {}
     config = ml_collections.ConfigDict()
 
     # One seed sets parameters, image order, augmentation and clustering.
@@ -195,7 +203,8 @@ def get_config(method: str = "bccl", imports: Sequence[str] = ()) -> ml_collecti
     model.pretrained = ""
 
     # The method's own settings; `bccl_jax/methods/NAME.py` documents them.
-    config.method = methods.settings(name, **({"preset": preset} if preset else {}))
+    reading = {"preset": preset} if preset and preset != methods.PUBLISHED else {}
+    config.method = methods.settings(name, **reading)
 
     config.optimizer = optimizer = ml_collections.ConfigDict()
     # "sgd", or "adamw" with a smaller `learning_rate`, such as 0.001.
@@ -262,4 +271,5 @@ def get_config(method: str = "bccl", imports: Sequence[str] = ()) -> ml_collecti
     # Steps between two more within an epoch, where epochs are long; 0 for none. Where an
     # epoch is one program (`engine`) it has no such steps.
     checkpoint.every_steps = 0
+    config.update_from_flattened_dict(own)
     return config

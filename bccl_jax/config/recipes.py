@@ -1,27 +1,36 @@
 """Recipes that several configs share."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import ml_collections
 
 from bccl_jax import config as default
 from bccl_jax import methods
+from bccl_jax.config.published import own_settings, published_recipe
 from bccl_jax.errors import ConfigError
 from bccl_jax.settings.suggestions import did_you_mean, nearest
 
 PHOTOGRAPH_BACKBONES = ("resnet50", "resnext50")
 
 
-def photographs(variant: str = "") -> ml_collections.ConfigDict:
+def photographs(
+    variant: str = "", changes: Mapping[str, Any] | None = None, published: Sequence[str] = ()
+) -> ml_collections.ConfigDict:
     """The ImageNet-LT recipe of Kim & Ko 2025, section 4.1, which the other photographs vary.
 
     What the paper leaves open is BCL's (Zhu et al. 2022): the colours of the strong view, the
     cosine classifier of scale 30.
 
     Args:
-      variant: a method, for BCCL a preset of it, a backbone of `PHOTOGRAPH_BACKBONES`, or several
-        of these, separated by commas; "" for BCCL with ResNet-50.
+      variant: a method, a preset of it, a backbone of `PHOTOGRAPH_BACKBONES`, or several of these,
+        separated by commas; "" for BCCL with ResNet-50.
+      changes: what the data set has otherwise, by flat config key; a method's published recipe
+        comes after it.
+      published: see `default.get_config`.
 
     Returns:
-      The config, of `data.name` "imagenet_lt".
+      The config, of `data.name` "imagenet_lt" unless changed.
 
     Raises:
       ConfigError: a part of the variant is none of these, two are of a kind, or a preset is not
@@ -36,11 +45,14 @@ def photographs(variant: str = "") -> ml_collections.ConfigDict:
     method = chosen.get("method", "bccl")
     preset = chosen.get("preset", "")
     if preset and "method" not in chosen:
-        raise ConfigError(f"{preset!r} is a preset of a method; write bccl,{preset}")
+        (example, *_) = methods.having_preset(preset)
+        raise ConfigError(f"{preset!r} is a preset of a method; write {example},{preset}")
     if preset and preset not in methods.presets(method):
         raise ConfigError(f"{preset!r} is no preset of {method!r}; leave one of them out")
 
-    config = default.get_config(f"{method},{preset}" if preset else method)
+    own = published_recipe(method, published) if preset == methods.PUBLISHED else {}
+    reading = "" if preset == methods.PUBLISHED else preset
+    config = default.get_config(f"{method},{reading}" if reading else method)
     config.epochs = 100
     config.dtype = "bfloat16"
     config.data.name = "imagenet_lt"
@@ -75,6 +87,14 @@ def photographs(variant: str = "") -> ml_collections.ConfigDict:
             projector_dim=2048,
             classifier="cosine",
         )
+    else:
+        if "temperature" in config.method:
+            # What BCCL has of these here, unless the method has settings of its own.
+            shared = {"temperature": 0.07, "projector_hidden": 1024, "projector_dim": 2048}
+            config.method.update({k: v for k, v in shared.items() if k in config.method})
+            config.method.classifier = "cosine"
+        config.update_from_flattened_dict(own_settings(method, published or ("photographs",)))
+    config.update_from_flattened_dict({**(changes or {}), **own})
     return config
 
 
@@ -84,9 +104,9 @@ def _kind(part: str) -> str:
         return "method"
     if part in PHOTOGRAPH_BACKBONES:
         return "backbone"
-    if part in methods.presets("bccl"):
+    if methods.having_preset(part):
         return "preset"
-    known = [*methods.names(), *PHOTOGRAPH_BACKBONES, *methods.presets("bccl")]
+    known = [*methods.names(), *PHOTOGRAPH_BACKBONES, *methods.presets("bccl"), methods.PUBLISHED]
     raise ConfigError(
         f"{part!r} is neither a method nor a backbone; there are {', '.join(known)}"
         f"{did_you_mean(nearest(part, known))}"

@@ -18,7 +18,7 @@ from bccl_jax.clustering.sharded import class_mesh
 from bccl_jax.losses.denominators import Average, log_count, log_sum_exp
 from bccl_jax.losses.subclasses import (
     check_batch,
-    constant_centroids,
+    check_centroids,
     dot,
     nearest_own,
     own_centroids,
@@ -66,6 +66,7 @@ def compare(
     average: Average,
     chunk_size: int | None,
     mesh: Mesh | AbstractMesh | None,
+    learned: bool = False,
 ) -> Candidates:
     """Compares a batch with itself and with the centroids.
 
@@ -78,6 +79,7 @@ def compare(
       average: of the denominators.
       chunk_size: classes whose centroid logits are in memory at a time; None for all.
       mesh: over whose devices the classes are split; None for no split.
+      learned: whether the centroids carry a gradient.
 
     Returns:
       The candidates of each embedding, in float32.
@@ -99,11 +101,13 @@ def compare(
     same_label = labels[:, None] == labels[None, :]
     own, bank_block = None, []
     if bank is not None:
+        centroids, mask = check_centroids(embeddings, *bank)
         own, block = _centroid_candidates(
             jax.lax.stop_gradient(features),
             anchors,
             labels,
-            *constant_centroids(embeddings, *bank),
+            centroids if learned else jax.lax.stop_gradient(centroids),
+            mask,
             average=average,
             chunk_size=chunk_size,
             mesh=mesh,

@@ -14,6 +14,7 @@ from bccl_jax.losses.subclasses import assign_subclasses
 
 __all__ = [
     "assign_subclasses",
+    "balanced_contrastive_loss",
     "centroid_loss",
     "complement_and_centroid_loss",
     "supervised_contrastive_loss",
@@ -70,6 +71,43 @@ def supervised_contrastive_loss(
     bank = None if centroids is None else (centroids, centroid_mask)
     average = Average(class_average, one_view_counts)
     return _class_loss(compare(embeddings, labels, temperature, bank, average, chunk_size, mesh))
+
+
+def balanced_contrastive_loss(
+    embeddings: jax.Array,
+    labels: jax.Array,
+    prototypes: jax.Array,
+    *,
+    temperature: float,
+    chunk_size: int | None = None,
+) -> jax.Array:
+    """Balanced contrastive loss of "Balanced Contrastive Learning ..." (Zhu et al. 2022), Eq. 5.
+
+    Supervised contrast with one prototype a class, which every anchor has among its candidates and
+    that of its own class among its positives. The exponentials of the denominator are averaged
+    within each class over that class's candidates, its prototype among them and the anchor not,
+    and summed over all K classes. It is `supervised_contrastive_loss` with `class_average` and one
+    centroid a class, but that prototypes are learned: their gradient is that of the loss.
+
+    Args:
+      embeddings: [N, D] floating, of unit norm; both contrastive views of a batch.
+      labels: [N] integer classes in [0, K).
+      prototypes: [K, D] floating, of unit norm.
+      temperature: what the similarities are divided by, positive.
+      chunk_size: classes whose logits are in memory at a time; None for all.
+
+    Returns:
+      The loss, a float32 scalar.
+
+    Raises:
+      ValueError: shapes that do not fit together, or a chunk below 1.
+    """
+    if prototypes.ndim != 2:
+        raise ValueError(f"prototypes have shape {prototypes.shape}; pass one a class, [K, D].")
+    bank, average = (prototypes[:, None, :], None), Average(True, False)
+    return _class_loss(
+        compare(embeddings, labels, temperature, bank, average, chunk_size, None, learned=True)
+    )
 
 
 def centroid_loss(

@@ -22,7 +22,8 @@ def assign_subclasses(
       ValueError: shapes that do not fit together.
     """
     check_batch(embeddings, labels)
-    centroids, mask = constant_centroids(embeddings, centroids, centroid_mask)
+    centroids, mask = check_centroids(embeddings, centroids, centroid_mask)
+    centroids = jax.lax.stop_gradient(centroids)
     own, own_mask = own_centroids(labels.astype(jnp.int32), centroids, mask)
     features = jax.lax.stop_gradient(embeddings).astype(jnp.float32)
     return nearest_own(features, own, own_mask) - 1
@@ -76,10 +77,10 @@ def valid(centroids: jax.Array, mask: jax.Array) -> jax.Array:
     return jnp.where(mask[..., None], centroids, 0).astype(jnp.float32)
 
 
-def constant_centroids(
+def check_centroids(
     embeddings: jax.Array, centroids: jax.Array, mask: jax.Array | None
 ) -> tuple[jax.Array, jax.Array]:
-    """Checks the centroids and cuts their gradient.
+    """Checks the centroids' shapes.
 
     Args:
       embeddings: [N, D].
@@ -104,7 +105,7 @@ def constant_centroids(
             f"centroid_mask has shape {mask.shape} and centroids {centroids.shape}; "
             "pass a mask [K, C] for centroids [K, C, D]."
         )
-    return jax.lax.stop_gradient(jnp.asarray(centroids)), jnp.asarray(mask, bool)
+    return jnp.asarray(centroids), jnp.asarray(mask, bool)
 
 
 def check_batch(embeddings: jax.Array, labels: jax.Array) -> None:

@@ -37,6 +37,9 @@ def _names() -> tuple[str, ...]:
 # Ends a sentence on a name that nobody knows.
 OF_A_FILE = "; one of your own is known by its file, --config.imports=FILE.py (docs/extending.md)"
 
+# Behind a method's name: its own recipe in place of the harness's.
+PUBLISHED = "published"
+
 OWN = Registry("method", {}, taken=_names())
 
 
@@ -72,8 +75,8 @@ def method_class(name: str) -> type[Method]:
     """
     if not isinstance(name, str) or name not in names():
         hint = did_you_mean(nearest(name, names())) or OF_A_FILE
-        if isinstance(name, str) and name in presets("bccl"):
-            hint = f"; {name} is a preset, written bccl,{name}"
+        if isinstance(name, str) and (having := having_preset(name)):
+            hint = f"; {name} is a preset, written {having[0]},{name}"
         raise ConfigError(
             f"no method is called {shown(name)} (config.method.name); there are "
             f"{', '.join(names())}{hint}"
@@ -87,7 +90,7 @@ def variant(text: str) -> tuple[str, str]:
     """What a config's argument names: a method, and maybe a preset of it behind a comma.
 
     Args:
-      text: such as "bccl" or "bccl,released".
+      text: such as "bccl", "bccl,released" or "bcl,published".
 
     Returns:
       The method and the preset, "" for the method's own.
@@ -102,22 +105,31 @@ def variant(text: str) -> tuple[str, str]:
         return parts[0], ""
     if len(parts) == 2 and parts[0] in names() and parts[1] in presets(parts[0]):
         return parts[0], parts[1]
-    meant = nearest(parts[-1], presets("bccl")) if "bccl" in parts else ""
+    name = next((part for part in parts if part in names()), "bccl")
+    own = presets(name)
+    behind = f"behind {name} maybe a preset ({', '.join(own)}), " if own else ""
+    meant = nearest(parts[-1], own) if name in parts else ""
     raise ConfigError(
         f"{shown(text)} names several things where one method is due (config.method.name); write "
-        f"one of {', '.join(names())}, behind bccl maybe a preset ({', '.join(presets('bccl'))}), "
-        f"and a backbone by config.model.backbone{did_you_mean(meant and f'bccl,{meant}')}"
+        f"one of {', '.join(names())}, {behind}"
+        f"and a backbone by config.model.backbone{did_you_mean(meant and f'{name},{meant}')}"
     )
 
 
 def presets(name: str) -> list[str]:
-    """The presets that a method has; none of most.
+    """The presets that a method has: readings of it, and "published" for a recipe of its own.
 
     Raises:
       ConfigError: no method has that name.
     """
     bound = bounds(name).get("preset")
-    return list(bound.known) if isinstance(bound, Choice) else []
+    readings = list(bound.known) if isinstance(bound, Choice) else []
+    return [*readings, PUBLISHED] if method_class(name).published else readings
+
+
+def having_preset(preset: str) -> list[str]:
+    """The methods that have a preset."""
+    return [name for name in names() if preset in presets(name)]
 
 
 def settings(name: str, **changes) -> ml_collections.ConfigDict:

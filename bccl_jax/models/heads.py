@@ -103,6 +103,15 @@ class CosineClassifier(nn.Module):
         return self.scale * cosine
 
 
+def class_weights(classifier: nn.Module) -> jax.Array:
+    """The weights of each class of a bound linear or cosine classifier, as they are: [K, d].
+
+    A gradient through them is the classifier's.
+    """
+    params = classifier.variables["params"]
+    return params.get("Dense_0", params)["kernel"].T
+
+
 class Projector(nn.Module):
     """The contrastive projector, dense - batch normalisation - ReLU - dense.
 

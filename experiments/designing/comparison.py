@@ -53,11 +53,11 @@ def name_of(experiment: Experiment) -> str:
 def _method(word: str) -> str:
     """A method as configs take it, "bccl,released" of "bccl:released"."""
     name, colon, preset = (part.strip() for part in word.partition(":"))
-    known, presets = methods.names(), methods.presets("bccl")
+    known = methods.names()
     if name not in known:
         hint = did_you_mean(nearest(name, known), f"{_FLAG}=")
-        if name in presets:
-            hint = f"; {name} is a preset, written bccl:{name}"
+        if having := methods.having_preset(name):
+            hint = f"; {name} is a preset, written {having[0]}:{name}"
         raise ConfigError(
             f"{_FLAG}: no method is called {name!r}; there are {', '.join(known)}{hint}"
         )

@@ -18,8 +18,9 @@ def check_argument(file: str, argument: str) -> None:
       ConfigError: it is one, or a preset of one.
     """
     for word in map(str.strip, argument.split(",")):
-        if word in methods.names() or word in methods.presets("bccl"):
-            method = word if word in methods.names() else f"bccl:{word}"
+        having = methods.having_preset(word)
+        if word in methods.names() or having:
+            method = word if word in methods.names() else f"{having[0]}:{word}"
             raise ConfigError(
                 f"{FLAG}={file}:{argument} names {word!r}, but methods are not the data set's: "
                 f"write {FLAG}={file} and --methods={method}"
@@ -55,7 +56,8 @@ def load(file: str, method: str, argument: str) -> ml_collections.ConfigDict:
         named = text if text.startswith(FLAG) else f"{FLAG}={shown(file)}: {text}"
         raise ConfigError(named) from error
     name, preset = methods.variant(method)
-    if config.method.name != name or (preset and config.method.preset != preset):
+    reading = "" if preset == methods.PUBLISHED else preset
+    if config.method.name != name or (reading and config.method.preset != reading):
         raise ConfigError(
             f"{FLAG}={shown(file)}: get_config({given!r}) gives a config of "
             f"{config.method.name}; begin it with `config = bccl_jax.config.get_config(method)`"
