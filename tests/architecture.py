@@ -54,7 +54,7 @@ WITHIN: dict[str, Floors] = {
         ("packing",),
     ),
     # `shared` is what methods have in common beyond the seam, so that it may stand on `base`.
-    "methods": (("base",), ("shared",), (EACH,), ("__init__",)),
+    "methods": (("seam",), ("base",), ("shared",), (EACH,), ("__init__",)),
 }
 
 
