@@ -45,7 +45,8 @@ EACH = "every other one"
 WITHIN: dict[str, Floors] = {
     "data": (
         ("__init__", "encoded", "long_tail", "sampling", "checks"),
-        ("order", "split"),
+        ("subset", "split"),
+        ("order",),
         ("photographs",),
         ("formats",),
         ("sources",),

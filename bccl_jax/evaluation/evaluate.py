@@ -99,7 +99,8 @@ def evaluate(
       NonFiniteLossError: the network's outputs are not finite.
     """
     class_counts, settings = classifier.class_counts, classifier.config.eval
-    offset = post_hoc_offset(class_counts, settings.logit_adjustment)
+    # Shot groups are the data set's, whatever a method holds out; the prior is what it was taught.
+    offset = post_hoc_offset(classifier.trained_counts, settings.logit_adjustment)
     (predictions, confidences), decoded = compute_on(
         split,
         lambda images: classifier.predict(variables, images, offset),

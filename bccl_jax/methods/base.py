@@ -14,6 +14,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from bccl_jax.data.subset import BalancedSubset as BalancedSubset
+from bccl_jax.data.subset import Source
 from bccl_jax.methods.seam.batch import Batch as Batch
 from bccl_jax.methods.seam.between import Between as Between
 from bccl_jax.methods.seam.context import Context as Context
@@ -80,8 +82,12 @@ class Method:
         del epochs
 
     @property
-    def streams(self) -> tuple[str, ...]:
-        """Samplers (`data.sampling.SAMPLERS`) of further batches, as large as the first one."""
+    def streams(self) -> tuple[Source, ...]:
+        """Further batches, as large as the first one, by what each is drawn from.
+
+        A sampler (`data.sampling.SAMPLERS`) draws from the images that the first batch is drawn
+        from; a `BalancedSubset` from a part of its own, which it may hold out of all others.
+        """
         return ()
 
     def stages(self, epochs: int) -> tuple[Stage, ...]:

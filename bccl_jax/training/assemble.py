@@ -100,12 +100,12 @@ class Run:
 
     @property
     def class_counts(self) -> np.ndarray:
-        """Training images of each class, int [K]."""
+        """Images of each class in the training split, int [K], held out or not."""
         return self.classifier.class_counts
 
     @property
     def steps_per_epoch(self) -> int:
-        """Training images // batch size."""
+        """Training images that are not held out // batch size."""
         return self.classifier.steps_per_epoch
 
     @property

@@ -105,7 +105,11 @@ def evaluated(labels, predictions, confidences=None, counts=COUNTS, **changes):
     images = np.zeros((len(labels), 1, 1, 3), np.uint8)
     split = Split(images, np.array(labels, np.int32), NAMES[: len(counts)])
     classifier = SimpleNamespace(
-        predict=predict, config=config, class_counts=counts, mesh=create_mesh(config)
+        predict=predict,
+        config=config,
+        class_counts=counts,
+        trained_counts=counts,
+        mesh=create_mesh(config),
     )
     return evaluate(classifier, SimpleNamespace(step=jnp.int32(7)), split), given[0]
 

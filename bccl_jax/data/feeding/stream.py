@@ -50,7 +50,7 @@ class TrainingStream:
         background: Color = WHITE,
     ):
         self._images, self._labels, self._seed = images, order.labels, order.seed
-        self._order, self._rows = order, rows
+        self._order, self._rows, self._pools = order, rows, order.pools
         self._steps = order.steps  # of an epoch
         self._first_step, self._last_step = first_step, self._steps * epochs
         self._epochs: dict[int, np.ndarray] = {}
@@ -74,7 +74,8 @@ class TrainingStream:
         epoch, batch = divmod(step, self._steps)
         index = int(self._batches(epoch)[batch, row])
         if isinstance(self._images, EncodedImages):
-            return self._cropped(index, np.random.default_rng([self._seed, step, row]))
+            pool = self._pools[row % len(self._pools)]
+            return self._cropped(index, pool, np.random.default_rng([self._seed, step, row]))
         return {"image": self._images[index], "label": self._labels[index]}
 
     def _batches(self, epoch: int) -> np.ndarray:
@@ -86,7 +87,7 @@ class TrainingStream:
             self._epochs = {epoch: order, **dict(list(self._epochs.items())[:3])}
         return order
 
-    def _cropped(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
+    def _cropped(self, index: int, pool: np.ndarray, rng: np.random.Generator) -> dict[str, Any]:
         broken = np.int32(-1)
         for _ in range(_ATTEMPTS):
             try:
@@ -96,7 +97,8 @@ class TrainingStream:
                 )
             except (BrokenImageError, OSError):
                 broken = np.int32(index if broken < 0 else broken)
-                index = int(rng.integers(len(self._labels)))
+                # Of its own stream: no image that is held out may come in its place.
+                index = int(pool[rng.integers(len(pool))])
             else:
                 return {"image": crops, "label": self._labels[index], "broken": broken}
         raise DataError(

@@ -13,7 +13,8 @@ class Context:
     """What a method may know of the run before it starts.
 
     Attributes:
-      class_counts: int [K], training images of each class.
+      class_counts: int [K], images of each class that the first stream is drawn from: those of the
+        training split but for what is held out. They are the class prior that a loss sees.
       epochs: length of the run.
       dtype: of the network's computation.
       norm_groups: parts of a batch that each have batch statistics of their own.
