@@ -12,7 +12,7 @@ from bccl_jax.classifier.variables import Variables
 from bccl_jax.data.split import Split
 from bccl_jax.devices.mesh import replicated
 from bccl_jax.errors import ConfigError
-from bccl_jax.evaluation.evaluate import compute_on
+from bccl_jax.evaluation.over_split import compute_on
 
 
 class Embeddings(NamedTuple):
