@@ -21,7 +21,7 @@ from bccl_jax.classifier.variables import Variables
 from bccl_jax.config.sizing import sized
 from bccl_jax.data.subset import trained_counts
 from bccl_jax.devices.mesh import create_mesh, replicated, split_over
-from bccl_jax.methods.base import Context, Method
+from bccl_jax.methods.base import Apply, Context, Method
 from bccl_jax.models import Network, create_backbone
 from bccl_jax.models.outside import check_features
 
@@ -173,15 +173,31 @@ def create_classifier(
     )
 
 
+def inference(network: Network, batch_stats: Any) -> Apply:
+    """Runs forward functions over a network as it is, none of which renews anything.
+
+    Args:
+      network: backbone and heads.
+      batch_stats: its running statistics.
+
+    Returns:
+      apply(params, forward, *inputs), which returns what forward(network, *inputs) returns, and
+      the statistics; `batch_stats=` has it take others, as of a momentum copy.
+    """
+
+    def apply(params, forward, *inputs, batch_stats=batch_stats):
+        collections = {"params": params, "batch_stats": batch_stats}
+        return network.apply(collections, *inputs, method=forward), batch_stats
+
+    return apply
+
+
 def make_predict(network: Network, method: Method, normalize: Callable, mesh: Mesh) -> Callable:
     """Closes the prediction over everything static; see `ImageClassifier.predict`."""
 
     @functools.partial(jax.jit, out_shardings=replicated(mesh))
     def predict(variables: Variables, images: jax.Array, offset: jax.Array):
-        def apply(params, forward, *inputs):
-            collections = {"params": params, "batch_stats": variables.batch_stats}
-            return network.apply(collections, *inputs, method=forward), variables.batch_stats
-
+        apply = inference(network, variables.batch_stats)
         logits = method.logits(apply, variables.params, normalize(images), variables.method)
         probabilities = jax.nn.softmax(logits - offset[None, :])
         return jnp.argmax(probabilities, axis=-1), jnp.max(probabilities, axis=-1)

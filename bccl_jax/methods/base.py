@@ -18,10 +18,13 @@ from bccl_jax.data.subset import BalancedSubset as BalancedSubset
 from bccl_jax.data.subset import Source
 from bccl_jax.methods.seam.batch import Batch as Batch
 from bccl_jax.methods.seam.between import Between as Between
+from bccl_jax.methods.seam.between import Compute as Compute
+from bccl_jax.methods.seam.between import Passed as Passed
 from bccl_jax.methods.seam.context import Context as Context
 from bccl_jax.methods.seam.context import Progress as Progress
 from bccl_jax.methods.seam.context import Stage as Stage
 from bccl_jax.models.forward import classify as classify
+from bccl_jax.models.forward import plain_features as plain_features
 from bccl_jax.models.forward import plain_logits
 from bccl_jax.models.heads import CLASSIFIER_STARTS, CLASSIFIERS, create_classifier
 from bccl_jax.models.network import Network

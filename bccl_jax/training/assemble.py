@@ -1,21 +1,19 @@
 """The one place that turns a config into the objects of a run."""
 
 import dataclasses
-import functools
 from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 import ml_collections
 import numpy as np
 import optax
 from jax.sharding import Mesh
 
-from bccl_jax.augment.views import SimView, StrongView, make_views
 from bccl_jax.classifier.image_classifier import ImageClassifier, create_classifier
 from bccl_jax.config.dataset import load_data
 from bccl_jax.config.sizing import image_shape, sized, stage_config
 from bccl_jax.config.validation import validate_against_data
+from bccl_jax.config.views import create_views
 from bccl_jax.data.order import Order, Part
 from bccl_jax.data.photographs.crops import Crop
 from bccl_jax.data.split import Dataset
@@ -151,7 +149,7 @@ def assemble(config: ml_collections.ConfigDict) -> Run:
         np.bincount(train.labels, minlength=dataset.num_classes),
         image_shape(config, train),
     )
-    augment, crops = _create_views(config, classifier.method.views, train.encoded)
+    augment, crops = create_views(config, classifier.method.views)
     stages = _create_stages(classifier, augment)
     samplers = [stage.sampler for stage in classifier.method.stages(config.epochs)]
     init_state, abstract_state = create_state(classifier, stages[0].optimizer)
@@ -169,7 +167,7 @@ def assemble(config: ml_collections.ConfigDict) -> Run:
             classifier.method.streams,
         ),
         augment=augment,
-        crops=crops,
+        crops=crops if train.encoded else (),
         stages=stages,
         init_state=init_state,
         abstract_state=abstract_state,
@@ -227,32 +225,3 @@ def _make_begin(
         return jax.jit(begin, out_shardings=classifier.shardings(shapes))(state)
 
     return sharded
-
-
-def _create_views(
-    config: ml_collections.ConfigDict, names: tuple[str, ...], encoded: bool
-) -> tuple[Callable, tuple[Crop, ...]]:
-    """What makes the views of a batch, and of photographs the crop of each."""
-    settings = config.augment
-    kinds = {
-        "strong": StrongView(**{k: _frozen(v) for k, v in settings.strong.items()}),
-        "sim": SimView(**{k: _frozen(v) for k, v in settings.sim.items()}),
-    }
-    augment = functools.partial(
-        make_views,
-        names=names,
-        **kinds,
-        size=settings.size,
-        mean=tuple(settings.mean),
-        std=tuple(settings.std),
-        dtype=jnp.dtype(config.dtype),
-    )
-    if not encoded:
-        return augment, ()
-    # A view of one's own has the strong one's crop.
-    cut = [kinds.get(name, kinds["strong"]) for name in names]
-    return augment, tuple(Crop(kind.scale, kind.ratio) for kind in cut)
-
-
-def _frozen(value):
-    return tuple(value) if isinstance(value, list | tuple) else value
