@@ -20,7 +20,8 @@ def create_views(
       names: of the views, V.
 
     Returns:
-      (images uint8 [B, H, W, 3] or crops [B, V, S, S, 3], key) -> V arrays, and V crops.
+      (images uint8 [B, H, W, 3] or crops [B, V, S, S, 3], key) -> V arrays, with `inputs=` of views
+      that take more; and V crops.
     """
     settings = config.augment
     kinds = {

@@ -73,7 +73,7 @@ def compute_on(
     Raises:
       DataError: more pictures than `config.data.max_broken` allows cannot be decoded, or none can.
     """
-    size, filled = _batch(split, config, mesh, reading)
+    size, filled = batch_of(split, config, mesh, reading)
     rows = local_rows(size)
     found, marks = [], []
     with contextlib.closing(_batches(split, size, rows, config, filled, reading)) as batches:
@@ -122,16 +122,23 @@ def readers_need(split: Split, config: ml_collections.ConfigDict, mesh: Mesh) ->
     """Bytes of shared memory that the reader processes of an evaluation take."""
     if not split.encoded:
         return 0
-    size, filled = _batch(split, config, mesh, AS_EVALUATED)
+    size, filled = batch_of(split, config, mesh, AS_EVALUATED)
     rows = local_rows(size)
     stream = _stream(split, size, rows, config, filled, AS_EVALUATED)
     return shared_bytes(stream, len(rows), config.data.workers)
 
 
-def _batch(
+def batch_of(
     split: Split, config: ml_collections.ConfigDict, mesh: Mesh, reading: Reading
 ) -> tuple[int, int]:
-    """Rows of a batch, and how many of them are images."""
+    """Rows of a batch, and how many of them are images.
+
+    Args:
+      split: whose images they are.
+      config: of the run; `eval.batch_size` is read.
+      mesh: whose devices share each batch.
+      reading: how the images are read.
+    """
     # One shape is compiled; the devices share it evenly, and what is too much is cut off.
     most = min(config.eval.batch_size, reading.of or len(split))
     size = -(-most // mesh.size) * mesh.size

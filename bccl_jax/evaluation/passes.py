@@ -1,8 +1,9 @@
 """Passes over images with a network as it is: compiled once, for images of any number."""
 
+import dataclasses
 import functools
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -13,9 +14,9 @@ from bccl_jax.classifier.image_classifier import ImageClassifier, inference
 from bccl_jax.classifier.variables import Variables
 from bccl_jax.config.views import create_views
 from bccl_jax.data.split import Split
-from bccl_jax.devices.mesh import replicated
+from bccl_jax.devices.mesh import local_rows, put, replicated, split_over
 from bccl_jax.errors import ConfigError
-from bccl_jax.evaluation.over_split import Reading, compute_on
+from bccl_jax.evaluation.over_split import Reading, batch_of, compute_on
 
 # Images as they are, of photographs their central crops.
 PLAIN = "plain"
@@ -33,30 +34,37 @@ def make_pass(classifier: ImageClassifier, forward: Callable, view: str = PLAIN)
       view: under which the images are seen, one of `augment.views.view_names()`.
 
     Returns:
-      run(variables, split, of=0, key=None, on_device=False) -> (what `forward` makes of the images
-      that are decoded, in their order, on the host or on every device, and bool [N], which these
-      are); the same in every process. `of` is the number of images of the split that these are
-      chosen from, and `key` decides the view: batch i, of `config.eval.batch_size` images, has
-      fold_in(key, i). It raises DataError where more pictures than `config.data.max_broken` of
-      them cannot be decoded, and ConfigError where an array has not a row for each image.
+      run(variables, split, of=0, key=None, inputs=None, on_device=False) -> (what `forward` makes
+      of the images that are decoded, in their order, on the host or on every device, and bool [N],
+      which these are); the same in every process. `of` is the number of images of the split that
+      these are chosen from, and `key` decides the view: batch i, of `config.eval.batch_size`
+      images, has fold_in(key, i). `inputs` are arrays [N, ...] that the view takes, before what
+      `Method.view_inputs` makes of the state. It raises DataError where more pictures than
+      `config.data.max_broken` of them cannot be decoded, and ConfigError where what `forward`
+      makes or the view takes has not a row for each image.
     """
     config, network, mesh = classifier.config, classifier.network, classifier.mesh
     drawn = view != PLAIN
     augment, (crop,) = create_views(config, (view,))
 
-    def seen(images, key, number, filled, cropped):
-        if not drawn:
-            return classifier.normalize(images)
+    def seen(images, labels, key, given, state, filled, cropped):
         # What is drawn depends on the images alone and not on room for shares of the devices.
         room, images = len(images) - filled, images[:filled]
-        (found,) = augment(images[:, None] if cropped else images, jax.random.fold_in(key, number))
+        labels, given = jax.tree.map(lambda x: x[:filled], (labels, given))
+        inputs = {**classifier.method.view_inputs(state, labels), **given}
+        (found,) = augment(images[:, None] if cropped else images, key, inputs=inputs)
         return jnp.pad(found, ((0, room), (0, 0), (0, 0), (0, 0)))
 
     @functools.partial(
         jax.jit, static_argnames=("filled", "cropped"), out_shardings=replicated(mesh)
     )
-    def compute(params, batch_stats, state, images, key, number, *, filled, cropped):
-        views = seen(images, key, number, filled, cropped)
+    def compute(variables, images, labels, key, number, given, *, filled, cropped):
+        params, batch_stats, state = variables
+        if drawn:
+            key = jax.random.fold_in(key, number)
+            views = seen(images, labels, key, given, state, filled, cropped)
+        else:
+            views = classifier.normalize(images)
         outputs = forward(inference(network, batch_stats), params, views, state)
         for leaf in jax.tree.leaves(outputs):
             if jnp.shape(leaf)[:1] != (len(images),):
@@ -72,23 +80,32 @@ def make_pass(classifier: ImageClassifier, forward: Callable, view: str = PLAIN)
         split: Split,
         of: int = 0,
         key: jax.Array | None = None,
+        inputs: Mapping[str, np.ndarray] | None = None,
         on_device: bool = False,
     ) -> tuple[Any, np.ndarray]:
-        filled = min(config.eval.batch_size, of or len(split)) if drawn else 0
-        cropped, reading = split.encoded and drawn, Reading(of, filled)
+        cropped, reading = split.encoded and drawn, Reading(of)
+        if drawn:
+            reading = Reading(of, min(config.eval.batch_size, of or len(split)))
         if cropped:
-            seed = np.ravel(jax.random.key_data(key)).tolist()
-            reading = Reading(of, filled, crop, tuple(seed))
+            seed = tuple(np.ravel(jax.random.key_data(key)).tolist())
+            reading = dataclasses.replace(reading, crop=crop, seed=seed)
+        size, filled = batch_of(split, config, mesh, reading)
+        parts = variables.params, variables.batch_stats, variables.method
         numbers, structures = itertools.count(), []
 
         def of_batch(images):
+            number, labels, given = next(numbers), None, {}
+            if drawn:
+                rows = functools.partial(_rows, number=number, size=size, filled=filled)
+                own = jax.tree.map(rows, (split.labels, dict(inputs or {})))
+                labels, given = put(own, split_over(mesh))
             outputs = compute(
-                variables.params,
-                variables.batch_stats,
-                variables.method,
+                parts,
                 images,
+                labels,
                 key,
-                np.uint32(next(numbers)),
+                np.uint32(number),
+                given,
                 filled=filled,
                 cropped=cropped,
             )
@@ -102,3 +119,11 @@ def make_pass(classifier: ImageClassifier, forward: Callable, view: str = PLAIN)
         return structures[0].unflatten(leaves), decoded
 
     return run
+
+
+def _rows(array: np.ndarray, *, number: int, size: int, filled: int) -> np.ndarray:
+    """This process's rows of an array [N, ...] in a batch, as its images lie there."""
+    rows = local_rows(size)
+    own = np.asarray(array)[number * filled : (number + 1) * filled]
+    own = np.pad(own, ((0, size - len(own)), *[(0, 0)] * (own.ndim - 1)))
+    return own[rows.start : rows.stop]

@@ -159,6 +159,22 @@ class Method:
         """
         raise TypeError(f"{type(self).__name__} defines no loss")
 
+    def view_inputs(self, state: Any, labels: jax.Array) -> Mapping[str, jax.Array]:
+        """What the method's views take beside images and key, such as a strength of each image.
+
+        Args:
+          state: the method's own state as it is before the step: the parts of an accumulated batch
+            and both passes of SAM see the views of one and the same state, as they have the same
+            parameters.
+          labels: int32 [B], of the batch or of one of the further streams.
+
+        Returns:
+          Arrays [B, ...] by the names of the arguments that a view has them by
+          (`augment.views.register`); what no view takes is left out.
+        """
+        del state, labels
+        return {}
+
     def validate_splits(self, splits: Collection[str]) -> None:
         """Checks that the data set has the splits that the method looks at between epochs.
 

@@ -1,14 +1,16 @@
 """The one place that turns a config into the objects of a run."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import jax
+import jax.numpy as jnp
 import ml_collections
 import numpy as np
 import optax
 from jax.sharding import Mesh
 
+from bccl_jax.augment.outside import check_inputs
 from bccl_jax.classifier.image_classifier import ImageClassifier, create_classifier
 from bccl_jax.config.dataset import load_data
 from bccl_jax.config.sizing import image_shape, sized, stage_config
@@ -17,10 +19,12 @@ from bccl_jax.config.views import create_views
 from bccl_jax.data.order import Order, Part
 from bccl_jax.data.photographs.crops import Crop
 from bccl_jax.data.split import Dataset
+from bccl_jax.errors import ConfigError
 from bccl_jax.methods.base import Method
 from bccl_jax.models import Network
 from bccl_jax.optimization.optimizer import create_optimizer
 from bccl_jax.optimization.schedule import create_schedule
+from bccl_jax.settings.bounds import shown
 from bccl_jax.training.initial import create_state
 from bccl_jax.training.parts import joined, parted
 from bccl_jax.training.softening import make_soften
@@ -59,7 +63,8 @@ class Run:
       classifier: what is trained.
       dataset: training and evaluation splits.
       order: epoch -> int32 [steps, B], the images of its batches.
-      augment: (images uint8 [B, H, W, 3] or crops [B, V, S, S, 3], key) -> the method's views.
+      augment: (images uint8 [B, H, W, 3] or crops [B, V, S, S, 3], key) -> the method's views; with
+        `inputs=` of those that take more.
       crops: of photographs, one for each view; empty for images in memory.
       stages: one after the other; most methods have one.
       init_state: () -> the state before the first step, on the devices of the mesh; raises
@@ -153,6 +158,7 @@ def assemble(config: ml_collections.ConfigDict) -> Run:
     stages = _create_stages(classifier, augment)
     samplers = [stage.sampler for stage in classifier.method.stages(config.epochs)]
     init_state, abstract_state = create_state(classifier, stages[0].optimizer)
+    _check_view_inputs(classifier, abstract_state)
     return Run(
         classifier=classifier,
         dataset=dataset,
@@ -172,6 +178,17 @@ def assemble(config: ml_collections.ConfigDict) -> Run:
         init_state=init_state,
         abstract_state=abstract_state,
     )
+
+
+def _check_view_inputs(classifier: ImageClassifier, shapes: TrainState) -> None:
+    config, method = classifier.config, classifier.method
+    who = f"config.method.name is {config.method.name!r}"
+    labels = jax.ShapeDtypeStruct((config.batch_size,), jnp.int32)
+    given = jax.eval_shape(method.view_inputs, shapes.method, labels)
+    if not isinstance(given, Mapping):
+        raise ConfigError(f"{who}, whose view_inputs gives {shown(given)}; it must give a dict")
+    for view in method.views:
+        check_inputs(view, given, config.batch_size, f"{who}, but ")
 
 
 def _create_stages(classifier: ImageClassifier, augment: Callable) -> tuple[RunStage, ...]:

@@ -1,11 +1,12 @@
 """What the engine computes for a method between epochs; compiled once for the run."""
 
 import functools
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 
 import jax
 import numpy as np
 
+from bccl_jax.augment.outside import taken
 from bccl_jax.augment.views import view_names
 from bccl_jax.data.split import Split
 from bccl_jax.errors import ConfigError
@@ -69,6 +70,7 @@ class Passes:
         view: str = PLAIN,
         indices: np.ndarray | None = None,
         key: jax.Array | None = None,
+        inputs: Mapping[str, np.ndarray] | None = None,
         on_device: bool = False,
     ) -> Passed:
         """See `methods.base.Compute`."""
@@ -78,9 +80,11 @@ class Passes:
         else:
             indices = self._checked(indices, role, len(split))
             chosen = split.take(indices)
-        self._check_view(view, key)
+        self._check_view(view, key, inputs or {}, len(chosen))
         run = self._compile(forward, view)
-        outputs, decoded = run(state, chosen, len(split), key, on_device)
+        outputs, decoded = run(
+            state, chosen, of=len(split), key=key, inputs=inputs, on_device=on_device
+        )
         return Passed(outputs, chosen.labels[decoded], indices[decoded])
 
     def _compile(self, forward: Callable, view: str) -> Callable:
@@ -107,7 +111,9 @@ class Passes:
             )
         return found.astype(np.int64)
 
-    def _check_view(self, view: str, key: jax.Array | None) -> None:
+    def _check_view(
+        self, view: str, key: jax.Array | None, inputs: Mapping[str, np.ndarray], images: int
+    ) -> None:
         known = view_names()
         if view not in known:
             raise ConfigError(
@@ -119,6 +125,15 @@ class Passes:
                 f"{self._who} computes under the view {view!r} without a key, which decides what "
                 "it draws; hand over one that was made of refresh's, as jax.random.fold_in(key, 1)"
             )
+
+        for name, array in inputs.items():
+            if name not in taken(view) or np.shape(array)[:1] != (images,):
+                takes = ", ".join(taken(view)) or "nothing beside images and key"
+                raise ConfigError(
+                    f"{self._who} gives the view {view!r} {name!r} of the shape "
+                    f"{list(np.shape(array))} for {images} images; it takes {takes}, a row for "
+                    "each image"
+                )
 
     @property
     def _who(self) -> str:

@@ -1,6 +1,6 @@
 """What a method may look at between two epochs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -33,6 +33,7 @@ class Compute(Protocol):
         view: str = "plain",
         indices: np.ndarray | None = None,
         key: jax.Array | None = None,
+        inputs: Mapping[str, np.ndarray] | None = None,
         on_device: bool = False,
     ) -> Passed:
         """Computes something of images, batch by batch; the devices share each batch.
@@ -53,14 +54,17 @@ class Compute(Protocol):
             None for all.
           key: decides what the view draws; with the config it decides it alone, whatever the number
             of devices. Needed but for "plain".
+          inputs: arrays [n, ...] that the view takes beside images and key, by name, such as a
+            strength of each image; what is not given is what `Method.view_inputs` makes of the
+            state.
           on_device: whether the arrays stay on the devices, where each has them in whole.
 
         Returns:
           What it found, the same in every process.
 
         Raises:
-          ConfigError: there is no such split, view or image, no key, or the forward function is
-            bound to an array, which belongs into the state.
+          ConfigError: there is no such split, view or image, no key, or not what the view takes; or
+            the forward function is bound to an array, which belongs into the state.
           DataError: more photographs than `config.data.max_broken` allows cannot be decoded.
         """
 
