@@ -77,7 +77,9 @@ def parts(run: Run, state: TrainState, batch: dict[str, jax.Array]) -> dict[str,
       given gradients of its outputs; "losses" are those of given outputs, with their gradient.
     """
     method, network, key = run.method, run.network, jax.random.key(2)
-    views = run.augment(batch["image"], key)
+    inputs = method.view_inputs(state.method, batch["label"])
+    augment = functools.partial(run.augment, batch["image"], key, inputs=inputs)
+    views = augment()
 
     def forward(params, state, views, labels):
         batch = Batch(views, labels)
@@ -118,7 +120,7 @@ def parts(run: Run, state: TrainState, batch: dict[str, jax.Array]) -> dict[str,
     gradient = jax.tree.map(lambda leaf: jax.random.normal(key, leaf.shape), state.params)
     carry = recipe.copied((state.params, state.opt_state))
     made = {
-        "augmentation": functools.partial(run.augment, batch["image"], key),
+        "augmentation": augment,
         "forward": functools.partial(passes, *arguments),
         "forward and backward": functools.partial(
             jax.jit(forward_backward), *arguments, cotangents

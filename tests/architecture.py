@@ -45,7 +45,8 @@ EACH = "every other one"
 WITHIN: dict[str, Floors] = {
     "data": (
         ("__init__", "encoded", "long_tail", "sampling", "checks"),
-        ("order", "split"),
+        ("subset", "split"),
+        ("order",),
         ("photographs",),
         ("formats",),
         ("sources",),
@@ -54,7 +55,7 @@ WITHIN: dict[str, Floors] = {
         ("packing",),
     ),
     # `shared` is what methods have in common beyond the seam, so that it may stand on `base`.
-    "methods": (("base",), ("shared",), (EACH,), ("__init__",)),
+    "methods": (("seam",), ("base",), ("shared",), (EACH,), ("__init__",)),
 }
 
 

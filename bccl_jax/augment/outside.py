@@ -1,6 +1,7 @@
 """Views of one's own: functions over uint8 batches, by name."""
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -11,8 +12,8 @@ from bccl_jax.settings.registry import Origin, Registry
 
 # The package's own.
 VIEW_NAMES = ("strong", "sim", "plain")
-# (images uint8 [B, H, W, 3], key) -> views of them, of the same shape and kind.
-View = Callable[[jax.Array, jax.Array], jax.Array]
+# (images uint8 [B, H, W, 3], key, what else it takes) -> views of them, of the same shape and kind.
+View = Callable[..., jax.Array]
 OWN = Registry("view", {}, taken=VIEW_NAMES)
 
 
@@ -22,6 +23,9 @@ def register(name: str) -> Callable[[View], View]:
     The function is pure and compiled: (images uint8 [B, H, W, 3], key) -> uint8 of the same shape.
     It sees the images as they are, or, where `config.augment.strong.crop` is "resized", as it is
     of photographs, random resized crops of them by the scale and the ratio of that view.
+
+    Further arguments without a default are arrays [B, ...] that the method makes of its own state
+    and of the labels, by their names (`Method.view_inputs`), such as a strength of each image.
 
     Args:
       name: which a method's `views` call it by.
@@ -43,7 +47,52 @@ def register(name: str) -> Callable[[View], View]:
     return add
 
 
-def own_view(name: str, function: View, images: jax.Array, key: jax.Array) -> jax.Array:
+def taken(name: str) -> tuple[str, ...]:
+    """The names of the arrays that a view takes beside images and key; () of most."""
+    if name not in OWN.table:
+        return ()
+    try:
+        parameters = list(inspect.signature(OWN.table[name]).parameters.values())
+    except ValueError:  # what is not written in Python may have none
+        return ()
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return tuple(p.name for p in parameters[2:] if p.kind in named and p.default is p.empty)
+
+
+def check_inputs(name: str, inputs: Mapping[str, jax.Array], images: int, told: str = "") -> None:
+    """Checks that there is what a view takes.
+
+    Args:
+      name: of the view.
+      inputs: arrays or their shapes by name.
+      images: B.
+      told: who asks for the view, before the message.
+
+    Raises:
+      ConfigError: an array is missing, or has not a row for each image.
+    """
+    for wanted in taken(name):
+        if wanted not in inputs:
+            given = ", ".join(inputs) or "nothing"
+            raise ConfigError(
+                f"{told}the view {name!r} takes {wanted!r}, which is not given ({given} is); "
+                f"let the method's view_inputs return {{{wanted!r}: state[{wanted!r}][labels]}}"
+            )
+        if jnp.shape(inputs[wanted])[:1] != (images,):
+            raise ConfigError(
+                f"{told}the view {name!r} is given {wanted!r} of the shape "
+                f"{list(jnp.shape(inputs[wanted]))} for {images} images; it must have a row for "
+                "each of them"
+            )
+
+
+def own_view(
+    name: str,
+    function: View,
+    images: jax.Array,
+    key: jax.Array,
+    inputs: Mapping[str, jax.Array],
+) -> jax.Array:
     """What a view of one's own makes of images.
 
     Args:
@@ -51,6 +100,7 @@ def own_view(name: str, function: View, images: jax.Array, key: jax.Array) -> ja
       function: that is it.
       images: uint8 [B, H, W, 3].
       key: a PRNG key.
+      inputs: what else it takes, by name.
 
     Returns:
       uint8 [B, H, W, 3].
@@ -58,7 +108,7 @@ def own_view(name: str, function: View, images: jax.Array, key: jax.Array) -> ja
     Raises:
       ConfigError: it makes something else.
     """
-    view = function(images, key)
+    view = function(images, key, **inputs)
     shape, dtype = jnp.shape(view), getattr(view, "dtype", None)
     if shape != images.shape or dtype != jnp.uint8:
         raise ConfigError(

@@ -4,12 +4,21 @@ import dataclasses
 import functools
 import zlib
 from collections import Counter
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
 
 from bccl_jax.augment import geometry, policies, resampling
-from bccl_jax.augment.outside import OWN, VIEW_NAMES, View, own_view, register
+from bccl_jax.augment.outside import (
+    OWN,
+    VIEW_NAMES,
+    View,
+    check_inputs,
+    own_view,
+    register,
+    taken,
+)
 
 Array = jax.Array
 
@@ -182,6 +191,7 @@ def make_views(
     std: tuple[float, float, float],
     size: int = 0,
     dtype: jnp.dtype = jnp.float32,
+    inputs: Mapping[str, Array] | None = None,
 ) -> tuple[Array, ...]:
     """The views that a method names, in its order, augmented and normalised.
 
@@ -200,17 +210,26 @@ def make_views(
         std: per channel.
         size: side of what a resized crop gives, 0 for the images' height.
         dtype: of the views.
+        inputs: arrays [B, ...] that views of one's own take, by name; what none takes is left out.
 
     Returns:
         one array of ``dtype`` [B, size, size, 3] per name.
 
     Raises:
         ValueError: if a name is unknown or the images are not of these shapes and uint8.
-        ConfigError: if a registered view gives something else than images of their shape.
+        ConfigError: if a registered view gives something else than images of their shape, or what
+            it takes is not given.
     """
+    inputs = inputs or {}
+    for name in names:
+        check_inputs(name, inputs, len(images))
+    wanted = {given for name in names for given in taken(name)}
+    inputs = {name: inputs[name] for name in sorted(wanted)}
     # They are part of what is compiled: another function of the same name is another program.
     own = tuple((name, OWN.table[name]) for name in dict.fromkeys(names) if name in OWN.table)
-    return _make_views(images, key, names, own, strong, sim, mean, std, size=size, dtype=dtype)
+    return _make_views(
+        images, key, names, own, strong, sim, mean, std, inputs, size=size, dtype=dtype
+    )
 
 
 @functools.partial(jax.jit, static_argnames=("names", "own", "strong", "sim", "size", "dtype"))
@@ -223,6 +242,7 @@ def _make_views(
     sim: SimView,
     mean: tuple[float, float, float],
     std: tuple[float, float, float],
+    inputs: dict[str, Array],
     size: int,
     dtype: jnp.dtype,
 ) -> tuple[Array, ...]:
@@ -251,7 +271,8 @@ def _make_views(
             crop_key, view_key = jax.random.split(view_key)
             if strong.crop == "resized" and not cropped:
                 view = _resized_crop(view, crop_key, strong, size, jnp.zeros(len(view), bool))
-            view = own_view(name, functions[name], view, view_key)
+            given = {each: inputs[each] for each in taken(name)}
+            view = own_view(name, functions[name], view, view_key, given)
         views.append(normalize(view, mean, std, dtype))
     return tuple(views)
 

@@ -19,8 +19,9 @@ from bccl_jax import methods, models
 from bccl_jax.augment.views import normalize
 from bccl_jax.classifier.variables import Variables
 from bccl_jax.config.sizing import sized
+from bccl_jax.data.subset import trained_counts
 from bccl_jax.devices.mesh import create_mesh, replicated, split_over
-from bccl_jax.methods.base import Context, Method
+from bccl_jax.methods.base import Apply, Context, Method
 from bccl_jax.models import Network, create_backbone
 from bccl_jax.models.outside import check_features
 
@@ -32,7 +33,7 @@ class ImageClassifier:
     Attributes:
       config: validated, sized to the training images.
       class_names: K names.
-      class_counts: int [K], training images of each class.
+      class_counts: int [K], images of each class in the training split.
       image_shape: (H, W, 3) of what the network sees.
       mesh: the devices that share each batch.
       method: owns heads, state and logits.
@@ -56,12 +57,17 @@ class ImageClassifier:
     @property
     def context(self) -> Context:
         """What the method may know before the run starts."""
-        return _context(self.config, self.class_counts, self.mesh)
+        return _context(self.config, self.method, self.class_counts, self.mesh)
+
+    @property
+    def trained_counts(self) -> np.ndarray:
+        """Those images that the method does not hold out, int [K]: the prior of its training."""
+        return trained_counts(self.class_counts, self.method.streams)
 
     @property
     def steps_per_epoch(self) -> int:
         """Steps of an epoch of the run that trains it."""
-        return int(self.class_counts.sum()) // self.config.batch_size
+        return int(self.trained_counts.sum()) // self.config.batch_size
 
     def init(self, network_key: jax.Array, method_key: jax.Array) -> Variables:
         """The arrays before the first step, pure and to be jitted.
@@ -127,7 +133,8 @@ def create_classifier(
     Args:
       config: as `bccl_jax.config.get_config` documents it, validated.
       class_names: K names.
-      class_counts: int [K], training images of each class.
+      class_counts: int [K], images of each class in the training split; what the method holds out
+        of them is a function of these numbers.
       image_shape: (H, W, 3) of images in memory, or of the crops of photographs.
       mesh: the devices that share each batch; None for those that the config asks for.
 
@@ -140,7 +147,7 @@ def create_classifier(
     config = sized(config, int(class_counts.sum()))
     mesh = create_mesh(config) if mesh is None else mesh
     method = methods.create(config.method)
-    context = _context(config, class_counts, mesh)
+    context = _context(config, method, class_counts, mesh)
     backbone = create_backbone(
         config.model.backbone,
         dtype=context.dtype,
@@ -166,15 +173,31 @@ def create_classifier(
     )
 
 
+def inference(network: Network, batch_stats: Any) -> Apply:
+    """Runs forward functions over a network as it is, none of which renews anything.
+
+    Args:
+      network: backbone and heads.
+      batch_stats: its running statistics.
+
+    Returns:
+      apply(params, forward, *inputs), which returns what forward(network, *inputs) returns, and
+      the statistics; `batch_stats=` has it take others, as of a momentum copy.
+    """
+
+    def apply(params, forward, *inputs, batch_stats=batch_stats):
+        collections = {"params": params, "batch_stats": batch_stats}
+        return network.apply(collections, *inputs, method=forward), batch_stats
+
+    return apply
+
+
 def make_predict(network: Network, method: Method, normalize: Callable, mesh: Mesh) -> Callable:
     """Closes the prediction over everything static; see `ImageClassifier.predict`."""
 
     @functools.partial(jax.jit, out_shardings=replicated(mesh))
     def predict(variables: Variables, images: jax.Array, offset: jax.Array):
-        def apply(params, forward, *inputs):
-            collections = {"params": params, "batch_stats": variables.batch_stats}
-            return network.apply(collections, *inputs, method=forward), variables.batch_stats
-
+        apply = inference(network, variables.batch_stats)
         logits = method.logits(apply, variables.params, normalize(images), variables.method)
         probabilities = jax.nn.softmax(logits - offset[None, :])
         return jnp.argmax(probabilities, axis=-1), jnp.max(probabilities, axis=-1)
@@ -182,6 +205,9 @@ def make_predict(network: Network, method: Method, normalize: Callable, mesh: Me
     return predict
 
 
-def _context(config: ml_collections.ConfigDict, class_counts: np.ndarray, mesh: Mesh) -> Context:
+def _context(
+    config: ml_collections.ConfigDict, method: Method, class_counts: np.ndarray, mesh: Mesh
+) -> Context:
     norm_groups = mesh.size if config.model.batch_norm == "device" else 1
-    return Context(class_counts, config.epochs, jnp.dtype(config.dtype), norm_groups, mesh.size)
+    trained = trained_counts(class_counts, method.streams)
+    return Context(trained, config.epochs, jnp.dtype(config.dtype), norm_groups, mesh.size)

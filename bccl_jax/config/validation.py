@@ -9,7 +9,10 @@ from bccl_jax.config import flatten, get_config
 from bccl_jax.config.allowed import check_keys, check_values
 from bccl_jax.config.importing import import_files
 from bccl_jax.config.sizing import sized, stage_config
+from bccl_jax.data import subset
+from bccl_jax.data.sampling import SAMPLERS
 from bccl_jax.data.split import Dataset, Split
+from bccl_jax.data.subset import BalancedSubset
 from bccl_jax.errors import ConfigError
 from bccl_jax.methods.base import Method
 from bccl_jax.optimization.optimizer import OPTIMIZERS
@@ -51,6 +54,7 @@ def validate(config: ml_collections.ConfigDict) -> None:
     method = methods.create(config.method)
     method.validate(config.epochs)
     _check_views(config.method.name, method)
+    _check_streams(config.method.name, method)
     _check_schedules(config, method)
     _check_soft_labels(config, method)
     if config.eval.logit_adjustment and method.prior_in_loss:
@@ -69,6 +73,23 @@ def _check_views(name: str, method: Method) -> None:
             raise ConfigError(
                 f"config.method.name is {name!r}, which asks for the view {shown(view)}; there are "
                 f"{', '.join(known)}{did_you_mean(nearest(view, known)) or methods.OF_A_FILE}"
+            )
+
+
+def _check_streams(name: str, method: Method) -> None:
+    """Checks that what the further streams of a method are drawn by is there."""
+    for source in method.streams:
+        part = source if isinstance(source, BalancedSubset) else BalancedSubset(sampler=source)
+        if part.sampler not in SAMPLERS:
+            raise ConfigError(
+                f"config.method.name is {name!r}, which asks for a stream of {shown(part.sampler)};"
+                f" there are {', '.join(SAMPLERS)}, and methods.base.BalancedSubset for a part of "
+                "its own"
+            )
+        if not isinstance(part.per_class, int) or part.per_class < 1:
+            raise ConfigError(
+                f"config.method.name is {name!r}, which asks for a part of {shown(part.per_class)} "
+                "images of each class; it must be a whole number of at least 1"
             )
 
 
@@ -158,7 +179,9 @@ def validate_against_data(config: ml_collections.ConfigDict, dataset: Dataset) -
     validate(config)
     method = methods.create(config.method)
     method.validate_splits(set(dataset.by_role))
-    there = np.bincount(dataset.train.labels, minlength=dataset.num_classes) > 0
+    counts = np.bincount(dataset.train.labels, minlength=dataset.num_classes)
+    subset.check(method.streams, counts, dataset.train.class_names, config.method.name)
+    there = counts > 0
     if config.label_smoothing and method.prior_in_loss and not there.all():
         absent = dataset.train.class_names[int(np.argmin(there))]
         raise ConfigError(
@@ -167,11 +190,13 @@ def validate_against_data(config: ml_collections.ConfigDict, dataset: Dataset) -
             f"{config.method.name} has the log of the class prior, so that it would be infinite; "
             "leave it at 0"
         )
-    num_train = len(dataset.train)
+    num_train = int(subset.trained_counts(counts, method.streams).sum())
     if config.batch_size > num_train:
+        aside = len(dataset.train) - num_train
+        aside = f", for {config.method.name} holds {aside} out" if aside else ""
         raise ConfigError(
             f"config.batch_size is {config.batch_size} but {config.data.name} has only "
-            f"{num_train} training images; lower it to at most {num_train}"
+            f"{num_train} training images{aside}; lower it to at most {num_train}"
         )
     steps = config.epochs * (num_train // config.batch_size)
     if steps > _MOST_STEPS:

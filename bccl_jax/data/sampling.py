@@ -8,8 +8,9 @@ import numpy as np
 
 # "instance_balanced" takes each image once, so that a class comes as often as it has images.
 INSTANCE_BALANCED = "instance_balanced"
+CLASS_BALANCED = "class_balanced"
 # n^q of a class of n images.
-_POWERS = {"class_balanced": 0.0, "square_root": 0.5, "reversed": -1.0}
+_POWERS = {CLASS_BALANCED: 0.0, "square_root": 0.5, "reversed": -1.0}
 SAMPLERS = (INSTANCE_BALANCED, *_POWERS, "effective_number", "progressive")
 # Of the effective number of images, (1 - beta^n) / (1 - beta) (Cui et al. 2019).
 BETA = 0.9999

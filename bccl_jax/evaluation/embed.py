@@ -1,18 +1,16 @@
 """The features of a split as a trained network sees them."""
 
-import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
-import jax
 import numpy as np
 
 from bccl_jax.classifier.image_classifier import ImageClassifier
 from bccl_jax.classifier.variables import Variables
 from bccl_jax.data.split import Split
-from bccl_jax.devices.mesh import replicated
 from bccl_jax.errors import ConfigError
-from bccl_jax.evaluation.evaluate import compute_on
+from bccl_jax.evaluation.passes import make_pass
+from bccl_jax.models.forward import plain_features
 
 
 class Embeddings(NamedTuple):
@@ -45,32 +43,28 @@ def make_embed(
     Raises:
       ConfigError: the method has no such head.
     """
-    config, network = classifier.config, classifier.network
-    if head is not None and head not in network.heads:
+    config, heads = classifier.config, classifier.network.heads
+    if head is not None and head not in heads:
         raise ConfigError(
             f"config.method.name is {config.method.name!r}, which has no head {head!r}; there "
-            f"are {', '.join(network.heads)}, or the backbone alone"
+            f"are {', '.join(heads)}, or the backbone alone"
         )
 
-    def forward(network, images):
-        features = network.backbone(images, train=False)
+    def outputs(network, images):
+        features = plain_features(network, images)
         if head is None:
             return features
         train = {} if head == "classifier" else {"train": False}
         return network.heads[head](features, **train)
 
-    @functools.partial(jax.jit, out_shardings=replicated(classifier.mesh))
-    def compute(params, batch_stats, images):
-        variables = {"params": params, "batch_stats": batch_stats}
-        return network.apply(variables, classifier.normalize(images), method=forward)
+    def forward(apply, params, images, state):
+        del state
+        return apply(params, outputs, images)[0]
+
+    run = make_pass(classifier, forward)
 
     def embed(variables: Variables, split: Split) -> Embeddings:
-        (features,), decoded = compute_on(
-            split,
-            lambda images: (compute(variables.params, variables.batch_stats, images),),
-            config,
-            classifier.mesh,
-        )
+        features, decoded = run(variables, split)
         return Embeddings(features, split.labels[decoded])
 
     return embed

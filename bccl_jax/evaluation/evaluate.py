@@ -1,25 +1,17 @@
 """Evaluates a state on a split, exactly: every image once, whatever the batch size."""
 
-import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-import jax
-import ml_collections
 import numpy as np
-from jax.sharding import Mesh
 
 from bccl_jax.classifier.image_classifier import ImageClassifier
 from bccl_jax.classifier.variables import Variables
-from bccl_jax.data.encoded import allowed_broken
-from bccl_jax.data.feeding.pipeline import read_batches, shared_bytes
-from bccl_jax.data.feeding.stream import EvaluationStream
 from bccl_jax.data.split import Split
-from bccl_jax.devices.mesh import gather_rows, local_rows, put, split_over
-from bccl_jax.errors import DataError, NonFiniteLossError
+from bccl_jax.errors import NonFiniteLossError
 from bccl_jax.evaluation import metrics
+from bccl_jax.evaluation.over_split import compute_on
 from bccl_jax.losses.classification import post_hoc_offset
-from bccl_jax.system.names import shown
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +91,8 @@ def evaluate(
       NonFiniteLossError: the network's outputs are not finite.
     """
     class_counts, settings = classifier.class_counts, classifier.config.eval
-    offset = post_hoc_offset(class_counts, settings.logit_adjustment)
+    # Shot groups are the data set's, whatever a method holds out; the prior is what it was taught.
+    offset = post_hoc_offset(classifier.trained_counts, settings.logit_adjustment)
     (predictions, confidences), decoded = compute_on(
         split,
         lambda images: classifier.predict(variables, images, offset),
@@ -137,108 +130,3 @@ def evaluate(
         decoded=decoded,
         undecoded=undecoded,
     )
-
-
-def compute_on(
-    split: Split,
-    compute: Callable,
-    config: ml_collections.ConfigDict,
-    mesh: Mesh,
-    advance: Callable[[int], None] | None = None,
-    note_broken: Callable[[list[int]], None] | None = None,
-) -> tuple[list[np.ndarray], np.ndarray]:
-    """Computes something of every image of a split, batch by batch.
-
-    Args:
-      split: N images.
-      compute: images uint8 [B, H, W, 3] -> a tuple of arrays [B, ...] that every process has in
-        whole. They stay on the devices until all of the split is done.
-      config: of the run.
-      mesh: whose devices share each batch.
-      advance: called with the number of images that were done since the last call.
-      note_broken: called with the positions of the pictures that cannot be decoded, if any.
-
-    Returns:
-      Those arrays of the images that are decoded, in the order of the split, and bool [N], which
-      images these are; the same in every process.
-
-    Raises:
-      DataError: more pictures than `config.data.max_broken` allows cannot be decoded, or none can.
-    """
-    batch_size = _batch_size(split, config, mesh)
-    rows = local_rows(batch_size)
-    found = []
-    with contextlib.closing(_batches(split, batch_size, rows, config)) as batches:
-        for batch in batches:
-            images = put(batch["image"], split_over(mesh))
-            found.append((*compute(images), gather_rows(batch["decoded"])))
-            if advance is not None and len(found) > 1:
-                # Of the batch before, so that the devices have this one to go on with.
-                jax.block_until_ready(found[-2][:-1])
-                advance(batch_size)
-    *outputs, decoded = (
-        np.concatenate(column)[: len(split)] for column in zip(*jax.device_get(found), strict=True)
-    )
-    if advance is not None:
-        advance(len(split) - (len(found) - 1) * batch_size)
-    undecoded = np.flatnonzero(~decoded)
-    if len(undecoded) and note_broken is not None:
-        note_broken(undecoded.tolist())
-    share = config.data.max_broken
-    if len(undecoded) > allowed_broken(share, len(split)) or not decoded.any():
-        limit = f"more than config.data.max_broken={share:g} allows"
-        limit = limit if decoded.any() else "which leaves nothing to evaluate"
-        raise DataError(
-            f"{len(undecoded)} of {len(split)} pictures to evaluate on cannot be decoded, "
-            f"{shown(split.images.name(int(undecoded[0])))} the first, {limit}; mend them "
-            "(--mode=inspect --verify lists them) and give the same command again"
-        )
-    return [output[decoded] for output in outputs], decoded
-
-
-def readers_need(split: Split, config: ml_collections.ConfigDict, mesh: Mesh) -> int:
-    """Bytes of shared memory that the reader processes of an evaluation take."""
-    if not split.encoded:
-        return 0
-    batch_size = _batch_size(split, config, mesh)
-    rows = local_rows(batch_size)
-    return shared_bytes(_stream(split, batch_size, rows, config), len(rows), config.data.workers)
-
-
-def _batch_size(split: Split, config: ml_collections.ConfigDict, mesh: Mesh) -> int:
-    # One shape is compiled; the devices share it evenly, and what is too much is cut off.
-    return -(-min(config.eval.batch_size, len(split)) // mesh.size) * mesh.size
-
-
-def _stream(
-    split: Split, batch_size: int, rows: range, config: ml_collections.ConfigDict
-) -> EvaluationStream:
-    size, resize = config.augment.size, config.augment.eval_resize
-    return EvaluationStream(split.images, batch_size, rows, resize, size, config.data.background)
-
-
-def _batches(
-    split: Split, batch_size: int, rows: range, config: ml_collections.ConfigDict
-) -> Iterator[dict[str, np.ndarray]]:
-    """This process's rows of each batch, the last one filled up: images, and which are decoded."""
-    if split.encoded:
-        data, stream = config.data, _stream(split, batch_size, rows, config)
-        return _closing(read_batches(stream, len(rows), data.workers, data.threads))
-    return _slices(split.images, batch_size, rows)
-
-
-def _closing(iterator) -> Iterator[dict[str, np.ndarray]]:
-    try:
-        yield from iterator
-    finally:
-        iterator.close()
-
-
-def _slices(images: np.ndarray, batch_size: int, rows: range) -> Iterator[dict[str, np.ndarray]]:
-    for start in range(0, len(images), batch_size):
-        own = images[start + rows.start : start + rows.stop]
-        missing = len(rows) - len(own)
-        yield {
-            "image": np.pad(own, ((0, missing), (0, 0), (0, 0), (0, 0))),
-            "decoded": np.arange(len(rows)) < len(own),
-        }

@@ -8,14 +8,23 @@ test: `docs/architecture.md` walks through an example.
 
 import dataclasses
 from collections.abc import Callable, Collection, Mapping
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
+from bccl_jax.data.subset import BalancedSubset as BalancedSubset
+from bccl_jax.data.subset import Source
+from bccl_jax.methods.seam.batch import Batch as Batch
+from bccl_jax.methods.seam.between import Between as Between
+from bccl_jax.methods.seam.between import Compute as Compute
+from bccl_jax.methods.seam.between import Passed as Passed
+from bccl_jax.methods.seam.context import Context as Context
+from bccl_jax.methods.seam.context import Progress as Progress
+from bccl_jax.methods.seam.context import Stage as Stage
 from bccl_jax.models.forward import classify as classify
+from bccl_jax.models.forward import plain_features as plain_features
 from bccl_jax.models.forward import plain_logits
 from bccl_jax.models.heads import CLASSIFIER_STARTS, CLASSIFIERS, create_classifier
 from bccl_jax.models.network import Network
@@ -26,108 +35,6 @@ CLASSIFIER_SCALE = Real(0.01, 10_000)
 # apply(params, forward, *inputs) -> (what forward(network, *inputs) returns, new batch statistics).
 # `batch_stats=` chains a second training pass onto the statistics of the first.
 Apply = Callable[..., tuple[Any, Any]]
-
-
-@dataclasses.dataclass(frozen=True)
-class Context:
-    """What a method may know of the run before it starts.
-
-    Attributes:
-      class_counts: int [K], training images of each class.
-      epochs: length of the run.
-      dtype: of the network's computation.
-      norm_groups: parts of a batch that each have batch statistics of their own.
-      num_devices: that share a batch, and classes where a method splits them.
-    """
-
-    class_counts: np.ndarray
-    epochs: int
-    dtype: Any
-    norm_groups: int = 1
-    num_devices: int = 1
-
-    @property
-    def num_classes(self) -> int:
-        """K."""
-        return len(self.class_counts)
-
-
-class Progress(NamedTuple):
-    """Where in the run a step is; arrays, so that nothing recompiles but for another stage.
-
-    Attributes:
-      step: int32 [], steps done before this one.
-      epoch: int32 [], epochs completed before this one.
-      stage: which of the method's stages this is, a Python number: each is a program of its own.
-    """
-
-    step: jax.Array
-    epoch: jax.Array
-    stage: int = 0
-
-
-@dataclasses.dataclass(frozen=True)
-class Stage:
-    """A part of a run: epochs that train the same things in the same way.
-
-    A stage after the first one begins with an optimizer that has seen nothing and with a
-    learning-rate schedule of its own, over its own epochs.
-
-    Attributes:
-      epochs: how many; 0 leaves the stage out, for a run that starts from another one.
-      trains: what is trained, as paths in the parameters such as "heads_classifier" or
-        "heads_classifier/scale"; empty for all. The rest stays as it is, bit for bit; that its
-        batch statistics do too is up to the loss, which runs it with `train=False`.
-      anew: paths in the parameters that start from new random numbers.
-      sampler: how its images are drawn, of `data.sampling.SAMPLERS`; "" for `config.data.sampler`.
-      optimizer: keys of `config.optimizer` that differ, and their values.
-    """
-
-    epochs: int
-    trains: tuple[str, ...] = ()
-    anew: tuple[str, ...] = ()
-    sampler: str = ""
-    optimizer: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-
-
-class Between(NamedTuple):
-    """What a method may look at between two epochs.
-
-    Attributes:
-      epoch: complete epochs.
-      epochs: of the run.
-      params: the network's parameters.
-      features: (split name, or "train") -> (float32 [N, D], labels int32 [N]) of the backbone with
-        running statistics over the images of a split as they are, on the host; raises ConfigError
-        where the run has no such split.
-    """
-
-    epoch: int
-    epochs: int
-    params: Any
-    features: Callable[[str], tuple[np.ndarray, np.ndarray]]
-
-
-class Batch(NamedTuple):
-    """What a loss sees of a batch.
-
-    Attributes:
-      views: one float [B, H, W, 3] of normalised images for each of the method's `views`.
-      labels: int32 [B].
-      targets: float32 [B, K], shares of the classes that sum to 1, where the run softens labels
-        (`Method.soft_labels`); else None.
-      others: a batch of each of the method's further `streams`, with views of its own.
-    """
-
-    views: tuple[jax.Array, ...]
-    labels: jax.Array
-    targets: jax.Array | None = None
-    others: tuple["Batch", ...] = ()
-
-    @property
-    def truth(self) -> jax.Array:
-        """What a softmax cross-entropy compares with: the targets if there are any, or labels."""
-        return self.labels if self.targets is None else self.targets
 
 
 @dataclasses.dataclass(frozen=True)
@@ -181,8 +88,12 @@ class Method:
         del epochs
 
     @property
-    def streams(self) -> tuple[str, ...]:
-        """Samplers (`data.sampling.SAMPLERS`) of further batches, as large as the first one."""
+    def streams(self) -> tuple[Source, ...]:
+        """Further batches, as large as the first one, by what each is drawn from.
+
+        A sampler (`data.sampling.SAMPLERS`) draws from the images that the first batch is drawn
+        from; a `BalancedSubset` from a part of its own, which it may hold out of all others.
+        """
         return ()
 
     def stages(self, epochs: int) -> tuple[Stage, ...]:
@@ -250,6 +161,22 @@ class Method:
           statistics).
         """
         raise TypeError(f"{type(self).__name__} defines no loss")
+
+    def view_inputs(self, state: Any, labels: jax.Array) -> Mapping[str, jax.Array]:
+        """What the method's views take beside images and key, such as a strength of each image.
+
+        Args:
+          state: the method's own state as it is before the step: the parts of an accumulated batch
+            and both passes of SAM see the views of one and the same state, as they have the same
+            parameters.
+          labels: int32 [B], of the batch or of one of the further streams.
+
+        Returns:
+          Arrays [B, ...] by the names of the arguments that a view has them by
+          (`augment.views.register`); what no view takes is left out.
+        """
+        del state, labels
+        return {}
 
     def validate_splits(self, splits: Collection[str]) -> None:
         """Checks that the data set has the splits that the method looks at between epochs.

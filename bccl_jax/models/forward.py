@@ -10,6 +10,11 @@ def plain_logits(network: Network, images: jax.Array) -> jax.Array:
     return network.heads["classifier"](network.backbone(images, train=False))
 
 
+def plain_features(network: Network, images: jax.Array) -> jax.Array:
+    """The backbone's features [B, d], running statistics."""
+    return network.backbone(images, train=False)
+
+
 def classify(network: Network, images: jax.Array) -> jax.Array:
     """The training forward pass of a method that has a classifier alone."""
     return network.heads["classifier"](network.backbone(images, train=True))

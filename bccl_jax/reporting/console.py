@@ -53,18 +53,22 @@ def table(rows: dict[str, dict]) -> str:
     return "\n".join(lines)
 
 
-def announcement(config: ml_collections.ConfigDict, dataset: Dataset, steps: int) -> str:
+def announcement(
+    config: ml_collections.ConfigDict, dataset: Dataset, steps: int, held_out: int = 0
+) -> str:
     """Says what a run will do.
 
     Args:
       config: sized to the data.
       dataset: of the run.
       steps: of an epoch.
+      held_out: training images that the method keeps apart.
 
     Returns:
       A line, and one for each note on the data.
     """
     sizes = f"{len(dataset.train):,} training images of {dataset.num_classes:,} classes"
+    sizes += f" ({held_out:,} held out by {config.method.name})" if held_out else ""
     monitored = f"{len(dataset.monitored):,} {dataset.chosen_on} images"
     budget = f"{config.epochs} epochs of {steps} steps, batch {config.batch_size}"
     rate = f"learning rate {config.optimizer.learning_rate:g}"

@@ -1,8 +1,7 @@
 """The one place that turns a config into the objects of a run."""
 
 import dataclasses
-import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -11,18 +10,21 @@ import numpy as np
 import optax
 from jax.sharding import Mesh
 
-from bccl_jax.augment.views import SimView, StrongView, make_views
+from bccl_jax.augment.outside import check_inputs
 from bccl_jax.classifier.image_classifier import ImageClassifier, create_classifier
 from bccl_jax.config.dataset import load_data
 from bccl_jax.config.sizing import image_shape, sized, stage_config
 from bccl_jax.config.validation import validate_against_data
+from bccl_jax.config.views import create_views
 from bccl_jax.data.order import Order, Part
 from bccl_jax.data.photographs.crops import Crop
 from bccl_jax.data.split import Dataset
+from bccl_jax.errors import ConfigError
 from bccl_jax.methods.base import Method
 from bccl_jax.models import Network
 from bccl_jax.optimization.optimizer import create_optimizer
 from bccl_jax.optimization.schedule import create_schedule
+from bccl_jax.settings.bounds import shown
 from bccl_jax.training.initial import create_state
 from bccl_jax.training.parts import joined, parted
 from bccl_jax.training.softening import make_soften
@@ -61,7 +63,8 @@ class Run:
       classifier: what is trained.
       dataset: training and evaluation splits.
       order: epoch -> int32 [steps, B], the images of its batches.
-      augment: (images uint8 [B, H, W, 3] or crops [B, V, S, S, 3], key) -> the method's views.
+      augment: (images uint8 [B, H, W, 3] or crops [B, V, S, S, 3], key) -> the method's views; with
+        `inputs=` of those that take more.
       crops: of photographs, one for each view; empty for images in memory.
       stages: one after the other; most methods have one.
       init_state: () -> the state before the first step, on the devices of the mesh; raises
@@ -100,12 +103,12 @@ class Run:
 
     @property
     def class_counts(self) -> np.ndarray:
-        """Training images of each class, int [K]."""
+        """Images of each class in the training split, int [K], held out or not."""
         return self.classifier.class_counts
 
     @property
     def steps_per_epoch(self) -> int:
-        """Training images // batch size."""
+        """Training images that are not held out // batch size."""
         return self.classifier.steps_per_epoch
 
     @property
@@ -151,10 +154,11 @@ def assemble(config: ml_collections.ConfigDict) -> Run:
         np.bincount(train.labels, minlength=dataset.num_classes),
         image_shape(config, train),
     )
-    augment, crops = _create_views(config, classifier.method.views, train.encoded)
+    augment, crops = create_views(config, classifier.method.views)
     stages = _create_stages(classifier, augment)
     samplers = [stage.sampler for stage in classifier.method.stages(config.epochs)]
     init_state, abstract_state = create_state(classifier, stages[0].optimizer)
+    _check_view_inputs(classifier, abstract_state)
     return Run(
         classifier=classifier,
         dataset=dataset,
@@ -169,11 +173,22 @@ def assemble(config: ml_collections.ConfigDict) -> Run:
             classifier.method.streams,
         ),
         augment=augment,
-        crops=crops,
+        crops=crops if train.encoded else (),
         stages=stages,
         init_state=init_state,
         abstract_state=abstract_state,
     )
+
+
+def _check_view_inputs(classifier: ImageClassifier, shapes: TrainState) -> None:
+    config, method = classifier.config, classifier.method
+    who = f"config.method.name is {config.method.name!r}"
+    labels = jax.ShapeDtypeStruct((config.batch_size,), jnp.int32)
+    given = jax.eval_shape(method.view_inputs, shapes.method, labels)
+    if not isinstance(given, Mapping):
+        raise ConfigError(f"{who}, whose view_inputs gives {shown(given)}; it must give a dict")
+    for view in method.views:
+        check_inputs(view, given, config.batch_size, f"{who}, but ")
 
 
 def _create_stages(classifier: ImageClassifier, augment: Callable) -> tuple[RunStage, ...]:
@@ -227,32 +242,3 @@ def _make_begin(
         return jax.jit(begin, out_shardings=classifier.shardings(shapes))(state)
 
     return sharded
-
-
-def _create_views(
-    config: ml_collections.ConfigDict, names: tuple[str, ...], encoded: bool
-) -> tuple[Callable, tuple[Crop, ...]]:
-    """What makes the views of a batch, and of photographs the crop of each."""
-    settings = config.augment
-    kinds = {
-        "strong": StrongView(**{k: _frozen(v) for k, v in settings.strong.items()}),
-        "sim": SimView(**{k: _frozen(v) for k, v in settings.sim.items()}),
-    }
-    augment = functools.partial(
-        make_views,
-        names=names,
-        **kinds,
-        size=settings.size,
-        mean=tuple(settings.mean),
-        std=tuple(settings.std),
-        dtype=jnp.dtype(config.dtype),
-    )
-    if not encoded:
-        return augment, ()
-    # A view of one's own has the strong one's crop.
-    cut = [kinds.get(name, kinds["strong"]) for name in names]
-    return augment, tuple(Crop(kind.scale, kind.ratio) for kind in cut)
-
-
-def _frozen(value):
-    return tuple(value) if isinstance(value, list | tuple) else value

@@ -13,14 +13,12 @@ import numpy as np
 
 from bccl_jax.data.split import Split
 from bccl_jax.devices.mesh import is_lead
-from bccl_jax.errors import ConfigError
-from bccl_jax.evaluation.embed import make_embed
 from bccl_jax.evaluation.evaluate import Evaluation
 from bccl_jax.evaluation.metrics import sparse_counts
-from bccl_jax.methods.base import Between
 from bccl_jax.system.progress import under_way
 from bccl_jax.training.assemble import Run
 from bccl_jax.training.averages import average_record
+from bccl_jax.training.between import Passes
 from bccl_jax.training.evaluating import evaluate_and_note
 from bccl_jax.training.state import TrainState
 from bccl_jax.workdir.directory import Workdir
@@ -43,7 +41,7 @@ class EpochEnd:
 
     def __init__(self, run: Run, directory: Workdir, observe: Observe | None):
         self._run, self._directory, self._observe = run, directory, observe
-        self._features = _create_features(run)
+        self._passes = Passes(run)
 
     def refreshed_after(self, epoch: int) -> bool:
         """Whether the method renews its state after so many epochs."""
@@ -70,7 +68,7 @@ class EpochEnd:
         run = self._run
         key = jax.random.fold_in(jax.random.fold_in(state.key, _REFRESH_STREAM), epoch)
         with pause("refresh"), self._under_way(epoch, "refreshing the method's state"):
-            between = Between(epoch, run.config.epochs, state.params, self._features(state))
+            between = self._passes.between(state, epoch)
             method_state, report = run.method.refresh(state.method, key, between)
         return state.replace(method=method_state), {"refresh": report}
 
@@ -118,22 +116,6 @@ class EpochEnd:
 
     def _under_way(self, epoch: int, what: str) -> contextlib.AbstractContextManager:
         return under_way(f"{self._where(epoch)}  {what}", shown=is_lead())
-
-
-def _create_features(run: Run) -> Callable[[TrainState], Callable]:
-    """What a method may compute of a split between epochs; see `Between.features`."""
-    embed = make_embed(run.classifier)
-    splits = run.dataset.by_role
-
-    def features(state):
-        def of(role):
-            if role not in splits:
-                raise ConfigError(f"{run.config.data.name} has no {role} split")
-            return tuple(embed(state, splits[role]))
-
-        return of
-
-    return features
 
 
 def _lost_classes(split: Split, evaluation: Evaluation) -> int:

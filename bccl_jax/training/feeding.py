@@ -9,7 +9,7 @@ from bccl_jax.data.feeding.pipeline import read_batches
 from bccl_jax.data.feeding.resident import put_on_device
 from bccl_jax.data.feeding.stream import TrainingStream
 from bccl_jax.devices.mesh import local_rows, replicated
-from bccl_jax.evaluation.evaluate import readers_need
+from bccl_jax.evaluation.over_split import readers_need
 from bccl_jax.training import engine
 from bccl_jax.training.assemble import Run
 from bccl_jax.workdir.checkpoint import Checkpoints

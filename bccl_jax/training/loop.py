@@ -107,7 +107,8 @@ def _train(
     budget = console.Budget(config.epochs, steps, config.batch_size)
     if is_lead():
         saved = directory.checkpoints / str(done) if done else None
-        print(console.announcement(config, run.dataset, steps))
+        held_out = len(run.order.held_out)
+        print(console.announcement(config, run.dataset, steps, held_out))
         standing = console.standing(directory.path, budget, done, records.dropped, saved)
         print(standing, flush=True)
     board = TensorBoard(directory.tensorboard, first_epoch) if is_lead() else None

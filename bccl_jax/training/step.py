@@ -43,10 +43,11 @@ def make_train_step(
       optimizer: renews the parameters.
       schedule: the optimizer's learning rate, to be logged.
       augment: (images uint8 [B, H, W, 3] or crops [B, V, S, S, 3], key) -> the method's views, a
-        tuple of floats.
+        tuple of floats; with `inputs=`, what `Method.view_inputs` gives, if it gives any.
       steps_per_epoch: steps of an epoch.
       accumulation: A, parts of a batch that go through the network one after the other; the
-        gradients are averaged, statistics and the method's state pass from part to part.
+        gradients are averaged, statistics and the method's state pass from part to part. Views see
+        the state before the step.
       stage: which of the method's stages the step is of.
       first_epoch: of that stage, from which optimizer and schedule count.
       trains: paths of the parameters that are trained; empty for all.
@@ -65,20 +66,26 @@ def make_train_step(
     """
     streams = len(method.streams)
 
-    def draw(batch, key):
+    def see(batch, key, own):
+        """The views and labels of a batch, by the method's state before the step."""
+        inputs = method.view_inputs(own, batch["label"])
+        given = {"inputs": inputs} if inputs else {}
+        return Batch(augment(batch["image"], key, **given), batch["label"])
+
+    def draw(batch, key, own):
         """What the loss sees of a batch, and the key that it has beside it."""
         view_key, method_key = jax.random.split(key)
         first = batch
         if streams:
             first = jax.tree.map(lambda x: x[:, 0], batch)
-        drawn = Batch(augment(first["image"], view_key), first["label"])
+        drawn = see(first, view_key, own)
         if soften is not None:
             drawn = soften(drawn, jax.random.fold_in(key, _SOFT_STREAM))
         others = []
         for number in range(1, 1 + streams):
             other = jax.tree.map(lambda x, n=number: x[:, n], batch)
             other_key = jax.random.fold_in(jax.random.fold_in(key, _OTHER_STREAM), number)
-            others.append(Batch(augment(other["image"], other_key), other["label"]))
+            others.append(see(other, other_key, own))
         return drawn._replace(others=tuple(others)), method_key
 
     def differentiate(params, batch_stats, method_state, batch, key, step):
@@ -114,7 +121,7 @@ def make_train_step(
                 params,
                 batch_stats,
                 method_state,
-                *draw(batch, jax.random.fold_in(key, index)),
+                *draw(batch, jax.random.fold_in(key, index), state.method),
                 state.step,
             )
             gradient_sum = jax.tree.map(jnp.add, gradient_sum, gradient)
@@ -135,7 +142,7 @@ def make_train_step(
         """A function from parameters to their gradient over a batch, and what else a pass gives."""
         if accumulation > 1:
             return lambda params: accumulate(params, state, batch, key)
-        drawn = draw(batch, key)
+        drawn = draw(batch, key, state.method)
         return lambda params: differentiate(
             params, state.batch_stats, state.method, *drawn, state.step
         )

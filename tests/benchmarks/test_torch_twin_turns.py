@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from bccl_jax.augment.views import normalize
+from bccl_jax.config import views as config_views
 from bccl_jax.data.sources import DATASETS
 from bccl_jax.models import BACKBONES
-from bccl_jax.training import assemble as training_assemble
 from benchmarks.torch_twin import __main__ as comparison
 from benchmarks.torch_twin import jax_side
 from benchmarks.torch_twin.turns import Side
@@ -63,7 +63,7 @@ def test_the_project_is_timed_on_ready_views_and_by_its_own_engine(rng, tmp_path
         "learning_rate": 0.01,
     }
     monkeypatch.setitem(BACKBONES, "means", Means)
-    monkeypatch.setattr(training_assemble, "make_views", plain_views)
+    monkeypatch.setattr(config_views, "make_views", plain_views)
     monkeypatch.setitem(DATASETS, "given", {})  # which takes out again what is set there
     description, parts = jax_side.build(settings)
     assert description == {"platform": "cpu"}

@@ -40,7 +40,7 @@ def with_small_network(config, rng):
     )
     # Variances are positive.
     variables = jax.tree.map(lambda x: rng.uniform(0.1, 1, x.shape).astype(np.float32), shapes)
-    return run, SimpleNamespace(**variables)
+    return run, SimpleNamespace(**variables, method={})
 
 
 def by_hand(images, config, params):

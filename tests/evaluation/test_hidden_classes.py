@@ -15,7 +15,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, r
 from bccl_jax.data.split import Split
 from bccl_jax.devices.mesh import create_mesh
 from bccl_jax.errors import DataError, NonFiniteLossError
-from bccl_jax.evaluation import evaluate as module
+from bccl_jax.evaluation import over_split
 from bccl_jax.evaluation.evaluate import evaluate
 from bccl_jax.evaluation.metrics import (
     confusion_matrix,
@@ -105,7 +105,11 @@ def evaluated(labels, predictions, confidences=None, counts=COUNTS, **changes):
     images = np.zeros((len(labels), 1, 1, 3), np.uint8)
     split = Split(images, np.array(labels, np.int32), NAMES[: len(counts)])
     classifier = SimpleNamespace(
-        predict=predict, config=config, class_counts=counts, mesh=create_mesh(config)
+        predict=predict,
+        config=config,
+        class_counts=counts,
+        trained_counts=counts,
+        mesh=create_mesh(config),
     )
     return evaluate(classifier, SimpleNamespace(step=jnp.int32(7)), split), given[0]
 
@@ -146,11 +150,11 @@ def test_no_picture_that_can_be_decoded_is_an_error_whatever_is_allowed(monkeypa
     images = SimpleNamespace(name=lambda i: f"{i}.jpg")
     split = Split(images, np.zeros(3, np.int32), NAMES[:1])
     batch = {"image": np.zeros((3, 1, 1, 3), np.uint8), "decoded": np.zeros(3, bool)}
-    monkeypatch.setattr(module, "_batches", lambda *_: (each for each in [batch]))
+    monkeypatch.setattr(over_split, "_batches", lambda *_: (each for each in [batch]))
     with pytest.raises(
         DataError, match=r"3 of 3 pictures .* 0\.jpg the first, which leaves nothing"
     ):
-        module.compute_on(split, lambda images: (np.zeros(3),), config, create_mesh(config))
+        over_split.compute_on(split, lambda images: (np.zeros(3),), config, create_mesh(config))
 
 
 def test_an_epoch_is_not_the_best_for_want_of_a_class():

@@ -17,7 +17,7 @@ from bccl_jax.data.encoded import FileImages
 from bccl_jax.data.packing import packing
 from bccl_jax.data.split import Split, Splits
 from bccl_jax.devices.mesh import create_mesh
-from bccl_jax.evaluation.evaluate import compute_on
+from bccl_jax.evaluation.over_split import compute_on
 from bccl_jax.inspecting.verification import verify_images
 from bccl_jax.reporting import console
 from bccl_jax.reporting.console import Budget, Progress, standing

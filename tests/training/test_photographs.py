@@ -14,7 +14,7 @@ from bccl_jax.config.dataset import load_data
 from bccl_jax.data.packing import packing
 from bccl_jax.devices.mesh import create_mesh
 from bccl_jax.errors import ConfigError, DataError, WorkdirError
-from bccl_jax.evaluation.evaluate import compute_on
+from bccl_jax.evaluation.over_split import compute_on
 from bccl_jax.training import assemble, starting_point
 from bccl_jax.training.loop import evaluate_checkpoints, train_and_evaluate
 from tests.tiny import differing, shipped_config, shrink

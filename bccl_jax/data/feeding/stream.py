@@ -50,7 +50,7 @@ class TrainingStream:
         background: Color = WHITE,
     ):
         self._images, self._labels, self._seed = images, order.labels, order.seed
-        self._order, self._rows = order, rows
+        self._order, self._rows, self._pools = order, rows, order.pools
         self._steps = order.steps  # of an epoch
         self._first_step, self._last_step = first_step, self._steps * epochs
         self._epochs: dict[int, np.ndarray] = {}
@@ -74,7 +74,8 @@ class TrainingStream:
         epoch, batch = divmod(step, self._steps)
         index = int(self._batches(epoch)[batch, row])
         if isinstance(self._images, EncodedImages):
-            return self._cropped(index, np.random.default_rng([self._seed, step, row]))
+            pool = self._pools[row % len(self._pools)]
+            return self._cropped(index, pool, np.random.default_rng([self._seed, step, row]))
         return {"image": self._images[index], "label": self._labels[index]}
 
     def _batches(self, epoch: int) -> np.ndarray:
@@ -86,7 +87,7 @@ class TrainingStream:
             self._epochs = {epoch: order, **dict(list(self._epochs.items())[:3])}
         return order
 
-    def _cropped(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
+    def _cropped(self, index: int, pool: np.ndarray, rng: np.random.Generator) -> dict[str, Any]:
         broken = np.int32(-1)
         for _ in range(_ATTEMPTS):
             try:
@@ -96,7 +97,8 @@ class TrainingStream:
                 )
             except (BrokenImageError, OSError):
                 broken = np.int32(index if broken < 0 else broken)
-                index = int(rng.integers(len(self._labels)))
+                # Of its own stream: no image that is held out may come in its place.
+                index = int(pool[rng.integers(len(pool))])
             else:
                 return {"image": crops, "label": self._labels[index], "broken": broken}
         raise DataError(
@@ -118,15 +120,18 @@ def _read(images: EncodedImages, index: int) -> bytes:
 class EvaluationStream:
     """The rows of each evaluation batch that one process reads: central crops of photographs.
 
-    The last batch is filled up with black.
+    What of a batch has no image is black.
 
     Args:
       images: N encoded images.
-      batch_size: images a batch over all processes.
+      batch_size: rows of a batch over all processes.
       rows: those of each batch that are wanted.
       resize: length of the short side in pixels, before the crop.
       size: S, side of the crop.
       background: as of `TrainingStream`.
+      filled: rows of a batch that have images; None for all but those at the end of the last one.
+      crop: a random crop in the place of the central one.
+      seed: of the random crops, of which each image's are a function of its position besides.
     """
 
     def __init__(
@@ -137,10 +142,15 @@ class EvaluationStream:
         resize: int,
         size: int,
         background: Color = WHITE,
+        *,
+        filled: int | None = None,
+        crop: Crop | None = None,
+        seed: Sequence[int] = (),
     ):
         self._background = tuple(background)
-        self._images, self._batch_size, self._rows = images, batch_size, rows
+        self._images, self._filled, self._rows = images, filled or batch_size, rows
         self._resize, self._size = resize, size
+        self._crop, self._seed = crop, tuple(seed)
 
     @property
     def row_bytes(self) -> int:
@@ -148,18 +158,24 @@ class EvaluationStream:
         return self._size**2 * 3
 
     def __len__(self) -> int:
-        return -(-len(self._images) // self._batch_size) * len(self._rows)
+        return -(-len(self._images) // self._filled) * len(self._rows)
 
     def __getitem__(self, position: int) -> dict[str, Any]:
         """One image: uint8 [S, S, 3], and whether it could be decoded."""
         batch, row = divmod(int(position), len(self._rows))
-        index = batch * self._batch_size + self._rows[row]
-        if index < len(self._images):
+        index = batch * self._filled + self._rows[row]
+        if self._rows[row] < self._filled and index < len(self._images):
             try:
-                data = _read(self._images, index)
-                image = evaluation_crop(data, self._resize, self._size, background=self._background)
-                return {"image": image, "decoded": np.bool_(True)}
+                return {"image": self._cut(index), "decoded": np.bool_(True)}
             except (BrokenImageError, OSError):
                 pass
         black = np.zeros((self._size, self._size, 3), np.uint8)
         return {"image": black, "decoded": np.bool_(False)}
+
+    def _cut(self, index: int) -> np.ndarray:
+        data = _read(self._images, index)
+        if self._crop is None:
+            return evaluation_crop(data, self._resize, self._size, background=self._background)
+        rng = np.random.default_rng([*self._seed, index])
+        (square,) = training_crops(data, [self._crop], self._size, rng, background=self._background)
+        return square
