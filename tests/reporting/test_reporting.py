@@ -97,6 +97,25 @@ def test_report_is_a_picture_with_curves_and_classes(tmp_path):
         assert image.size == (1650, 462)
 
 
+def test_the_picture_has_a_curve_of_the_averaged_weights_beside_each_of_the_raw_ones():
+    rows = [record(1), record(2, **EVALUATION), record(3, **EVALUATION)]
+    for row, accuracy in zip(rows[1:], (70.0, 80.0), strict=True):
+        row["eval_ema"] = EVALUATION | {"all": accuracy}
+    groups = {"many": np.array([True, False, False])}
+    _, accuracies, classes = plots.report(rows, np.array([100, 10, 5]), groups, "title").axes
+    raw, averaged = (
+        [line for line in accuracies.lines if line.get_linestyle() == style] for style in ("-", ":")
+    )
+    np.testing.assert_allclose(averaged[0].get_ydata(), [70, 80])
+    np.testing.assert_allclose(raw[0].get_ydata(), [50, 50])
+    # The empty group has none here either.
+    assert [line.get_color() for line in averaged] == [line.get_color() for line in raw]
+    assert "dotted: averaged weights" in [
+        text.get_text() for text in accuracies.get_legend().get_texts()
+    ]
+    assert classes.get_title() == "last evaluation, raw weights, 2 of 3 classes"
+
+
 def quarters(within, contrastive, classification):
     return {
         "quarters": {
