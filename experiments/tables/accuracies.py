@@ -45,9 +45,9 @@ def accuracies(section: Section) -> str:
     ]
     if any(runs.averaged for runs in section.rows):
         notes.append(
-            "A row of averaged weights (`optimizer.ema`) is of the same runs as the row above it; "
-            "the best epoch is that of the raw weights, and so is all that is compared and drawn "
-            "below but the dotted curves."
+            "A row of averaged weights (`optimizer.ema`) is of the same runs as the row above it. "
+            "The raw weights choose the best epoch; comparisons and pictures are of them too, but "
+            "for dotted curves."
         )
     if printed and not section.full_size:
         notes.append(

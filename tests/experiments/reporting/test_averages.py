@@ -44,7 +44,7 @@ def test_averaged_weights_have_a_row_of_their_own_where_every_run_has_them(
     assert len(averaged) == len(raw)
     # Of the two seeds of this row one has none.
     assert "| L_SCL, averaged weights |" not in markdown
-    assert "the best epoch is that of the raw weights" in markdown
+    assert "The raw weights choose the best epoch" in markdown
     low = [line for line in markdown.splitlines() if line.startswith("| BCCL, averaged weights |")]
     assert low[1].endswith("| 0.5 ± 0.7 |")  # lost classes: one and none
     with (tmp_path / "report" / "table4-cifar100_small.csv").open() as file:
