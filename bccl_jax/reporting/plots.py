@@ -5,6 +5,7 @@ import pathlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from bccl_jax.reporting.console import SHOTS, tested
 from bccl_jax.reporting.lettering import LITERAL, drawable
@@ -86,6 +87,8 @@ def report(
     class_axes.legend(frameon=False, loc="lower right")
     if fine:
         _draw_embeddings(*further, records)
+    for axes in (loss_axes, accuracy_axes, *further):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     return figure
 
 

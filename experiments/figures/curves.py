@@ -36,9 +36,7 @@ def curves(section: Section) -> Figure:
     ]
     for name in losses:
         title = (
-            "training loss, the sum of the row's own terms"
-            if name == "loss"
-            else name.replace("_", " ")
+            "training loss, sum of the row's terms" if name == "loss" else name.replace("_", " ")
         )
         panels.append((title, lambda point, name=name: point["train"].get(name)))
     for name in ("cosine_within", "cosine_between"):

@@ -78,6 +78,8 @@ def test_report_is_a_picture_with_curves_and_classes(tmp_path):
     figure = plots.report(rows, np.array([100, 10, 5]), groups, "title")
     losses, accuracies, classes = figure.axes
     assert [line.get_label() for line in losses.lines] == ["total", "contrastive"]
+    # Epochs are whole, in a short run too.
+    assert all(tick.is_integer() for tick in (*losses.get_xticks(), *accuracies.get_xticks()))
     np.testing.assert_allclose(losses.lines[0].get_ydata(), [3.0, 1.5, 1.0])
     # The empty group has no curve.
     assert [line.get_label() for line in accuracies.lines] == [
