@@ -5,7 +5,7 @@ import pathlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from bccl_jax.reporting.console import SHOTS, tested
 from bccl_jax.reporting.lettering import LITERAL, drawable
@@ -115,6 +115,9 @@ def _draw_embeddings(axes: Axes, records: list[dict]) -> None:
         label = "gradients (right)"
         lines += ratio_axes.plot(when, ratio, color="0.75", linewidth=1, label=label)
         ratio_axes.set(yscale="log", ylabel="contrastive / classification gradient")
+        ratio_axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ratio_axes.yaxis.set_major_formatter("{x:g}")
+        ratio_axes.yaxis.set_minor_formatter(NullFormatter())
         # The cosines in front.
         axes.set_zorder(ratio_axes.get_zorder() + 1)
         axes.patch.set_visible(False)
