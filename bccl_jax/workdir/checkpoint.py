@@ -17,6 +17,7 @@ from orbax.checkpoint import checkpoint_managers
 
 from bccl_jax.errors import WorkdirError
 from bccl_jax.system.names import shown
+from bccl_jax.system.numbers import whole_number
 from bccl_jax.workdir.plain_path import PlainPath
 
 
@@ -160,11 +161,11 @@ class Checkpoints:
         if which in named:
             step = named[which]()
         else:
-            step = int(which) if which.isdigit() else None
+            step = whole_number(which)
         if step is None or step not in self.steps():
             there = ", ".join(map(str, self.steps())) or "none"
             raise WorkdirError(
-                f"there is no checkpoint {which!r} in {shown(self.directory)} "
+                f"there is no checkpoint '{shown(which)}' in {shown(self.directory)} "
                 f"(last, best, or one of these steps, not epochs: {there})"
             )
         return step

@@ -18,6 +18,7 @@ from bccl_jax.errors import WorkdirError
 from bccl_jax.system.directories import directory_to_write
 from bccl_jax.system.locks import lock
 from bccl_jax.system.names import shown
+from bccl_jax.system.numbers import whole_number
 from bccl_jax.system.progress import say
 from bccl_jax.workdir import broken_list, content, identity, json_files
 from bccl_jax.workdir.agreement import differences
@@ -139,7 +140,7 @@ class Workdir:
     def has_checkpoint(self) -> bool:
         """Whether a run would go on, and not begin."""
         there = self.checkpoints.iterdir() if self.checkpoints.is_dir() else ()
-        return any(path.name.isdigit() for path in there)
+        return any(whole_number(path.name) is not None for path in there)
 
     def _blank(self) -> bool:
         """Whether nothing was trained here: no run, or one that stopped within its first epoch."""

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from bccl_jax.errors import ConfigError
 from bccl_jax.models import BACKBONES
 from bccl_jax.settings.suggestions import did_you_mean, nearest
+from bccl_jax.system.numbers import whole_number
 from experiments.designing.catalogue import EXPERIMENTS
 from experiments.designing.comparison import compared, name_of
 from experiments.designing.design import Experiment, Scale
@@ -169,9 +170,10 @@ def scale(arguments: argparse.Namespace) -> Scale:
 
 
 def _positive(text: str) -> int:
-    if not text.isdecimal() or len(text) > 7 or not 1 <= int(text) <= _MOST:
+    number = whole_number(text)
+    if number is None or not 1 <= number <= _MOST:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to {_MOST:,}")
-    return int(text)
+    return number
 
 
 def _parts(text: str) -> tuple[str, ...]:
