@@ -16,7 +16,7 @@ from bccl_jax.data.feeding.pipeline import read_batches, shared_bytes
 from bccl_jax.data.feeding.stream import EvaluationStream
 from bccl_jax.data.split import Split
 from bccl_jax.devices.mesh import gather_rows, local_rows, put, split_over
-from bccl_jax.errors import DataError, NonFiniteLossError
+from bccl_jax.errors import BrokenPicturesError, NonFiniteLossError
 from bccl_jax.evaluation import metrics
 from bccl_jax.losses.classification import post_hoc_offset
 from bccl_jax.system.names import shown
@@ -95,7 +95,7 @@ def evaluate(
       The figures, the same in every process.
 
     Raises:
-      DataError: more pictures than `config.data.max_broken` allows cannot be decoded, or none can.
+      BrokenPicturesError: more than `config.data.max_broken` allows cannot be decoded, or none can.
       NonFiniteLossError: the network's outputs are not finite.
     """
     class_counts, settings = classifier.class_counts, classifier.config.eval
@@ -163,7 +163,7 @@ def compute_on(
       images these are; the same in every process.
 
     Raises:
-      DataError: more pictures than `config.data.max_broken` allows cannot be decoded, or none can.
+      BrokenPicturesError: more than `config.data.max_broken` allows cannot be decoded, or none can.
     """
     batch_size = _batch_size(split, config, mesh)
     rows = local_rows(batch_size)
@@ -188,7 +188,7 @@ def compute_on(
     if len(undecoded) > allowed_broken(share, len(split)) or not decoded.any():
         limit = f"more than config.data.max_broken={share:g} allows"
         limit = limit if decoded.any() else "which leaves nothing to evaluate"
-        raise DataError(
+        raise BrokenPicturesError(
             f"{len(undecoded)} of {len(split)} pictures to evaluate on cannot be decoded, "
             f"{shown(split.images.name(int(undecoded[0])))} the first, {limit}; mend them "
             "(--mode=inspect --verify lists them) and give the same command again"

@@ -67,6 +67,8 @@ class Checkpoints:
         # The newest save that was not yet looked at: its step, as what it must be read back.
         self._unread: tuple[int, jax.ShapeDtypeStruct] | None = None
         self._trusted = False
+        # The step of a checkpoint that was restored and is of an epoch without its end.
+        self._without_end: int | None = None
         with self._writing():
             if not read_only:
                 self.directory.mkdir(parents=True, exist_ok=True)
@@ -184,9 +186,12 @@ class Checkpoints:
           metrics: {"accuracy", "epoch", "lost_classes"} if the state was evaluated.
         """
         step = int(state.step)
-        # A checkpoint of this very step holds the same bits.
         if step in self._manager.all_steps():
-            return
+            # A checkpoint of this very step holds the same bits, unless it is of an epoch that
+            # could not be evaluated then.
+            if unfinished or step != self._without_end:
+                return
+            self._manager.delete(step)
         if not self._trusted:
             # Of the first one: what keeps it from being read would keep all of them.
             self.wait()
@@ -221,6 +226,7 @@ class Checkpoints:
         }
         with self._reading(step):
             restored = self._manager.restore(step, args=ocp.args.Composite(**items))
+        self._without_end = step if restored["unfinished"] else None
         return restored["state"], restored["unfinished"]
 
     def restore_part(self, step: int, abstract: Any) -> Any:
