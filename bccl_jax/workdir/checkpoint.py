@@ -20,10 +20,17 @@ from bccl_jax.system.names import shown
 from bccl_jax.system.numbers import whole_number
 from bccl_jax.workdir.plain_path import PlainPath
 
+# What Orbax warns of: each checkpoint between evaluations, for it has no figures to give, and what
+# reading alone means.
+_EXPECTED = (
+    "Requested `tracked_metric`",
+    "CheckpointManagerOptions.read_only=True",
+    "Given directory is read only",
+)
+
 
 def _unexpected(record: logging.LogRecord) -> bool:
-    # A checkpoint between evaluations has no figures to give; Orbax warns of each.
-    return not record.getMessage().startswith("Requested `tracked_metric`")
+    return not record.getMessage().startswith(_EXPECTED)
 
 
 logging.getLogger("absl").addFilter(_unexpected)

@@ -1,6 +1,7 @@
 """Checkpoints hold what they were given, whatever happens to it while they are written."""
 
 import asyncio
+import logging
 import threading
 
 import jax
@@ -50,6 +51,17 @@ def test_what_names_no_checkpoint_is_one_sentence(tmp_path, which):
         ) as told:
             checkpoints.resolve(which)
     assert len(str(told.value)) < 1000
+
+
+def test_reading_alone_says_nothing(tmp_path, caplog):
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(State(jnp.int32(2)), {}, {"accuracy": 1.0, "epoch": 1, "lost_classes": 0})
+    with (
+        caplog.at_level(logging.WARNING, "absl"),
+        Checkpoints(tmp_path, read_only=True) as checkpoints,
+    ):
+        assert checkpoints.best() == 2
+    assert caplog.messages == []
 
 
 def test_a_folder_that_is_no_step_is_no_checkpoint(tmp_path):
