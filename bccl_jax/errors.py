@@ -21,5 +21,9 @@ class DataError(BcclError, ValueError):
     """A data set that is missing, broken, or not what the config says."""
 
 
+class BrokenPicturesError(DataError):
+    """More pictures than may be skipped cannot be decoded; all processes of a run find the same."""
+
+
 class DeviceError(BcclError, RuntimeError):
     """A device that computes wrong."""

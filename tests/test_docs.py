@@ -4,6 +4,9 @@ import re
 
 import pytest
 
+from bccl_jax import config as default
+from bccl_jax import methods
+from bccl_jax.config import flatten
 from tests.architecture import DOCUMENT, PACKAGE, ROOT, modules
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -19,6 +22,8 @@ ELSEWHERE = {
         "model/resnet.py",
     },
 }
+# What is called a mistake, and what a method of the page's own has.
+NO_KEYS = {"README.md": {"lr"}, "extending.md": {"method.gamma"}}
 PLACEHOLDER = "NAME"
 OTHERS_MODULES = {"pip", "pytest", "venv"}
 
@@ -39,6 +44,22 @@ def test_the_files_that_a_page_names_are_there(page):
         place = ROOT / module.replace(".", "/")
         there = place.with_suffix(".py").is_file() or (place / "__main__.py").is_file()
         assert there, f"{page.name} names python -m {module}, which is not there"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_config_keys_that_a_page_names_are_there(page):
+    keys = set().union(*(flatten(default.get_config(name)) for name in methods.names()))
+    groups = {key.rpartition(".")[0] for key in keys} - {""}
+    text = page.read_text(encoding="utf-8")
+    given = set(re.findall(r"--config\.([a-z_][a-z_0-9.]*[a-z_0-9])", text))
+    # In quotes they stand without config, as `data.dir` does.
+    quoted = {
+        name
+        for name in re.findall(r"`([a-z_]+\.[a-z_0-9.]*[a-z_0-9])`", text)
+        if name.partition(".")[0] in groups and not (ROOT / PACKAGE / name).exists()
+    }
+    unknown = (given | quoted) - keys - groups - NO_KEYS.get(page.name, set())
+    assert not unknown, f"{page.name} names keys that no config has: {sorted(unknown)}"
 
 
 def rows():
@@ -75,3 +96,17 @@ def test_the_modules_that_a_row_names_are_there():
             place = place_of(folder) / name
             there = place.is_dir() or place.with_suffix(".py").is_file()
             assert there, f"docs/architecture.md has {name} in {folder}, where it is not"
+
+
+def test_every_module_is_named_in_the_row_of_its_room():
+    named: dict = {}
+    for folder, contents in rows():
+        named.setdefault(place_of(folder), set()).update(re.findall(r"`(\w+)`", contents))
+    lacking = [
+        str(path.relative_to(ROOT))
+        for path in modules().values()
+        if path.name != "__init__.py"
+        and path.parent != ROOT / PACKAGE
+        and path.stem not in named.get(path.parent, ())
+    ]
+    assert not lacking, f"no row of docs/architecture.md names {sorted(lacking)}"

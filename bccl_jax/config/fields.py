@@ -119,8 +119,9 @@ def get_config(
     data.workers = -1
     # Threads of the grain pipeline that read other images, and photographs where `workers` is 0.
     data.threads = 8
-    # Share of the training photographs that may turn out broken before the run stops, and one in
-    # any case; up to then each is skipped and named in broken.txt. 0 stops at the first.
+    # Share of the photographs of a split that may turn out broken before the run stops, and one in
+    # any case; up to then each is skipped and named in broken.txt, or in broken_test.txt and
+    # broken_validation.txt where it was to be evaluated on. 0 stops at the first.
     data.max_broken = 0.01
 
     config.augment = augment = ml_collections.ConfigDict()

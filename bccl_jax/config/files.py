@@ -11,6 +11,7 @@ import ml_collections
 from bccl_jax import config as default
 from bccl_jax.config.allowed import check_keys
 from bccl_jax.config.importing import import_files
+from bccl_jax.config.places import PLACES, led
 from bccl_jax.config.remembering import files_of
 from bccl_jax.errors import BcclError, ConfigError
 from bccl_jax.settings.bounds import shown
@@ -103,6 +104,8 @@ def is_of_run(named: str) -> bool:
 def of_run(path: pathlib.Path, imports: Sequence[str] | None = None) -> ml_collections.ConfigDict:
     """Returns the config that a run wrote into its directory.
 
+    Its paths lead where they led when the run was trained, whatever the working directory is now.
+
     Args:
       path: of that file.
       imports: files of one's own in place of those that it remembers.
@@ -111,15 +114,22 @@ def of_run(path: pathlib.Path, imports: Sequence[str] | None = None) -> ml_colle
       ConfigError: it is damaged, or of another version of the project, or a file of one's own that
         it needs is missing or fails.
     """
-    with _damage_told(path):
-        flat = json.loads(path.read_text())
-        if not isinstance(flat, dict):
-            raise ConfigError("it holds no object")
+    flat, recorded = _object(path), path.with_name(PLACES)
+    if recorded.is_file():
+        flat = led(flat, _object(recorded))
     if imports is not None:
         flat["imports"] = list(imports)
     import_files(flat)
     with _damage_told(path):
         return default.unflatten(flat)
+
+
+def _object(path: pathlib.Path) -> dict:
+    with _damage_told(path):
+        found = json.loads(path.read_text())
+        if not isinstance(found, dict):
+            raise ConfigError("it holds no object")
+    return found
 
 
 @contextlib.contextmanager

@@ -127,6 +127,15 @@ def image_name(split: Split, part: str, position: int) -> str:
     return f"{part} image {position} ({shown(split.class_names[split.labels[position]])})"
 
 
+def _number(content: bytes | np.ndarray) -> int:
+    number = int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little")
+    return max(number, UNREADABLE + 1)
+
+
+# The number of an encoded image of no bytes: its size alone.
+EMPTY = _number((0).to_bytes(8, "little"))
+
+
 def _in_chunks(
     pool: ThreadPoolExecutor, count: int, number: Callable[[int], int]
 ) -> Iterator[tuple[int, list[int]]]:
@@ -153,11 +162,6 @@ def _size(images: RecordImages) -> int:
         return sum(os.path.getsize(shard.path) for shard in images.shards)
     except OSError:
         return 0
-
-
-def _number(content: bytes | np.ndarray) -> int:
-    number = int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little")
-    return max(number, UNREADABLE + 1)
 
 
 def _image_number(images: EncodedImages, position: int) -> int:

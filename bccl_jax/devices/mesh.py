@@ -11,6 +11,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from bccl_jax.errors import ConfigError
 from bccl_jax.system.environment import cache_folder, can_be_written, check_xla_flags
+from bccl_jax.system.numbers import whole_number
 
 # The one axis, over which batches are split, and classes where a method asks for it.
 AXIS = "data"
@@ -158,13 +159,17 @@ def in_several_processes() -> bool:
 
 
 def _count(name):
-    value = os.environ.get(name, "0")
-    return int(value) if value.isdigit() else 0
+    """What a variable says, 0 where it is not set."""
+    value = os.environ.get(name) or "0"
+    if (number := whole_number(value)) is None:
+        raise ConfigError(f"{name} is {value!r}; set a whole number, or unset it")
+    return number
 
 
 def _numbered(address, processes, process):
     for name in (address, processes, process):
-        if not os.environ.get(name) or (name != address and not os.environ[name].isdigit()):
+        value = os.environ.get(name) or ""
+        if not value or (name != address and whole_number(value) is None):
             raise ConfigError(
                 f"{address} and its like say that this is one process of several, but {name} is "
                 f"{os.environ.get(name)!r}; set {address}, {processes} and {process}, or none"

@@ -87,7 +87,7 @@ def evaluate(
       The figures, the same in every process.
 
     Raises:
-      DataError: more pictures than `config.data.max_broken` allows cannot be decoded, or none can.
+      BrokenPicturesError: more than `config.data.max_broken` allows cannot be decoded, or none can.
       NonFiniteLossError: the network's outputs are not finite.
     """
     class_counts, settings = classifier.class_counts, classifier.config.eval

@@ -16,7 +16,7 @@ from bccl_jax.data.feeding.stream import EvaluationStream
 from bccl_jax.data.photographs.crops import Crop
 from bccl_jax.data.split import Split
 from bccl_jax.devices.mesh import gather_rows, local_rows, put, split_over
-from bccl_jax.errors import DataError
+from bccl_jax.errors import BrokenPicturesError
 from bccl_jax.system.names import shown
 
 
@@ -71,7 +71,7 @@ def compute_on(
       images these are; the same in every process.
 
     Raises:
-      DataError: more pictures than `config.data.max_broken` allows cannot be decoded, or none can.
+      BrokenPicturesError: more pictures than `config.data.max_broken` allows cannot be decoded, or none can.
     """
     size, filled = batch_of(split, config, mesh, reading)
     rows = local_rows(size)
@@ -111,7 +111,7 @@ def _check_decoded(
         return
     limit = f"more than config.data.max_broken={share:g} allows"
     limit = limit if decoded.any() else "which leaves nothing to evaluate"
-    raise DataError(
+    raise BrokenPicturesError(
         f"{len(undecoded)} of {len(split)} pictures to evaluate on cannot be decoded, "
         f"{shown(split.images.name(int(undecoded[0])))} the first, {limit}; mend them "
         "(--mode=inspect --verify lists them) and give the same command again"

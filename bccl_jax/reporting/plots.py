@@ -5,6 +5,7 @@ import pathlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from bccl_jax.reporting.console import SHOTS, tested
 from bccl_jax.reporting.lettering import LITERAL, drawable
@@ -18,8 +19,9 @@ def report(
 ) -> Figure:
     """Draws loss, accuracy by shot group, and the last evaluation class by class.
 
-    Where the records have them by quarters of an epoch, also the mean cosines of the embeddings and
-    how the gradients of the losses compare at the backbone.
+    Where the records have them, also the accuracy of the averaged weights, dotted in the colour of
+    the raw ones; and by quarters of an epoch the mean cosines of the embeddings and how the
+    gradients of the losses compare at the backbone.
 
     Args:
       records: of metrics.jsonl.
@@ -55,6 +57,9 @@ def report(
         top1 = _numbers(evaluated, "eval", "top1")
         style = {"color": "0.5", "linestyle": "--", "marker": "."}
         accuracy_axes.plot(when, top1, label="top-1, share of images", **style)
+    averaged = [record for record in evaluated if "eval_ema" in record]
+    if averaged:
+        _draw_averages(accuracy_axes, averaged)
     accuracy_axes.set(xlabel="epoch", ylabel="accuracy, %", ylim=(0, 100))
     accuracy_axes.legend(frameon=False, loc="lower right")
 
@@ -75,12 +80,27 @@ def report(
         xlabel="training images of the class",
         ylabel="accuracy, %",
         ylim=(-3, 102),  # classes at 0 are to be seen
-        title="last evaluation, {} of {} classes".format(*tested(last)),
+        title="last evaluation{}, {} of {} classes".format(
+            ", raw weights" if averaged else "", *tested(last)
+        ),
     )
     class_axes.legend(frameon=False, loc="lower right")
     if fine:
         _draw_embeddings(*further, records)
+    for axes in (loss_axes, accuracy_axes, *further):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     return figure
+
+
+def _draw_averages(axes: Axes, records: list[dict]) -> None:
+    when = [record["epoch"] for record in records]
+    for shot in SHOTS:
+        if records[-1]["eval_ema"][shot] is None:
+            continue
+        # Colours are the shot groups' already.
+        label = "dotted: averaged weights" if shot == "all" else None
+        accuracies = _numbers(records, "eval_ema", shot)
+        axes.plot(when, accuracies, color=COLORS[shot], label=label, linestyle=":", marker="x")
 
 
 def _draw_embeddings(axes: Axes, records: list[dict]) -> None:
@@ -95,6 +115,9 @@ def _draw_embeddings(axes: Axes, records: list[dict]) -> None:
         label = "gradients (right)"
         lines += ratio_axes.plot(when, ratio, color="0.75", linewidth=1, label=label)
         ratio_axes.set(yscale="log", ylabel="contrastive / classification gradient")
+        ratio_axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ratio_axes.yaxis.set_major_formatter("{x:g}")
+        ratio_axes.yaxis.set_minor_formatter(NullFormatter())
         # The cosines in front.
         axes.set_zorder(ratio_axes.get_zorder() + 1)
         axes.patch.set_visible(False)

@@ -3,6 +3,7 @@
 import contextlib
 import pathlib
 import time
+from collections.abc import Iterator
 
 import jax
 import ml_collections
@@ -12,7 +13,8 @@ from bccl_jax.data.fingerprint import fingerprint, warnings
 from bccl_jax.devices.jax_settings import usual
 from bccl_jax.devices.mesh import is_lead, speaks
 from bccl_jax.devices.selftest import check_devices
-from bccl_jax.errors import DataError
+from bccl_jax.errors import BrokenPicturesError, DataError
+from bccl_jax.evaluation.beforehand import check_decodable
 from bccl_jax.evaluation.saved import SavedEvaluation, evaluate_checkpoints
 from bccl_jax.reporting import console
 from bccl_jax.reporting.records import Records
@@ -73,6 +75,8 @@ def _run(
     directory.check_classes(run.dataset)
     numbers = fingerprint(run.dataset)
     tell(directory.check_images(run.dataset, numbers), *warnings(run.dataset, numbers))
+    evaluated = {part: split for part, split in run.dataset.splits.items() if part != "train"}
+    check_decodable(evaluated, numbers, run.config.data.max_broken)
     with contextlib.ExitStack() as stack:
         stack.enter_context(directory.writing())
         stack.enter_context(jax.set_mesh(run.mesh))
@@ -102,7 +106,9 @@ def _train(
 ) -> Result:
     config, steps = run.config, run.steps_per_epoch
     done = int(state.step)
-    first_epoch, skip = divmod(done, steps)
+    # Steps that are done of the first epoch; all of one that could not be evaluated.
+    skip = len(unfinished.get("loss", ()))
+    first_epoch = (done - skip) // steps
     records = Records(directory.records, done, first_epoch, writes=is_lead())
     budget = console.Budget(config.epochs, steps, config.batch_size)
     if is_lead():
@@ -141,22 +147,27 @@ def _train(
                 state = stage.begin(state)
             ledger = Ledger(epoch, epoch * steps, unfinished, skipped)
             try:
-                for renewed, metrics in run_epoch(state, epoch, skip):
+                for renewed, metrics in run_epoch(state, epoch, skip) if skip < steps else ():
                     state = renewed  # the old one's memory was donated
                     ledger.add(metrics)
                     progress.advance(ledger.newly_read, epoch + 1, ledger.last_loss)
+                    if skipped is not None:
+                        skipped.check()
                     stopped = stop.reached(epoch * steps + ledger.steps)
                     if ledger.steps < steps and (stopped or (every and ledger.steps % every == 0)):
                         checkpoints.save(state, ledger.read_all())
                         if stopped:
                             raise Interrupted(stopped, int(state.step))
-            except DataError:
+                means = ledger.means()
+                if skipped is not None:
+                    skipped.check()
+            except DataError as error:
+                if stop.received or (_met_by_all(error) and int(state.step)):
+                    checkpoints.save(state, ledger.read_all())
                 # A reader may have been ended by whoever asked this run to stop.
-                if not stop.received:
-                    raise
-                checkpoints.save(state, ledger.read_all())
-                raise Interrupted(stop.received, int(state.step)) from None
-            means = ledger.means()
+                if stop.received:
+                    raise Interrupted(stop.received, int(state.step)) from None
+                raise
             progress.advance(ledger.newly_read, epoch + 1, ledger.last_loss)
             unfinished, skip = {}, 0
 
@@ -166,9 +177,10 @@ def _train(
                 record["stage"] = run.stage_of(epoch) + 1
             if quarters := ledger.quarters(run.method.fine_metrics):
                 record["quarters"] = quarters
-            state, refreshed = ends.refresh(state, complete, progress.pause)
-            record |= refreshed | {"seconds": round(time.perf_counter() - started, 3)}
-            evaluation, evaluated = ends.evaluate(state, complete, progress.pause)
+            with _saved_if_it_fails(checkpoints, state, ledger):
+                state, refreshed = ends.refresh(state, complete, progress.pause)
+                record |= refreshed | {"seconds": round(time.perf_counter() - started, 3)}
+                evaluation, evaluated = ends.evaluate(state, complete, progress.pause)
             if evaluated:
                 record |= evaluated
                 progress.evaluated(record, config.epochs)
@@ -180,3 +192,21 @@ def _train(
             if stop.received and complete < config.epochs:
                 raise Interrupted(stop.received, int(state.step))
     return finish(run, directory, checkpoints, state, records.rows, evaluation)
+
+
+@contextlib.contextmanager
+def _saved_if_it_fails(
+    checkpoints: Checkpoints, state: TrainState, ledger: Ledger
+) -> Iterator[None]:
+    """Keeps an epoch whose end fails on pictures: once they are mended its end is made anew."""
+    try:
+        yield
+    except DataError as error:
+        if _met_by_all(error):
+            checkpoints.save(state, ledger.read_all())
+        raise
+
+
+def _met_by_all(error: DataError) -> bool:
+    """Whether every process of the run meets an error, so that all of them save a checkpoint."""
+    return isinstance(error, BrokenPicturesError) or jax.process_count() == 1

@@ -5,6 +5,7 @@ import json
 import ml_collections
 
 from bccl_jax.config import flatten, get_config
+from bccl_jax.config.places import same
 
 # What does not shape a run: where its data lies, who reads it, how it is shared and kept.
 FREE_KEYS = (
@@ -27,13 +28,16 @@ FREE_KEYS = (
 EVALUATION_KEYS = ("eval.", "data.resident", "augment.eval_resize", "model.pretrained")
 
 
-def differences(config: ml_collections.ConfigDict, saved: dict, evaluating: bool) -> list[str]:
+def differences(
+    config: ml_collections.ConfigDict, saved: dict, evaluating: bool, recorded: dict
+) -> list[str]:
     """The keys in which a config is not that of a run, in words.
 
     Args:
       config: what is asked for.
       saved: the flattened config of the run; a key that is younger than the run has its default.
       evaluating: whether the run is only evaluated, so that more keys may differ.
+      recorded: the places that paths of the run led to.
 
     Returns:
       A clause for each key that may not differ and does.
@@ -46,5 +50,7 @@ def differences(config: ml_collections.ConfigDict, saved: dict, evaluating: bool
     return [
         f"{key} is {saved.get(key)!r} there and {asked.get(key)!r} here"
         for key in sorted(saved.keys() | asked.keys())
-        if saved.get(key) != asked.get(key) and not key.startswith(free)
+        if saved.get(key) != asked.get(key)
+        and not key.startswith(free)
+        and not same(key, asked.get(key), recorded)
     ]

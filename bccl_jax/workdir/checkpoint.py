@@ -17,12 +17,20 @@ from orbax.checkpoint import checkpoint_managers
 
 from bccl_jax.errors import WorkdirError
 from bccl_jax.system.names import shown
+from bccl_jax.system.numbers import whole_number
 from bccl_jax.workdir.plain_path import PlainPath
+
+# What Orbax warns of: each checkpoint between evaluations, for it has no figures to give, and what
+# reading alone means.
+_EXPECTED = (
+    "Requested `tracked_metric`",
+    "CheckpointManagerOptions.read_only=True",
+    "Given directory is read only",
+)
 
 
 def _unexpected(record: logging.LogRecord) -> bool:
-    # A checkpoint between evaluations has no figures to give; Orbax warns of each.
-    return not record.getMessage().startswith("Requested `tracked_metric`")
+    return not record.getMessage().startswith(_EXPECTED)
 
 
 logging.getLogger("absl").addFilter(_unexpected)
@@ -66,6 +74,8 @@ class Checkpoints:
         # The newest save that was not yet looked at: its step, as what it must be read back.
         self._unread: tuple[int, jax.ShapeDtypeStruct] | None = None
         self._trusted = False
+        # The step of a checkpoint that was restored and is of an epoch without its end.
+        self._without_end: int | None = None
         with self._writing():
             if not read_only:
                 self.directory.mkdir(parents=True, exist_ok=True)
@@ -160,11 +170,11 @@ class Checkpoints:
         if which in named:
             step = named[which]()
         else:
-            step = int(which) if which.isdigit() else None
+            step = whole_number(which)
         if step is None or step not in self.steps():
             there = ", ".join(map(str, self.steps())) or "none"
             raise WorkdirError(
-                f"there is no checkpoint {which!r} in {shown(self.directory)} "
+                f"there is no checkpoint '{shown(which)}' in {shown(self.directory)} "
                 f"(last, best, or one of these steps, not epochs: {there})"
             )
         return step
@@ -183,9 +193,12 @@ class Checkpoints:
           metrics: {"accuracy", "epoch", "lost_classes"} if the state was evaluated.
         """
         step = int(state.step)
-        # A checkpoint of this very step holds the same bits.
         if step in self._manager.all_steps():
-            return
+            # A checkpoint of this very step holds the same bits, unless it is of an epoch that
+            # could not be evaluated then.
+            if unfinished or step != self._without_end:
+                return
+            self._manager.delete(step)
         if not self._trusted:
             # Of the first one: what keeps it from being read would keep all of them.
             self.wait()
@@ -220,6 +233,7 @@ class Checkpoints:
         }
         with self._reading(step):
             restored = self._manager.restore(step, args=ocp.args.Composite(**items))
+        self._without_end = step if restored["unfinished"] else None
         return restored["state"], restored["unfinished"]
 
     def restore_part(self, step: int, abstract: Any) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from bccl_jax.data.fingerprint import UNREADABLE, image_name
-from bccl_jax.data.photographs.decode import BrokenImageError, decode
+from bccl_jax.data.photographs.decode import is_broken
 from bccl_jax.data.split import Dataset, Split
 from bccl_jax.errors import WorkdirError
 from bccl_jax.system.names import shown
@@ -78,7 +78,7 @@ def compare(
         changed, named = np.flatnonzero(differs), len(found) == len(split)
         if named:
             changed = np.setdiff1d(changed, broken.get(part, []))
-        other = next((i for i in changed if not (named and _is_broken(split, i))), None)
+        other = next((i for i in changed if not (named and _is_skipped(split, i))), None)
         if other is not None:
             what = "images" if named else "files of images"
             first = f", the first {image_name(split, part, other)}," if named else ""
@@ -90,15 +90,9 @@ def compare(
     return kept
 
 
-def _is_broken(split: Split, position: int) -> bool:
+def _is_skipped(split: Split, position: int) -> bool:
     """Whether a picture is one that a run skips, so that it takes no other one in its place."""
-    if not split.encoded:
-        return False
-    try:
-        decode(split.images[position])
-    except (OSError, BrokenImageError):
-        return True
-    return False
+    return split.encoded and is_broken(split.images, position)
 
 
 def _refuse(what: str, workdir: pathlib.Path) -> None:

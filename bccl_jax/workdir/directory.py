@@ -9,6 +9,8 @@ import ml_collections
 import numpy as np
 
 from bccl_jax.config.files import RUN_CONFIG
+from bccl_jax.config.flattening import flatten
+from bccl_jax.config.places import PLACES, places
 from bccl_jax.config.remembering import remembered
 from bccl_jax.config.sizing import image_shape
 from bccl_jax.data.fingerprint import fingerprint
@@ -18,6 +20,7 @@ from bccl_jax.errors import WorkdirError
 from bccl_jax.system.directories import directory_to_write
 from bccl_jax.system.locks import lock
 from bccl_jax.system.names import shown
+from bccl_jax.system.numbers import whole_number
 from bccl_jax.system.progress import say
 from bccl_jax.workdir import broken_list, content, identity, json_files
 from bccl_jax.workdir.agreement import differences
@@ -36,6 +39,8 @@ _REMAINS = (
     "images.npz",
     "images.tmp",
     "config.tmp",
+    "places.json",
+    "places.tmp",
 )
 # What no reading gives.
 _WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
@@ -57,6 +62,7 @@ class Workdir:
         self.path = directory_to_write(path, "--workdir").absolute()
         self._named = f"--workdir={shown(self.path)}"
         self.config = self.path / RUN_CONFIG
+        self.places = self.path / PLACES
         self.records = self.path / "metrics.jsonl"
         self.checkpoints = self.path / "checkpoints"
         self.tensorboard = self.path / "tensorboard"
@@ -100,7 +106,8 @@ class Workdir:
             )
         if self._blank():
             return False
-        differing = differences(config, json_files.read(self.config, dict), evaluating)
+        saved, recorded = json_files.read(self.config, dict), self._places()
+        differing = differences(config, saved, evaluating, recorded)
         if differing:
             raise WorkdirError(
                 f"{self._named} holds a run of another config: {'; '.join(differing)}; "
@@ -139,7 +146,7 @@ class Workdir:
     def has_checkpoint(self) -> bool:
         """Whether a run would go on, and not begin."""
         there = self.checkpoints.iterdir() if self.checkpoints.is_dir() else ()
-        return any(path.name.isdigit() for path in there)
+        return any(whole_number(path.name) is not None for path in there)
 
     def _blank(self) -> bool:
         """Whether nothing was trained here: no run, or one that stopped within its first epoch."""
@@ -165,6 +172,10 @@ class Workdir:
           WorkdirError: it has images of other names or labels, or in another order.
         """
         identity.check_split(json_files.read(self.splits, dict), "test", split, self._named)
+
+    def _places(self) -> dict[str, str]:
+        """Where paths of the run led; {} of one of a time before that was kept."""
+        return json_files.read(self.places, dict) if self.places.exists() else {}
 
     def parts(self) -> set[str]:
         """The splits that the run has, such as "train" and "test"."""
@@ -271,11 +282,14 @@ class Workdir:
                 content.write(self.images, numbers)
                 json_files.write(self.image_shape, list(image_shape(sized, dataset.train)))
                 json_files.write(self.sized, remembered(sized))
+                json_files.write(self.places, places(flatten(config)))
                 json_files.write(self.config, remembered(config))
             else:
                 # Mended pictures from now on, and all of them of a run that has no record yet.
                 kept, recorded = self._compared(dataset, numbers), content.read(self.images)
                 if not content.equal(kept, recorded):
                     content.write(self.images, kept)
+                # Its data may have moved.
+                json_files.write(self.places, self._places() | places(flatten(config)))
             wait_for_all("directory claimed")
             yield self

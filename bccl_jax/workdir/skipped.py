@@ -8,9 +8,9 @@ import numpy as np
 from tqdm import tqdm
 
 from bccl_jax.data.encoded import EncodedImages, FileImages, allowed_broken
-from bccl_jax.data.photographs.decode import BrokenImageError, decode
+from bccl_jax.data.photographs.decode import is_broken
 from bccl_jax.devices.mesh import gather_rows
-from bccl_jax.errors import DataError
+from bccl_jax.errors import BrokenPicturesError
 from bccl_jax.system.names import printable
 from bccl_jax.workdir import broken_list
 
@@ -31,7 +31,7 @@ class SkippedImages:
       writes: False leaves the list and the console to another process.
 
     Raises:
-      DataError: more than the share are broken still.
+      BrokenPicturesError: more than the share are broken still.
     """
 
     def __init__(
@@ -47,15 +47,12 @@ class SkippedImages:
             mended = len(listed) - len(self._broken)
             if mended:
                 self._tell(f"{mended} of {len(listed)} pictures that {path} named decode again")
-        self._check()
+        self.check()
 
     def add(self, broken: np.ndarray) -> None:
         """Takes the `broken` of a whole batch: indices of pictures, -1 for a sound one.
 
-        Every process takes the same ones, so that all of them stop after the same step.
-
-        Raises:
-          DataError: more than the share are broken.
+        Every process takes the same ones.
         """
         for index in map(int, np.unique(broken[broken >= 0])):
             if index in self._broken:
@@ -69,14 +66,18 @@ class SkippedImages:
                 f"skipped {name}, which cannot be decoded: {len(self._broken)} of "
                 f"{len(self._images)} training pictures so far (list: {self._path})"
             )
-        self._check()
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Checks that not too many are broken, which every process finds after the same step.
+
+        Raises:
+          BrokenPicturesError: more than the share are.
+        """
         if len(self._broken) > self._limit:
             where = "where they were packed from, and pack anew"
             if isinstance(self._images, FileImages):
                 where = "under the same names"
-            raise DataError(
+            raise BrokenPicturesError(
                 f"{len(self._broken)} of {len(self._images)} training pictures cannot be decoded "
                 f"({self._path} names them), more than config.data.max_broken="
                 f"{self._max_share:g} allows; --mode=inspect --verify names all that are broken; "
@@ -96,15 +97,7 @@ class SkippedImages:
 
 def _still_broken(images: EncodedImages, indices: list[int]) -> set[int]:
     """Which of these pictures cannot be decoded, as any of the run's processes finds."""
-
-    def broken(index: int) -> bool:
-        try:
-            decode(images[index])
-        except (BrokenImageError, OSError):
-            return True
-        return False
-
     found = np.zeros(len(images), bool)
     with ThreadPoolExecutor(_THREADS) as pool:
-        found[indices] = list(pool.map(broken, indices))
+        found[indices] = list(pool.map(lambda index: is_broken(images, index), indices))
     return set(np.flatnonzero(gather_rows(found).reshape(-1, len(found)).any(0)).tolist())

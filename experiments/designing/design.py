@@ -7,6 +7,7 @@ from typing import Any
 import ml_collections
 
 from bccl_jax import config as default
+from bccl_jax.config.remembering import files_of
 from bccl_jax.errors import ConfigError
 from experiments.designing.hashing import hash_of
 from experiments.designing.lengths import shrink
@@ -171,6 +172,8 @@ def _cell(
         shrink(config, scale.epochs)
     if scale.backbone is not None:
         config.model.backbone = scale.backbone
+        # The process that trains the run has not read the data set's config file.
+        config.imports = files_of(config)
     on_validation = experiment.on_validation
     if scale.on_validation is not None:
         on_validation = scale.on_validation

@@ -3,11 +3,12 @@
 import argparse
 import pathlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from bccl_jax.errors import ConfigError
 from bccl_jax.models import BACKBONES
 from bccl_jax.settings.suggestions import did_you_mean, nearest
+from bccl_jax.system.numbers import whole_number
 from experiments.designing.catalogue import EXPERIMENTS
 from experiments.designing.comparison import compared, name_of
 from experiments.designing.design import Experiment, Scale
@@ -39,8 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--epochs", type=_positive, help="of each run; warm-ups shrink in proportion"
     )
     parser.add_argument(
-        "--backbone", type=_backbone, metavar="NAME", help=f"of each run: {', '.join(BACKBONES)}"
-    )
+        "--backbone", metavar="NAME",
+        help=f"of each run: {', '.join(BACKBONES)}, or one that a --dataset's file registers",
+    )  # fmt: skip
     parser.add_argument("--data-dir", metavar="DIR", help="where the data lies (the config's own)")
     parser.add_argument(
         "--split", choices=("test", "validation"),
@@ -97,8 +99,9 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argpar
         meant = _MEANT.get(name) or nearest(name, known)
         parser.error(f"{unknown[0]!r} is no flag{did_you_mean(meant, '--')}")
     try:
-        # First: a config file may register a method that --methods names.
+        # First: a config file may register what --methods and --backbone name.
         _check_datasets(arguments)
+        _check_backbone(arguments.backbone)
         arguments.chosen = _chosen(arguments)
     except ConfigError as error:
         parser.error(str(error))
@@ -140,6 +143,19 @@ def _check_datasets(arguments: argparse.Namespace) -> None:
             raise
 
 
+def _check_backbone(name: str | None) -> None:
+    """Checks that --backbone is one of the package's, or of those that config files registered."""
+    if name is None or name in BACKBONES:
+        return
+    hint = did_you_mean(nearest(name, BACKBONES), "--backbone=") or (
+        "; one of your own is known where the --dataset's config file imports its file "
+        "(docs/extending.md)"
+    )
+    raise ConfigError(
+        f"--backbone: no backbone is called {name!r}; there are {', '.join(BACKBONES)}{hint}"
+    )
+
+
 def scale(arguments: argparse.Namespace) -> Scale:
     """The scale that parsed flags describe."""
     return Scale(
@@ -154,9 +170,10 @@ def scale(arguments: argparse.Namespace) -> Scale:
 
 
 def _positive(text: str) -> int:
-    if not text.isdecimal() or len(text) > 7 or not 1 <= int(text) <= _MOST:
+    number = whole_number(text)
+    if number is None or not 1 <= number <= _MOST:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to {_MOST:,}")
-    return int(text)
+    return number
 
 
 def _parts(text: str) -> tuple[str, ...]:
@@ -167,20 +184,12 @@ def _parts(text: str) -> tuple[str, ...]:
 
 
 def _experiment(text: str) -> str:
-    return _one_of(EXPERIMENTS, text, "experiment")
-
-
-def _backbone(text: str) -> str:
-    return _one_of(BACKBONES, text, "backbone")
-
-
-def _one_of(known: Iterable[str], name: str, kind: str) -> str:
-    if name not in known:
-        meant = did_you_mean(nearest(name, known))
+    if text not in EXPERIMENTS:
         raise argparse.ArgumentTypeError(
-            f"no {kind} is called {name!r}; there are {', '.join(known)}{meant}"
+            f"no experiment is called {text!r}; there are {', '.join(EXPERIMENTS)}"
+            f"{did_you_mean(nearest(text, EXPERIMENTS))}"
         )
-    return name
+    return text
 
 
 def _factors(text: str) -> tuple[float, ...]:

@@ -10,9 +10,15 @@ from experiments.figures.style import Style, frame, legend, over_epochs
 from experiments.records.gathering import Section
 from experiments.records.runs import Runs
 
+# How curves of averaged weights are drawn.
+AVERAGED = ":"
+
 
 def curves(section: Section) -> Figure:
-    """Accuracies, losses and cosines of embeddings over epochs, means and deviations."""
+    """Accuracies, losses and cosines of embeddings over epochs, means and deviations.
+
+    Of runs with averaged weights, their accuracies too, dotted.
+    """
     style = Style(section)
     losses = sorted(
         {
@@ -30,9 +36,7 @@ def curves(section: Section) -> Figure:
     ]
     for name in losses:
         title = (
-            "training loss, the sum of the row's own terms"
-            if name == "loss"
-            else name.replace("_", " ")
+            "training loss, sum of the row's terms" if name == "loss" else name.replace("_", " ")
         )
         panels.append((title, lambda point, name=name: point["train"].get(name)))
     for name in ("cosine_within", "cosine_between"):
@@ -46,15 +50,22 @@ def curves(section: Section) -> Figure:
     for axes, (title, value) in zip(grid, panels, strict=False):
         for runs in section.finished:
             _curve(axes, runs, value, style)
+            _curve(axes, runs, _averaged(value), style, linestyle=AVERAGED)
         axes.set_title(title, fontsize=10)
         over_epochs(axes)
     for axes in grid[len(panels) :]:
         axes.set_axis_off()
-    legend(figure, section, style)
+    averaged = any(runs.averaged for runs in section.finished)
+    legend(figure, section, style, {"averaged weights": AVERAGED} if averaged else {})
     return figure
 
 
-def _curve(axes: Axes, runs: Runs, value: Callable, style: Style) -> None:
+def _averaged(value: Callable) -> Callable:
+    """The same figure of the averaged weights, None where a point has none, as of training."""
+    return lambda point: value({"train": {}, "all": None, "few": None, **point.get("ema", {})})
+
+
+def _curve(axes: Axes, runs: Runs, value: Callable, style: Style, **options) -> None:
     by_epoch = {}
     for record in runs.records.values():
         for point in record["curve"]:
@@ -67,7 +78,7 @@ def _curve(axes: Axes, runs: Runs, value: Callable, style: Style) -> None:
     }
     if by_epoch:
         each = np.array([by_epoch[epoch] for epoch in sorted(by_epoch)])
-        _line(axes, sorted(by_epoch), each, style.color(runs), style.marker(runs))
+        _line(axes, sorted(by_epoch), each, style.color(runs), style.marker(runs), **options)
 
 
 def _line(axes: Axes, epochs: list[int], each: np.ndarray, color: str, marker: str, **options):

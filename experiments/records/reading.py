@@ -6,14 +6,18 @@ from bccl_jax.evaluation.metrics import low_classes
 from experiments.records.results import Record, unpack
 
 
-def figure(record: Record, epoch: str, name: str) -> float | None:
+def figure(record: Record, epoch: str, name: str, averaged: bool = False) -> float | None:
     """A figure of an evaluation; of older runs what their records allow, else None.
 
     Args:
       record: of a run.
       epoch: "last" or "best".
       name: a key of `Evaluation.record`.
+      averaged: of the averaged weights, which a run with `optimizer.ema` has; "best" is then the
+        best epoch of the raw ones.
     """
+    if averaged:
+        return record.get("ema", {}).get(epoch, {}).get(name)
     found = record[epoch]
     if name in found:
         return found[name]
@@ -22,9 +26,15 @@ def figure(record: Record, epoch: str, name: str) -> float | None:
     return low_classes(np.array(found.get("per_class", []), np.float64)).get(name)
 
 
-def class_accuracies(record: Record) -> np.ndarray:
-    """Accuracy of each class at the last epoch, float64 [K]; null becomes NaN."""
-    found = record["last"].get("per_class", [None] * len(record["class_counts"]))
+def class_accuracies(record: Record, averaged: bool = False) -> np.ndarray:
+    """Accuracy of each class at the last epoch, float64 [K]; null becomes NaN.
+
+    Args:
+      record: of a run.
+      averaged: of the averaged weights, which the record must have.
+    """
+    last = record["ema"]["last"] if averaged else record["last"]
+    found = last.get("per_class", [None] * len(record["class_counts"]))
     return np.array(found, np.float64)
 
 

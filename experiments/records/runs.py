@@ -30,14 +30,21 @@ class Runs:
         """Seeds that have no record."""
         return [cell.seed for cell in self.cells if cell.seed not in self.records]
 
-    def accuracy(self, shot: str, epoch: str = "last") -> Spread | None:
+    @property
+    def averaged(self) -> bool:
+        """Whether every record has figures of averaged weights beside the raw ones."""
+        return bool(self.records) and all("ema" in record for record in self.records.values())
+
+    def accuracy(self, shot: str, epoch: str = "last", averaged: bool = False) -> Spread | None:
         """Accuracy in percent over seeds.
 
         Args:
           shot: "top1", "all", "many", "medium" or "few", or another figure of an evaluation.
           epoch: "last" or "best".
+          averaged: of the averaged weights in place of the raw ones.
         """
-        return statistics.spread([figure(r, epoch, shot) for r in self.records.values()])
+        each = [figure(record, epoch, shot, averaged) for record in self.records.values()]
+        return statistics.spread(each)
 
     def per_class(self) -> np.ndarray:
         """Accuracy of each class in percent at the last epoch, float64 [K], mean over seeds.

@@ -55,6 +55,7 @@ def run(cell: Cell, paths: Paths, code: Code) -> results.Record:
         "class_counts": result.class_counts.tolist(),
         "last": {"epoch": result.records[-1]["epoch"], **result.last},
         "best": {"epoch": result.best_epoch, "chosen_on": result.chosen_on, **result.best},
+        **({"ema": result.ema} if result.ema else {}),
         "images": len(result.correct),
         "correct": results.pack(result.correct),
         "left_out": np.flatnonzero(~result.decoded).tolist(),
@@ -71,8 +72,13 @@ def run(cell: Cell, paths: Paths, code: Code) -> results.Record:
 
 
 def _curve_point(record: dict) -> dict:
-    evaluation = {k: v for k, v in record["eval"].items() if k != "per_class"}
-    return {"epoch": record["epoch"], "train": record["train"], **evaluation}
+    figures = {
+        name: {k: v for k, v in record[name].items() if k != "per_class"}
+        for name in ("eval", "eval_ema")
+        if name in record
+    }
+    averaged = {"ema": figures["eval_ema"]} if "eval_ema" in figures else {}
+    return {"epoch": record["epoch"], "train": record["train"], **figures["eval"], **averaged}
 
 
 def _courses(records: list[dict]) -> dict[str, list[float]]:

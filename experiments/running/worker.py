@@ -86,7 +86,10 @@ def _attempt(cell: Cell, paths: Paths, code: Code, train: Callable) -> Outcome:
         with contextlib.suppress(OSError), log.open("a", encoding="utf-8") as file:
             traceback.print_exc(file=file)
         return Outcome("failed", f"{type(error).__name__}: {error}; {log} has the rest")
-    return Outcome("done", f"all {record['last']['all']:.2f} % in {record['seconds']:.0f} s")
+    found = f"all {record['last']['all']:.2f} %"
+    if "ema" in record:
+        found += f", of the averaged weights {record['ema']['last']['all']:.2f} %,"
+    return Outcome("done", f"{found} in {record['seconds']:.0f} s")
 
 
 @contextlib.contextmanager

@@ -34,11 +34,21 @@ def accuracies(section: Section) -> str:
             if section.full_size:
                 cells.append(signed(less_paper(section, runs)))
         rows.append(cells)
+        if runs.averaged:
+            # The paper has no averages to compare with.
+            cells = [row_name(runs, section, averaged=True), *_results(runs, averaged=True)]
+            rows.append(cells + [NONE] * (len(headings) - len(cells)))
     split = SPLITS[section.on]
     notes = [
         f"Accuracy in percent on {split}, last epoch, mean ± standard deviation over seeds.",
         tested(section),
     ]
+    if any(runs.averaged for runs in section.rows):
+        notes.append(
+            "A row of averaged weights (`optimizer.ema`) is of the same runs as the row above it. "
+            "The raw weights choose the best epoch; comparisons and pictures are of them too, but "
+            "for dotted curves."
+        )
     if printed and not section.full_size:
         notes.append(
             f"The paper's figures are of {paper_size(section)}, on the test split. These runs are "
@@ -71,13 +81,13 @@ def tested(section: Section) -> str:
     )
 
 
-def _results(runs: Runs) -> list[str]:
+def _results(runs: Runs, averaged: bool = False) -> list[str]:
     if not runs.records:
         return [NONE, status(runs), *[NONE] * len(ACCURACIES)]
     total, found = len(runs.cells), len(runs.records)
     seeds = str(found) if found == total else f"{found} of {total}"
-    shown = [accuracy(runs.accuracy(name)) for name in ACCURACIES]
-    return [seeds, *shown, accuracy(runs.accuracy("all", "best"))]
+    shown = [accuracy(runs.accuracy(name, averaged=averaged)) for name in ACCURACIES]
+    return [seeds, *shown, accuracy(runs.accuracy("all", "best", averaged))]
 
 
 def _chosen_on(section: Section) -> str:

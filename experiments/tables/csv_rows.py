@@ -1,5 +1,6 @@
 """Figures of an experiment as rows of a CSV file, for a program."""
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,8 @@ def csv_rows(name: str, section: Section) -> list[dict[str, Any]]:
       section: records or not.
 
     Returns:
-      Numbers in full precision; "" where there is none. p-values are as tested (`p_*`) and as
-      adjusted (`holm_*`).
+      Numbers in full precision; "" where there is none. `*_averaged_*` are of the averaged weights,
+      all else is of the raw ones. p-values are as tested (`p_*`) and as adjusted (`holm_*`).
     """
     against = {found.row: found for found in section.against_reference}
     rows = []
@@ -36,11 +37,12 @@ def csv_rows(name: str, section: Section) -> list[dict[str, Any]]:
             "seeds": len(records),
             "seeds_asked": len(runs.cells),
         }
-        for epoch in ("last", "best"):
+        for epoch, averaged in itertools.product(("last", "best"), (False, True)):
             for figure in (*ACCURACIES, *LOW):
-                found = runs.accuracy(figure, epoch)
-                line[f"{epoch}_{figure}"] = found and found.mean
-                line[f"{epoch}_{figure}_std"] = found and found.deviation
+                found = runs.accuracy(figure, epoch, averaged)
+                column = f"{epoch}_{'averaged_' if averaged else ''}{figure}"
+                line[column] = found and found.mean
+                line[f"{column}_std"] = found and found.deviation
         line["classes"] = len(section.class_counts) if records else None
         line["classes_tested"] = int((~np.isnan(runs.per_class())).sum()) if records else None
         line["best_chosen_on"] = records[0]["best"]["chosen_on"] if records else None

@@ -27,10 +27,14 @@ def low_classes(section: Section) -> str:
     """
     rows = []
     for runs in section.finished:
-        shown = [accuracy(runs.accuracy(name)) for name in LOW]
-        lost = [float((class_accuracies(r) == 0).sum()) for r in runs.records.values()]
-        lost = plus_minus(statistics.spread(lost), "{:.1f}")
-        rows.append([row_name(runs, section), *shown, lost])
+        for averaged in (False, True) if runs.averaged else (False,):
+            shown = [accuracy(runs.accuracy(name, averaged=averaged)) for name in LOW]
+            lost = [
+                float((class_accuracies(record, averaged) == 0).sum())
+                for record in runs.records.values()
+            ]
+            lost = plus_minus(statistics.spread(lost), "{:.1f}")
+            rows.append([row_name(runs, section, averaged), *shown, lost])
     table = markdown(["row", *LOW.values(), "classes at 0 %"], rows)
     return (
         f"{table}\n\nIn percent, last epoch, over the same classes as all. Harmonic and geometric "

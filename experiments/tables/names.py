@@ -6,8 +6,13 @@ from experiments.records.runs import Runs
 SPLITS = {"test": "the test split", "validation": "a validation part of the training split"}
 
 
-def row_name(runs: Runs, section: Section) -> str:
-    """A row's name in a table, the reference's in bold."""
+AVERAGED = "averaged weights"
+
+
+def row_name(runs: Runs, section: Section, averaged: bool = False) -> str:
+    """A row's name in a table, the reference's in bold; or that of its averaged weights."""
+    if averaged:
+        return f"{runs.row.name}, {AVERAGED}"
     if runs.row.name != section.experiment.reference:
         return runs.row.name
     axis = section.experiment.axis

@@ -1,9 +1,6 @@
 """Every mistake on the command line ends in one sentence that names the mend."""
 
-import json
 import re
-import subprocess
-import sys
 
 import pytest
 
@@ -11,7 +8,7 @@ from bccl_jax import config as default
 from bccl_jax import methods
 from bccl_jax.commands.parsing import TEN
 from bccl_jax.settings.suggestions import SYNONYMS, key_like, nearest
-from tests.tiny import ROOT
+from tests.command_line import run
 
 DIGITS = "--config=configs/digits_lt.py"
 MISTAKES = [
@@ -119,11 +116,8 @@ GOOD = [["--help"], ["-h"], [DIGITS, "--print_config", "--config.seed=7"], ["--p
 def outcomes():
     """{arguments: (exit code, output, errors)} of every command line here."""
     lines = [*(arguments for arguments, _ in MISTAKES), *GOOD]
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.forked_main"],
-        cwd=ROOT, input=json.dumps(lines), capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    return dict(zip(map(tuple, lines), json.loads(done.stdout), strict=True))
+    done = {tuple(arguments): run(*arguments) for arguments in lines}
+    return {line: (each.returncode, each.stdout, each.stderr) for line, each in done.items()}
 
 
 @pytest.mark.parametrize(("arguments", "message"), MISTAKES)
@@ -146,7 +140,7 @@ def test_help_is_short_and_names_the_ten_settings_and_where_all_are(outcomes):
         assert f"--config.{key}=" in out
     for place in ("bccl_jax/config/fields.py", "bccl_jax/methods/", "README.md", "--print_config"):
         assert place in out
-    assert outcomes["-h",] == [code, out, errors]
+    assert outcomes["-h",] == (code, out, errors)
 
 
 def test_print_config_prints_a_config_file_with_the_changes(outcomes):

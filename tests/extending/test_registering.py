@@ -427,6 +427,53 @@ def test_an_experiment_has_rows_of_what_its_data_sets_file_registers(tmp_path):
     assert [cell.config.imports for cell in cells if cell.row == "mine"] == [(path,)] * 3
 
 
+BACKBONE = """
+import flax.linen as nn
+from bccl_jax import models
+
+@models.register("small")
+class Small(nn.Module):
+    @nn.compact
+    def __call__(self, images, train):
+        return nn.Dense(8)(images.reshape(len(images), -1))
+"""
+
+
+@pytest.mark.parametrize("by", ["import", "key"])
+def test_an_experiment_takes_a_backbone_that_its_data_sets_file_registers_or_imports(tmp_path, by):
+    backbone = tmp_path / "backbone.py"
+    backbone.write_text(BACKBONE)
+    text = "from configs import digits_lt\n\ndef get_config(method='bccl'):\n"
+    text += "    config = digits_lt.get_config(method)\n"
+    if by == "key":
+        text += f"    config.imports = ({str(backbone)!r},)\n"
+    else:
+        text = f"import backbone\n{text}"
+    file = tmp_path / "my_digits.py"
+    file.write_text(f"{text}    return config\n")
+    parser = argparse.ArgumentParser()
+    selection.add_arguments(parser)
+    flags = ["table4", f"--dataset={file}", "--seeds=1", "--backbone=small"]
+    found = selection.parse(parser, flags)
+    cells = design.cells(found.chosen["table4"], selection.scale(found))
+    assert {cell.config.model.backbone for cell in cells} == {"small"}
+    # A worker process is handed the config alone.
+    assert {cell.config.imports for cell in cells} == {(str(backbone),)}
+
+
+def test_an_experiments_unknown_backbone_is_told_those_that_there_are(tmp_path, capsys):
+    file = written(tmp_path / "mine.py", CONFIG + BACKBONE.replace("{", "{{").replace("}", "}}"))
+    parser = argparse.ArgumentParser()
+    selection.add_arguments(parser)
+    for name, hint in (("smal", "did you mean --backbone=small?"), ("vgg", "imports its file")):
+        with pytest.raises(SystemExit):
+            selection.parse(parser, ["table4", f"--dataset={file}", f"--backbone={name}"])
+        told = capsys.readouterr().err
+        assert f"--backbone: no backbone is called '{name}'; there are resnet8" in told
+        assert ", small; " in told
+        assert hint in told
+
+
 # Runs.
 
 

@@ -78,6 +78,8 @@ def test_report_is_a_picture_with_curves_and_classes(tmp_path):
     figure = plots.report(rows, np.array([100, 10, 5]), groups, "title")
     losses, accuracies, classes = figure.axes
     assert [line.get_label() for line in losses.lines] == ["total", "contrastive"]
+    # Epochs are whole, in a short run too.
+    assert all(tick.is_integer() for tick in (*losses.get_xticks(), *accuracies.get_xticks()))
     np.testing.assert_allclose(losses.lines[0].get_ydata(), [3.0, 1.5, 1.0])
     # The empty group has no curve.
     assert [line.get_label() for line in accuracies.lines] == [
@@ -95,6 +97,25 @@ def test_report_is_a_picture_with_curves_and_classes(tmp_path):
     plots.save_report(tmp_path / "report.png", rows, np.array([100, 10, 5]), groups, "title")
     with Image.open(tmp_path / "report.png") as image:
         assert image.size == (1650, 462)
+
+
+def test_the_picture_has_a_curve_of_the_averaged_weights_beside_each_of_the_raw_ones():
+    rows = [record(1), record(2, **EVALUATION), record(3, **EVALUATION)]
+    for row, accuracy in zip(rows[1:], (70.0, 80.0), strict=True):
+        row["eval_ema"] = EVALUATION | {"all": accuracy}
+    groups = {"many": np.array([True, False, False])}
+    _, accuracies, classes = plots.report(rows, np.array([100, 10, 5]), groups, "title").axes
+    raw, averaged = (
+        [line for line in accuracies.lines if line.get_linestyle() == style] for style in ("-", ":")
+    )
+    np.testing.assert_allclose(averaged[0].get_ydata(), [70, 80])
+    np.testing.assert_allclose(raw[0].get_ydata(), [50, 50])
+    # The empty group has none here either.
+    assert [line.get_color() for line in averaged] == [line.get_color() for line in raw]
+    assert "dotted: averaged weights" in [
+        text.get_text() for text in accuracies.get_legend().get_texts()
+    ]
+    assert classes.get_title() == "last evaluation, raw weights, 2 of 3 classes"
 
 
 def quarters(within, contrastive, classification):

@@ -131,6 +131,17 @@ def test_devices_that_cannot_share_a_batch_are_refused():
         ({"JAX_COORDINATOR_ADDRESS": "localhost:1"}, "JAX_NUM_PROCESSES is None"),
         ({"MASTER_ADDR": "", "WORLD_SIZE": "2", "RANK": "0"}, "MASTER_ADDR is ''"),
         ({"MASTER_ADDR": "host", "WORLD_SIZE": "2", "RANK": "first"}, "RANK is 'first'"),
+        # Digits to str.isdigit, not to int.
+        ({"MASTER_ADDR": "host", "WORLD_SIZE": "2", "RANK": "²"}, "RANK is '²'"),
+        ({"WORLD_SIZE": "²"}, "WORLD_SIZE is '²'; set a whole number, or unset it"),
+        (
+            {
+                **dict.fromkeys(("JAX_NUM_PROCESSES", "JAX_PROCESS_ID"), "1"),
+                "JAX_COORDINATOR_ADDRESS": "localhost:1",
+                "BCCL_JAX_HEARTBEAT_SECONDS": "a minute",
+            },
+            "BCCL_JAX_HEARTBEAT_SECONDS is 'a minute'; set a whole number",
+        ),
     ],
 )
 def test_incomplete_variables_of_several_processes_are_named(monkeypatch, variables, message):

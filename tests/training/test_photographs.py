@@ -17,6 +17,7 @@ from bccl_jax.errors import ConfigError, DataError, WorkdirError
 from bccl_jax.evaluation.over_split import compute_on
 from bccl_jax.training import assemble, starting_point
 from bccl_jax.training.loop import evaluate_checkpoints, train_and_evaluate
+from bccl_jax.workdir.checkpoint import Checkpoints
 from tests.tiny import differing, shipped_config, shrink
 from tests.training.test_loop import Killed, act_at, kill, without_times
 
@@ -134,6 +135,66 @@ def test_broken_pictures_are_skipped_named_once_and_counted(photos, tmp_path, ca
     config.data.max_broken = 0.02  # of 33: one
     with pytest.raises(DataError, match=r"2 of 33 training pictures .*config\.data\.max_broken"):
         train_and_evaluate(config, tmp_path / "stopped")
+    # Once it is mended the run goes on after the step that met it.
+    with Checkpoints(tmp_path / "stopped" / "checkpoints", read_only=True) as checkpoints:
+        saved = checkpoints.latest()
+    assert 0 < saved <= 2 * 4
+    shutil.copy(photos / pathlib.Path(another).relative_to(folder), another)
+    capsys.readouterr()
+    result = train_and_evaluate(config, tmp_path / "stopped")
+    assert f"goes on after step {saved} " in capsys.readouterr().out
+    assert [record["step"] for record in result.records] == [4, 8, 12, 16]
+
+
+def break_tested(folder):
+    """Breaks the test pictures; returns what mends them."""
+    images = load_data(tiny_folder_config(folder)).test.images
+    paths = [pathlib.Path(images.name(index)) for index in range(len(images))]
+    contents = [path.read_bytes() for path in paths]
+    for path in paths[:3]:
+        path.write_bytes(b"not a picture")
+    return lambda: [path.write_bytes(bytes_) for path, bytes_ in zip(paths, contents, strict=True)]
+
+
+def test_broken_test_pictures_are_told_before_anything_is_trained(photos, tmp_path):
+    folder = tmp_path / "photos"
+    shutil.copytree(photos, folder)
+    break_tested(folder)
+    with pytest.raises(DataError, match="3 of 7 test pictures at least cannot be decoded, .*mend"):
+        train_and_evaluate(tiny_folder_config(folder), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("epoch", [2, 4])
+def test_an_epoch_whose_evaluation_fails_is_kept_and_ends_bit_for_bit_where_the_whole_run_does(
+    whole, photos, tmp_path, monkeypatch, capsys, epoch
+):
+    folder, workdir = tmp_path / "photos", tmp_path / "run"
+    shutil.copytree(photos, folder)
+    config = tiny_folder_config(folder)
+    # Only evaluated epochs have checkpoints, and there is none before the first.
+    config.checkpoint.every_epochs = 100
+    mend = []
+    with monkeypatch.context() as patch:
+        # Within the epoch, when they have been looked at. An epoch has four steps.
+        act_at(patch, 5 * epoch - 3, lambda: mend.append(break_tested(folder)))
+        with pytest.raises(DataError, match="3 of 7 pictures to evaluate on cannot be decoded"):
+            train_and_evaluate(config, workdir)
+    assert len(without_times(workdir / "metrics.jsonl")) == epoch - 1
+    with pytest.raises(DataError, match="3 of 7 test pictures at least cannot be decoded"):
+        train_and_evaluate(config, workdir)
+    mend[0]()
+    capsys.readouterr()
+    resumed = train_and_evaluate(config, workdir)
+    assert f"{epoch} of 4 epochs done" in capsys.readouterr().out
+    assert differing(whole.state, resumed.state) == []
+    assert without_times(workdir / "metrics.jsonl") == without_times(
+        whole.workdir / "metrics.jsonl"
+    )
+    assert (resumed.last, resumed.best) == (whole.last, whole.best)
+    # What was evaluated then is what is read back.
+    found = evaluate_checkpoints(config, workdir)
+    assert found["best"].evaluation.record() == whole.best
 
 
 def test_pictures_that_cannot_be_decoded_are_left_out_of_the_figures(whole, photos, tmp_path):

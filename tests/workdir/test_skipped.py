@@ -37,8 +37,10 @@ def listed(folder):
 
 def stopped(folder, indices=(0, 1, 2)):
     """A run that stopped at so many broken pictures."""
+    images = skipped(folder)
+    images.add(np.array([*indices, -1]))
     with pytest.raises(DataError, match=rf"{len(indices)} of 4 .*config\.data\.max_broken=0\.5"):
-        skipped(folder).add(np.array([*indices, -1]))
+        images.check()
 
 
 def test_a_run_goes_on_once_enough_pictures_are_mended(pictures, capsys):
@@ -50,8 +52,10 @@ def test_a_run_goes_on_once_enough_pictures_are_mended(pictures, capsys):
     again.add(np.array([0, 2]))
     assert listed(pictures) == [str(pictures / PATHS[0]), str(pictures / PATHS[2])]
     assert "1 of 3 pictures that" in capsys.readouterr().err
+    again.check()
+    again.add(np.array([3]))
     with pytest.raises(DataError, match="3 of 4 training pictures"):
-        again.add(np.array([3]))
+        again.check()
 
 
 def test_a_run_that_is_not_mended_stops_before_it_trains(pictures):
@@ -59,7 +63,7 @@ def test_a_run_that_is_not_mended_stops_before_it_trains(pictures):
     with pytest.raises(DataError, match="3 of 4 training pictures"):
         skipped(pictures)
     assert len(listed(pictures)) == 3
-    assert skipped(pictures, 0.9).add(np.array([-1])) is None
+    assert skipped(pictures, 0.9).check() is None
 
 
 def test_a_picture_that_is_gone_is_still_broken_and_one_that_is_back_is_not(pictures):
@@ -111,13 +115,14 @@ def test_a_process_that_does_not_write_counts_the_same(pictures):
         pictures.parent / "broken.txt", FileImages(pictures, PATHS), 0.5, writes=False
     )
     assert len(listed(pictures)) == 3
+    other.add(np.array([3]))
     with pytest.raises(DataError, match="3 of 4"):
-        other.add(np.array([3]))
+        other.check()
 
 
 def test_the_mend_is_that_of_pictures_in_files(pictures):
-    with pytest.raises(DataError, match="--mode=inspect --verify names all .*under the same names"):
-        skipped(pictures).add(np.array([0, 1, 2]))
-    with pytest.raises(DataError) as caught:
+    stopped(pictures)
+    message = "--mode=inspect --verify names all .*under the same names"
+    with pytest.raises(DataError, match=message) as caught:
         skipped(pictures)
     assert "pack" not in str(caught.value)

@@ -14,7 +14,7 @@ import io
 import math
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from PIL import ExifTags, Image, UnidentifiedImageError
 
@@ -168,6 +168,15 @@ def decode(data: bytes, background: Color = WHITE) -> Image.Image:
       BrokenImageError: the file is no image, or broken.
     """
     return Picture(data, background).decode().image
+
+
+def is_broken(images: Sequence[bytes], index: int) -> bool:
+    """Whether an encoded image cannot be read, or not be decoded."""
+    try:
+        decode(images[index])
+    except (OSError, BrokenImageError):
+        return True
+    return False
 
 
 def look(data: bytes, image: Image.Image) -> Look:

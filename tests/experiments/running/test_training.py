@@ -12,6 +12,7 @@ def test_a_cell_becomes_a_record(tmp_path):
     config = cell.config
     config.seed, config.epochs, config.eval.every_epochs = 3, 4, 2
     config.optimizer.warmup_epochs = 1
+    config.optimizer.ema = 0.9
     shrink(config.method)
     paths, code = Paths(tmp_path), provenance.code()
     record = training.run(cell, paths, code)
@@ -25,6 +26,9 @@ def test_a_cell_becomes_a_record(tmp_path):
     # Digits has unequal classes, so that the mean over images is another than over classes.
     assert abs(100 * correct.mean() - record["last"]["all"]) < 5
     assert [point["epoch"] for point in record["curve"]] == [2, 4]
+    averaged = record["ema"]["last"]
+    assert averaged["all"] != record["last"]["all"]
+    assert record["curve"][-1]["ema"] == {k: v for k, v in averaged.items() if k != "per_class"}
     # Four epochs by quarters.
     assert {len(values) for values in record["course"].values()} == {16}
     assert all(float(f"{v:.4g}") == v for values in record["course"].values() for v in values)
