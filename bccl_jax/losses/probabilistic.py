@@ -4,7 +4,7 @@ Of each class the embeddings are taken to follow a von Mises-Fisher distribution
 mu_c of their mean and the concentration kappa_c. The expectation of `exp(z.z' / tau)` over z' of
 class c is then in closed form `C_p(kappa_c) / C_p(||kappa_c mu_c + z / tau||)`: the loss of
 infinitely many contrasted samples, weighted by the classes' priors, is a cross-entropy of its
-logarithms.
+logarithms (Eq. 20 of the paper).
 """
 
 import jax
@@ -19,8 +19,8 @@ LARGEST_KAPPA = 1e5
 def concentrations(means: jax.Array, largest: float = LARGEST_KAPPA) -> jax.Array:
     """Concentration of each class by the length R of its mean, `p R / (1 - R^2)`.
 
-    The estimate of Banerjee et al. 2005 is `R (p - R^2) / (1 - R^2)`, which is this one for high
-    dimensions; the method's code has this one.
+    The paper has the estimate of Banerjee et al. 2005, `R (p - R^2) / (1 - R^2)`, which is nearly
+    the same in high dimensions; its code has this one.
 
     Args:
       means: [K, D] floating, of unit vectors; 0 of a class that nothing is known of, which makes
