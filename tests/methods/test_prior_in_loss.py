@@ -19,6 +19,7 @@ from tests.tiny import tiny_config
         ("crt", {}, False),
         ("lws", {}, False),
         ("tau_norm", {}, False),
+        ("proco", {}, True),
         ("bccl", {}, True),
         ("bccl", {"logit_compensation": False}, False),
     ],

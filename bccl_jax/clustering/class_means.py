@@ -1,0 +1,82 @@
+"""Running means of the embeddings of every class, of fixed shape and renewed under jit."""
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+
+@flax.struct.dataclass
+class ClassMeans:
+    """The mean of what was seen of each class, and how much that was.
+
+    Attributes:
+      means: float32 [K, D]. Of a class of which nothing was seen it says nothing: it counts for
+        nothing in `merged`.
+      counts: int32 [K], embeddings that the mean is of.
+    """
+
+    means: jax.Array
+    counts: jax.Array
+
+
+def no_means(num_classes: int, dim: int) -> ClassMeans:
+    """Nothing seen of any class; all means are 0.
+
+    Args:
+      num_classes: K.
+      dim: D.
+
+    Raises:
+      ValueError: a size below 1.
+    """
+    if min(num_classes, dim) < 1:
+        raise ValueError(f"got num_classes={num_classes}, dim={dim}; each must be at least 1.")
+    return ClassMeans(
+        jnp.zeros((num_classes, dim), jnp.float32), jnp.zeros((num_classes,), jnp.int32)
+    )
+
+
+def class_means(embeddings: jax.Array, labels: jax.Array, num_classes: int) -> ClassMeans:
+    """The means of a batch.
+
+    Args:
+      embeddings: [N, D] floating; they enter without gradient.
+      labels: [N] integer classes in [0, K).
+      num_classes: K.
+
+    Returns:
+      The mean of each class; 0 of one that is not in the batch.
+
+    Raises:
+      ValueError: shapes that do not fit together.
+    """
+    if embeddings.ndim != 2 or labels.shape != embeddings.shape[:1]:
+        raise ValueError(
+            f"embeddings have shape {embeddings.shape} and labels {labels.shape}; "
+            "pass embeddings [N, D] with one label each, [N]."
+        )
+    of_class = jax.nn.one_hot(labels, num_classes, dtype=jnp.float32)  # [N, K]
+    embeddings = jax.lax.stop_gradient(embeddings).astype(jnp.float32)
+    # A product and not a scatter, whose order of adding differs from run to run on a GPU; in an
+    # accelerator's default precision means of unit vectors would be off by 0.001.
+    sums = jnp.matmul(of_class.T, embeddings, precision=jax.lax.Precision.HIGHEST)
+    counts = jnp.sum(of_class, axis=0)
+    return ClassMeans(sums / jnp.maximum(counts, 1)[:, None], counts.astype(jnp.int32))
+
+
+def merged(kept: ClassMeans, new: ClassMeans) -> ClassMeans:
+    """The means of what two have seen, class by class.
+
+    `mean = (1 - w) kept + w new` with `w = n_new / (n_kept + n_new)`: exactly the one where the
+    other has seen nothing, and the kept one where neither has.
+
+    Args:
+      kept: one.
+      new: another one, of the same classes.
+
+    Returns:
+      Their means weighted by their counts, and the sum of these.
+    """
+    counts = kept.counts + new.counts
+    weight = (new.counts / jnp.maximum(counts, 1)).astype(jnp.float32)[:, None]
+    return ClassMeans((1 - weight) * kept.means + weight * new.means, counts)
