@@ -75,6 +75,11 @@ def photographs(variant: str = "") -> ml_collections.ConfigDict:
             projector_dim=2048,
             classifier="cosine",
         )
+    elif method in ("paco", "gpaco"):
+        # Weights, temperature and sizes are their authors'; all else is the harness's.
+        published = methods.method_class(method).published["photographs"]
+        own = {key.removeprefix("method."): published[key] for key in published}
+        config.method.update({key: value for key, value in own.items() if key in config.method})
     return config
 
 

@@ -19,6 +19,8 @@ from tests.tiny import tiny_config
         ("crt", {}, False),
         ("lws", {}, False),
         ("tau_norm", {}, False),
+        ("paco", {}, True),
+        ("gpaco", {}, True),
         ("bccl", {}, True),
         ("bccl", {"logit_compensation": False}, False),
     ],
