@@ -37,8 +37,8 @@ def get_config(method="bccl"):
     config.eval.batch_size = 400
     config.eval.many_above = 50
     config.checkpoint.every_epochs = 10
-    smaller = {"projector_hidden": 128, "projector_dim": 64}
-    if config.method.name == "bccl":
-        smaller["queue_size"] = 64
-    config.method.update({key: value for key, value in smaller.items() if key in config.method})
+    # A batch of keys, and a momentum copy that follows within a fifth of the run's 500 steps.
+    smaller = {"projector_hidden": 128, "projector_dim": 64, "queue_size": 64, "momentum": 0.99}
+    own = config.method
+    own.update({key: min(value, own[key]) for key, value in smaller.items() if key in own})
     return config

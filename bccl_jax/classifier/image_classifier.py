@@ -83,11 +83,12 @@ class ImageClassifier:
         # Two images for each group, for one alone has no batch statistics.
         images = jnp.zeros((2 * context.norm_groups, *self.image_shape), jnp.float32)
         variables = self.network.init(network_key, images, method=self.method.init_forward)
+        params, own = variables["params"], self.method.init(method_key, context)
         return Variables(
             step=jnp.int32(0),
-            params=variables["params"],
+            params=params,
             batch_stats=variables.get("batch_stats", {}),
-            method=self.method.init(method_key, context),
+            method=self.method.follow(own, params, first=True),
         )
 
     def shardings(self, shapes: Any) -> Any:

@@ -92,7 +92,8 @@ def photographs(
             # What BCCL has of these here, unless the method has settings of its own.
             shared = {"temperature": 0.07, "projector_hidden": 1024, "projector_dim": 2048}
             config.method.update({k: v for k, v in shared.items() if k in config.method})
-            config.method.classifier = "cosine"
+            if config.method.classifier == "linear":
+                config.method.classifier = "cosine"
         config.update_from_flattened_dict(own_settings(method, published or ("photographs",)))
     config.update_from_flattened_dict({**(changes or {}), **own})
     return config

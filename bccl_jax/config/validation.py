@@ -118,10 +118,11 @@ def _check_soft_labels(config: ml_collections.ConfigDict, method: Method) -> Non
                 "and no shares of classes; leave it at 0"
             )
         if value and key in mixes and not method.mixable:
+            others = "choose other views, as config.method.view_set 'strong+sim+sim' has them, or "
             raise ConfigError(
                 f"config.{key} is {value:g}, but the view that this {name} classifies is "
-                "contrasted too, and a mixed image has no class to be contrasted by; choose other "
-                "views, as config.method.view_set 'strong+sim+sim' has them, or leave it at 0"
+                "contrasted too, and a mixed image has no class to be contrasted by; "
+                f"{others if 'view_set' in config.method else ''}leave it at 0"
             )
     if augment.mix_probability != 1 and not any(mixes.values()):
         raise ConfigError(

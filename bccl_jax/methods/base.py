@@ -116,6 +116,22 @@ class Method:
         del key, context
         return {}
 
+    def follow(self, state: Any, params: Any, first: bool = False) -> Any:
+        """Renews what of the method's own state follows the parameters, as a momentum copy does.
+
+        Called with the first parameters, and once before each step, however many passes that makes.
+
+        Args:
+          state: the method's own state.
+          params: the network's parameters.
+          first: whether they are those before the first step, which a copy starts as.
+
+        Returns:
+          The state; with `first` alone it may have more arrays than before.
+        """
+        del params, first
+        return state
+
     def split_over_classes(self, state: Any) -> Any:
         """Which arrays of the method's own state the devices share, class by class.
 

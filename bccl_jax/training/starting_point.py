@@ -56,9 +56,11 @@ def started(state: TrainState, classifier: ImageClassifier) -> TrainState:
         pretrained = load_pretrained(path, config.model.backbone)
         found = Weights({"backbone": pretrained["params"]}, {"backbone": pretrained["batch_stats"]})
     found = jax.device_put(found, replicated(classifier.mesh))
+    params = {**state.params, **found.params}
     return state.replace(
-        params={**state.params, **found.params},
+        params=params,
         batch_stats={**state.batch_stats, **found.batch_stats},
+        method=classifier.method.follow(state.method, params, first=True),
     )
 
 

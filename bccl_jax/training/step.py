@@ -167,6 +167,8 @@ def make_train_step(
         if streams:
             # Each image with those of the further streams beside it.
             batch = jax.tree.map(lambda x: x.reshape(-1, 1 + streams, *x.shape[1:]), batch)
+        # Here and not in the loss, which runs once for each part of a batch and each pass of SAM.
+        state = state.replace(method=method.follow(state.method, state.params))
         run_pass = passes(state, batch, key)
         first, metrics, batch_stats, method_state = run_pass(state.params)
         gradient = first

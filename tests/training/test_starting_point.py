@@ -52,6 +52,16 @@ def test_heads_that_the_other_run_lacks_are_new(trained):
     assert same(state.batch_stats["heads_projector"], fresh.batch_stats["heads_projector"])
 
 
+def test_a_momentum_copy_starts_as_the_other_runs_weights(trained):
+    state = assemble(small_config("paco", trained.workdir)).init_state()
+    copy = state.method["copy"]
+    assert same(copy["backbone"], trained.state.params["backbone"])
+    assert same(copy["heads_projector"], state.params["heads_projector"])
+    # A step donates the state: one memory cannot be donated twice.
+    places = [leaf.unsafe_buffer_pointer() for leaf in jax.tree.leaves((state.params, copy))]
+    assert len(set(places)) == len(places)
+
+
 def test_a_classifier_of_other_classes_is_new(trained):
     config = small_config("cross_entropy", trained.workdir)
     config.data.classes = 5
