@@ -88,13 +88,13 @@ def photographs(
             classifier="cosine",
         )
     else:
-        if "temperature" in config.method:
-            # What BCCL has of these here, unless the method has settings of its own.
-            shared = {"temperature": 0.07, "projector_hidden": 1024, "projector_dim": 2048}
-            config.method.update({k: v for k, v in shared.items() if k in config.method})
-            if config.method.classifier == "linear":
-                config.method.classifier = "cosine"
-        config.update_from_flattened_dict(own_settings(method, published or ("photographs",)))
+        settings = own_settings(method, published or ("photographs",))
+        if not settings and "temperature" in config.method:
+            # What BCCL has of these here.
+            config.method.update(
+                temperature=0.07, projector_hidden=1024, projector_dim=2048, classifier="cosine"
+            )
+        config.update_from_flattened_dict(settings)
     config.update_from_flattened_dict({**(changes or {}), **own})
     return config
 

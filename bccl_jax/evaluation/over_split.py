@@ -71,7 +71,8 @@ def compute_on(
       images these are; the same in every process.
 
     Raises:
-      BrokenPicturesError: more pictures than `config.data.max_broken` allows cannot be decoded, or none can.
+      BrokenPicturesError: more pictures than `config.data.max_broken` allows cannot be decoded, or
+        none can.
     """
     size, filled = batch_of(split, config, mesh, reading)
     rows = local_rows(size)
