@@ -182,7 +182,7 @@ class Method:
 
     @property
     def streams(self) -> tuple[str, ...]:
-        """Samplers (`data.sampling.SAMPLERS`) of further batches, as large as the first one."""
+        """Samplers (of `data.sampling`) of further batches, as large as the first one."""
         return ()
 
     def stages(self, epochs: int) -> tuple[Stage, ...]:
