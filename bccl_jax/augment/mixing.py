@@ -41,26 +41,36 @@ def blend(images: jax.Array, others: jax.Array, share: jax.Array) -> jax.Array:
     return (share * one + (1 - share) * other).astype(images.dtype)
 
 
-def draw_box(key: jax.Array, height: int, width: int, share: jax.Array) -> jax.Array:
-    """CutMix's box: of the image's proportions, its centre drawn evenly, clipped at the border.
+def box_around(
+    centre: jax.Array, height: int, width: int, share: jax.Array, *, round_up: bool = False
+) -> jax.Array:
+    """CutMix's box: of the image's proportions around a centre, clipped at the border.
 
     Args:
-        key: a PRNG key.
+        centre: int32 [2], row and column.
         height: of the images.
         width: of the images.
         share: float32 [], from 0 to 1; the box has an area of 1 - share before it is clipped. As in
             the authors' code its sides are rounded down to pixels and reach half of that, rounded
             down too, to either side of the centre.
+        round_up: rounds the sides up in the first place, as the code of Du et al. 2023 does.
 
     Returns:
         int32 [4]: top, bottom, left, right, the ends exclusive.
     """
     sides = jnp.array([height, width], jnp.int32)
-    lengths = (sides * jnp.sqrt(1 - share)).astype(jnp.int32)
-    centre = jax.random.randint(key, (2,), 0, sides)
-    first = jnp.clip(centre - lengths // 2, 0, sides)
-    last = jnp.clip(centre + lengths // 2, 0, sides)
+    lengths = sides * jnp.sqrt(1 - share)
+    half = (jnp.ceil(lengths) if round_up else lengths).astype(jnp.int32) // 2
+    first, last = jnp.clip(centre - half, 0, sides), jnp.clip(centre + half, 0, sides)
     return jnp.stack([first, last], axis=1).reshape(4)
+
+
+def draw_box(
+    key: jax.Array, height: int, width: int, share: jax.Array, *, round_up: bool = False
+) -> jax.Array:
+    """`box_around` a centre that is drawn evenly; `key` is a PRNG key, the rest as there."""
+    centre = jax.random.randint(key, (2,), 0, jnp.array([height, width], jnp.int32))
+    return box_around(centre, height, width, share, round_up=round_up)
 
 
 def paste(images: jax.Array, others: jax.Array, box: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -121,3 +131,53 @@ def mix(
         first = jax.random.bernoulli(way)
         mixed, kept = jnp.where(first, mixed, other), jnp.where(first, kept, kept_there)
     return mixed, kept * targets + (1 - kept) * targets[order]
+
+
+def cutmix_with(
+    images: jax.Array, others: jax.Array, key: jax.Array, *, alpha: float, probability: float
+) -> tuple[jax.Array, jax.Array]:
+    """CutMix of each image of a batch with the one that another batch has in its place.
+
+    Args:
+        images: [B, H, W, 3].
+        others: like them.
+        key: a PRNG key; whether, share and box are drawn once for the batch.
+        alpha: of the Beta(alpha, alpha) that the share is drawn from.
+        probability: that anything is pasted at all.
+
+    Returns:
+        Like the images, and float32 [], the share of pixels that are still theirs.
+    """
+    whether, share, box = jax.random.split(key, 3)
+    pastes = jax.random.bernoulli(whether, probability)
+    kept = jnp.where(pastes, jax.random.beta(share, alpha, alpha), 1.0)
+    return paste(images, others, draw_box(box, *images.shape[1:3], kept))
+
+
+def mix_globally_and_locally(
+    views: tuple[jax.Array, jax.Array],
+    others: tuple[jax.Array, jax.Array],
+    key: jax.Array,
+    *,
+    alpha: float,
+) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
+    """MixUp of one view and CutMix of another one by the same share (Du et al. 2023).
+
+    As in the authors' code the box's sides are rounded up, and the share stays what was drawn also
+    where the border cuts the box, so that both views have the same label.
+
+    Args:
+        views: two of each image, [B, H, W, 3] each.
+        others: two of the images of another batch.
+        key: a PRNG key; share and box are drawn once for the batch.
+        alpha: of the Beta(alpha, alpha) that the share is drawn from.
+
+    Returns:
+        The first view blended and the second one pasted into, like those given, and float32 [], the
+        share of the first batch.
+    """
+    share_key, box_key = jax.random.split(key)
+    share = jax.random.beta(share_key, alpha, alpha)
+    box = draw_box(box_key, *views[1].shape[1:3], share, round_up=True)
+    pasted, _ = paste(views[1], others[1], box)
+    return (blend(views[0], others[0], share), pasted), share

@@ -10,7 +10,7 @@ from bccl_jax.config.allowed import check_keys, check_values
 from bccl_jax.config.importing import import_files
 from bccl_jax.config.sizing import sized, stage_config
 from bccl_jax.data import subset
-from bccl_jax.data.sampling import SAMPLERS
+from bccl_jax.data.sampling import SAMPLERS, is_sampler
 from bccl_jax.data.split import Dataset, Split
 from bccl_jax.data.subset import BalancedSubset
 from bccl_jax.errors import ConfigError
@@ -80,7 +80,7 @@ def _check_streams(name: str, method: Method) -> None:
     """Checks that what the further streams of a method are drawn by is there."""
     for source in method.streams:
         part = source if isinstance(source, BalancedSubset) else BalancedSubset(sampler=source)
-        if part.sampler not in SAMPLERS:
+        if not is_sampler(part.sampler):
             raise ConfigError(
                 f"config.method.name is {name!r}, which asks for a stream of {shown(part.sampler)};"
                 f" there are {', '.join(SAMPLERS)}, and methods.base.BalancedSubset for a part of "

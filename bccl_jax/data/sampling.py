@@ -12,8 +12,36 @@ CLASS_BALANCED = "class_balanced"
 # n^q of a class of n images.
 _POWERS = {CLASS_BALANCED: 0.0, "square_root": 0.5, "reversed": -1.0}
 SAMPLERS = (INSTANCE_BALANCED, *_POWERS, "effective_number", "progressive")
+# Before the q of a sampler of any other power, as in "power:0.8".
+_ANY_POWER = "power:"
 # Of the effective number of images, (1 - beta^n) / (1 - beta) (Cui et al. 2019).
 BETA = 0.9999
+
+
+def power_sampler(power: float) -> str:
+    """The sampler of shares in proportion to n^power, which no name in `SAMPLERS` is needed for.
+
+    Images that are drawn with weights n^(-r) make shares in proportion to n^(1 - r): the power is
+    1 - r.
+
+    Args:
+      power: 1 is instance-balanced, 0 class-balanced, -1 reversed.
+
+    Returns:
+      What `class_shares` and `data.order.Order` take as a sampler.
+    """
+    return f"{_ANY_POWER}{power:.12g}"
+
+
+def is_sampler(name: str) -> bool:
+    """Whether `class_shares` takes it: one of `SAMPLERS`, or what `power_sampler` gives."""
+    if not name.startswith(_ANY_POWER):
+        return name in SAMPLERS
+    try:
+        power_sampler(float(name.removeprefix(_ANY_POWER)))
+    except ValueError:
+        return False
+    return True
 
 
 def class_shares(sampler: str, class_counts: np.ndarray, progress: float = 0.0) -> np.ndarray:
@@ -24,11 +52,12 @@ def class_shares(sampler: str, class_counts: np.ndarray, progress: float = 0.0) 
     - "square_root": in proportion to n^(1/2) (Mahajan et al. 2018).
     - "reversed": in proportion to 1 / n, so that the rarest class comes most often (Zhou et al.
       2020).
+    - `power_sampler(q)`: in proportion to n^q.
     - "effective_number": each image by the inverse of its class's effective number.
     - "progressive": from instance- to class-balanced as the run goes on (Kang et al. 2020, Eq. 2).
 
     Args:
-      sampler: one of `SAMPLERS`.
+      sampler: one of `SAMPLERS`, or what `power_sampler` gives.
       class_counts: int [K], training images of each class.
       progress: share of the epochs that are done, for "progressive".
 
@@ -47,7 +76,9 @@ def class_shares(sampler: str, class_counts: np.ndarray, progress: float = 0.0) 
         effective = -np.expm1(counts * np.log1p(BETA - 1))
         shares = np.divide(counts, effective, out=np.zeros_like(counts), where=there)
     else:
-        shares = np.where(there, np.maximum(counts, 1) ** _POWERS[sampler], 0.0)
+        named = sampler.removeprefix(_ANY_POWER)
+        power = _POWERS[sampler] if named == sampler else float(named)
+        shares = np.where(there, np.maximum(counts, 1) ** power, 0.0)
     return shares / shares.sum()
 
 

@@ -111,9 +111,11 @@ def post_hoc_offset(class_counts: jax.Array, factor: float) -> jax.Array:
 
 
 def logit_compensation_loss(
-    logits: jax.Array, labels: jax.Array, class_counts: jax.Array
+    logits: jax.Array, labels: jax.Array, class_counts: jax.Array, *, factor: float = 1.0
 ) -> jax.Array:
-    """Cross-entropy of `logits + log(n_y / sum n)`, averaged over the batch (Eq. 8).
+    """Cross-entropy of `logits + factor log(n_y / sum n)`, averaged over the batch.
+
+    With factor 1 it is Eq. 8.
 
     A class without training images has a prior of -inf: it drops out of the softmax and its logit
     gets a zero gradient. A label of such a class, or a share of a soft one, contradicts the counts
@@ -123,6 +125,7 @@ def logit_compensation_loss(
       logits: [B, K] floating.
       labels: hard [B] or soft [B, K], as `cross_entropy_loss` has them.
       class_counts: [K] training images per class, not all zero.
+      factor: tau of Menon et al. 2021, a number and no array; 0 leaves plain cross-entropy.
 
     Returns:
       The loss, a float32 scalar.
@@ -136,7 +139,10 @@ def logit_compensation_loss(
             f"logits have shape {logits.shape} and class_counts {prior.shape}; "
             "pass logits [B, K] with one count a class, [K]."
         )
-    return cross_entropy_loss(logits.astype(jnp.float32) + prior[None, :], labels)
+    logits = logits.astype(jnp.float32)
+    if factor:  # 0 * -inf is NaN
+        logits += factor * prior[None, :]
+    return cross_entropy_loss(logits, labels)
 
 
 def balanced_softmax_loss(

@@ -107,6 +107,27 @@ def effective_number_weights(class_counts: jax.Array, beta: float) -> jax.Array:
     return weights * (len(counts) / jnp.sum(weights))
 
 
+def inverse_count_weights(class_counts: jax.Array, power: float) -> jax.Array:
+    """Weights of classes in proportion to `n^(-power)`, scaled to the mean 1.
+
+    Args:
+      class_counts: [K] training images per class, integer or floating, not all zero.
+      power: 0 weighs all classes alike, 1 by the inverse of their images.
+
+    Returns:
+      float32 [K]; a class without images has weight 0, and counts in the mean.
+
+    Raises:
+      ValueError: class_counts that is not a vector.
+    """
+    counts = _vector(class_counts)
+    there = counts > 0
+    # Beside the rarest class, so that no power of a large count is lost to float32.
+    fewest = jnp.min(jnp.where(there, counts, jnp.inf))
+    weights = jnp.where(there, (fewest / jnp.maximum(counts, fewest)) ** power, 0.0)
+    return weights * (len(counts) / jnp.sum(weights))
+
+
 def _vector(class_counts: jax.Array) -> jax.Array:
     if jnp.ndim(class_counts) != 1:
         raise ValueError(

@@ -91,7 +91,7 @@ class Method:
     def streams(self) -> tuple[Source, ...]:
         """Further batches, as large as the first one, by what each is drawn from.
 
-        A sampler (`data.sampling.SAMPLERS`) draws from the images that the first batch is drawn
+        A sampler (of `data.sampling`) draws from the images that the first batch is drawn
         from; a `BalancedSubset` from a part of its own, which it may hold out of all others.
         """
         return ()

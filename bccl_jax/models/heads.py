@@ -131,9 +131,13 @@ class Projector(nn.Module):
     start: str = "kaiming"
     start_scale: float = 1.0
 
-    @nn.compact
     def __call__(self, features: jax.Array, train: bool) -> jax.Array:
         """Maps features [N, d] to float32 unit vectors [N, D]."""
+        return l2_normalize(self.unnormalized(features, train))
+
+    @nn.compact
+    def unnormalized(self, features: jax.Array, train: bool) -> jax.Array:
+        """Maps features [N, d] to [N, D], of any length, as they are computed."""
         pytorch = self.start == "pytorch"
 
         def dense(width, fan_in, use_bias, scale=1.0):
@@ -149,8 +153,7 @@ class Projector(nn.Module):
 
         x = dense(self.hidden, features.shape[-1], use_bias=pytorch)(features)
         x = BatchNorm(self.dtype, groups=self.norm_groups)(x, train)
-        x = dense(self.out, self.hidden, True, self.start_scale)(nn.relu(x))
-        return l2_normalize(x)
+        return dense(self.out, self.hidden, True, self.start_scale)(nn.relu(x))
 
 
 def _scaled(init, scale):

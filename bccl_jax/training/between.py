@@ -125,7 +125,6 @@ class Passes:
                 f"{self._who} computes under the view {view!r} without a key, which decides what "
                 "it draws; hand over one that was made of refresh's, as jax.random.fold_in(key, 1)"
             )
-
         for name, array in inputs.items():
             if name not in taken(view) or np.shape(array)[:1] != (images,):
                 takes = ", ".join(taken(view)) or "nothing beside images and key"

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bccl_jax.data.order import Order, Part, epoch_order
-from bccl_jax.data.sampling import SAMPLERS, class_shares, draw
+from bccl_jax.data.sampling import SAMPLERS, class_shares, draw, power_sampler
 
 COUNTS = np.array([100, 25, 4, 1])
 
@@ -36,7 +36,27 @@ def test_progressive_goes_from_instances_to_classes():
     np.testing.assert_allclose(end, np.full(4, 1 / 4))
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("weight", [0.0, 0.2, 1 / 3, 1.5])
+def test_images_drawn_by_a_power_of_their_class_count_make_its_shares(weight):
+    of_image = np.repeat(COUNTS, COUNTS) ** -weight
+    labels = np.repeat(np.arange(len(COUNTS)), COUNTS)
+    expected = np.bincount(labels, of_image) / of_image.sum()
+    found = class_shares(power_sampler(1 - weight), COUNTS)
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("power", "name"),
+    [(1.0, "instance_balanced"), (0.0, "class_balanced"), (0.5, "square_root"), (-1.0, "reversed")],
+)
+def test_a_power_that_has_a_name_is_the_same_sampler(power, name):
+    counts = np.array([7, 0, 3, 1])
+    np.testing.assert_allclose(
+        class_shares(power_sampler(power), counts), class_shares(name, counts), rtol=1e-12
+    )
+
+
+@pytest.mark.parametrize("sampler", [*SAMPLERS, power_sampler(0.8)])
 def test_a_class_without_images_is_never_drawn(sampler):
     shares = class_shares(sampler, np.array([5, 0, 2]), 0.5)
     assert shares[1] == 0

@@ -9,6 +9,8 @@ from bccl_jax.losses.classification import (
     log_class_prior,
     logit_compensation_loss,
 )
+from tests.losses import public
+from tests.losses.test_margins import slopes
 
 COUNTS = [500, 40, 3, 1]
 
@@ -99,3 +101,42 @@ def test_shapes_that_do_not_fit_are_named():
         logit_compensation_loss(jnp.zeros((2, 3)), jnp.zeros(2, int), jnp.ones(4))
     with pytest.raises(ValueError, match=r"\(2, 1\)"):
         log_class_prior(jnp.ones((2, 1)))
+
+
+@pytest.mark.parametrize("factor", [1.0, 0.5])
+def test_compensation_by_a_part_of_the_prior_is_that_of_public_code(factor):
+    vectors = public.load("bcl")
+    labels = jnp.asarray(vectors["ordinary_labels"])
+    public.check(
+        lambda x: logit_compensation_loss(x, labels, vectors["cls_num_list"], factor=factor),
+        vectors["ordinary_logits"],
+        vectors[f"ordinary_logitadjust_tau{factor}_loss"],
+        vectors[f"ordinary_logitadjust_tau{factor}_dlogits"],
+    )
+
+
+@pytest.mark.parametrize("factor", [0.0, 0.75, 0.9])
+def test_compensation_by_a_part_of_the_prior_matches_a_loop(factor, rng):
+    counts = np.array([70, 0, 12, 3])
+    logits = rng.normal(size=(3, 4)).astype(np.float32).astype(np.float64)
+    shares = np.array([[0.5, 0, 0.5, 0], [0, 0, 0, 1], [0.2, 0, 0.3, 0.5]])
+
+    def expected(x):
+        # The prior to a power weighs the exponentials.
+        weights = (counts / counts.sum()) ** factor
+        terms = weights * np.exp(x)
+        logs = np.log(np.where(terms > 0, terms / terms.sum(axis=1, keepdims=True), 1))
+        return -np.mean(np.sum(shares * logs, axis=1))
+
+    public.check(
+        lambda x: logit_compensation_loss(x, jnp.asarray(shares), counts, factor=factor),
+        logits,
+        expected(logits),
+        slopes(expected, logits),
+    )
+
+
+def test_without_the_prior_it_is_cross_entropy(rng):
+    logits, labels = jnp.asarray(rng.normal(size=(4, 3)), jnp.float32), jnp.array([0, 2, 1, 1])
+    found = logit_compensation_loss(logits, labels, np.array([7, 2, 0]), factor=0)
+    assert float(found) == float(cross_entropy_loss(logits, labels))
