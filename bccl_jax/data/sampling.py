@@ -35,13 +35,12 @@ def power_sampler(power: float) -> str:
 
 def is_sampler(name: str) -> bool:
     """Whether `class_shares` takes it: one of `SAMPLERS`, or what `power_sampler` gives."""
-    if not name.startswith(_ANY_POWER):
+    if not isinstance(name, str) or not name.startswith(_ANY_POWER):
         return name in SAMPLERS
     try:
-        power_sampler(float(name.removeprefix(_ANY_POWER)))
+        return np.isfinite(float(name.removeprefix(_ANY_POWER)))
     except ValueError:
         return False
-    return True
 
 
 def class_shares(sampler: str, class_counts: np.ndarray, progress: float = 0.0) -> np.ndarray:

@@ -27,7 +27,7 @@ MISTAKES = [
     ([DIGITS, "--config", "configs/cifar10_lt.py"], "--config is given 2 times; a run has one"),
     (["--config"], "Missing value for flag --config"),
     ([f"{DIGITS}:nosuchmethod"], "configs/digits_lt.py:nosuchmethod: no method is called"),
-    ([f"{DIGITS}:bcll"], "did you mean bccl?"),
+    ([f"{DIGITS}:bccll"], "did you mean bccl?"),
     (["--config=configs/imagenet_lt.py:resnext5"], "did you mean resnext50?"),
     # Keys.
     ([DIGITS, "--config.optimizer.lr=0.1"], "'optimizer.lr'; did you mean config.optimizer.learn"),

@@ -35,7 +35,7 @@ GET = "from bccl_jax import config as default\nimport ml_collections\ndef get_co
         (f"{GET}    c = default.get_config()\n    c.data = None\n    return c\n", "config.data is"),
         (f"{GET}    c = default.get_config()\n    c.lr = 3.0\n    return c\n", "did you mean"),
         (f"{GET}    c = default.get_config()\n    c.epochs = 1.5\n    return c\n", "'epochs'"),
-        (f"{GET}    return default.get_config('bcll')\n", "did you mean bccl"),
+        (f"{GET}    return default.get_config('bccll')\n", "did you mean bccl"),
         (f"{GET}    return defualt.get_config()\n", "line 4: NameError: name 'defualt'"),
         ("import no_such_package\n", "line 1: ModuleNotFoundError: No module named 'no_such"),
         ("from bccl_jax import nothing\n", "ImportError: cannot import name 'nothing'"),

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bccl_jax.data.order import Order, Part, epoch_order
-from bccl_jax.data.sampling import SAMPLERS, class_shares, draw, power_sampler
+from bccl_jax.data.sampling import SAMPLERS, class_shares, draw, is_sampler, power_sampler
 
 COUNTS = np.array([100, 25, 4, 1])
 
@@ -54,6 +54,11 @@ def test_a_power_that_has_a_name_is_the_same_sampler(power, name):
     np.testing.assert_allclose(
         class_shares(power_sampler(power), counts), class_shares(name, counts), rtol=1e-12
     )
+
+
+def test_what_is_a_sampler():
+    assert all(map(is_sampler, [*SAMPLERS, power_sampler(0.8), power_sampler(-1)]))
+    assert not any(map(is_sampler, ["balanced", "power:", "power:x", "power:inf", "", None, 0.5]))
 
 
 @pytest.mark.parametrize("sampler", [*SAMPLERS, power_sampler(0.8)])

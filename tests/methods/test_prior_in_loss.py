@@ -22,6 +22,7 @@ from tests.tiny import tiny_config
         ("proco", {}, True),
         ("paco", {}, True),
         ("gpaco", {}, True),
+        ("glmc", {}, False),
         ("scl", {}, False),
         ("bcl", {}, True),
         ("gcl", {}, False),
