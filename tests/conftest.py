@@ -1,5 +1,6 @@
 """Every test runs under strict array rules: what broadcasts by accident is an error."""
 
+import gc
 import os
 import pathlib
 import shutil
@@ -18,6 +19,9 @@ _COMPILE_FAST = "--xla_backend_optimization_level=1"
 if jax.__version_info__ < (0, 11):
     # Of the older versions' two ways to write loops the one that compiles a step in half the time.
     _COMPILE_FAST += " --xla_cpu_use_fusion_emitters=false"
+# Before anything that is imported starts JAX, which reads them once.
+if "xla_backend_optimization_level" not in os.environ.get("XLA_FLAGS", ""):
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_COMPILE_FAST}".strip()
 
 # The longest files, begun first, so that no worker is left alone with one at the end. Neighbours
 # compile different programs: two workers would each compile what they need at the same time.
@@ -39,8 +43,6 @@ _LONGEST = (
 
 
 def pytest_configure(config):
-    if "xla_backend_optimization_level" not in os.environ.get("XLA_FLAGS", ""):
-        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_COMPILE_FAST}".strip()
     # One compilation cache for the workers of a session: many tests build the same small run.
     if not hasattr(config, "workerinput"):
         config.compilation_cache = tempfile.mkdtemp(prefix="bccl_jax_tests_")
@@ -60,6 +62,13 @@ def pytest_collection_modifyitems(items):
     tests = pathlib.Path(__file__).parent
     # Sorting is stable: the others follow in their order.
     items.sort(key=lambda item: ranks.get(item.path.relative_to(tests).as_posix(), len(ranks)))
+
+
+def pytest_collection_finish():
+    # What is imported by now stays: without this the collector passes over its million objects
+    # again and again, as tracing makes so many more.
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

@@ -85,7 +85,7 @@ def test_a_file_of_ones_own_is_trained(tmp_path, mine, capsys):
         ([], "name an experiment, of figure1"),
         (["--methods=bccl"], "--methods needs a data set; add --dataset=NAME or --dataset=FILE.py"),
         (["table4", "--methods=bccl", "--dataset=digits"], "leave it out or leave out table4"),
-        (["--methods=bcl", "--dataset=digits"], "bcl is a preset, written bccl:bcl"),
+        (["--methods=eq9", "--dataset=digits"], "eq9 is a preset, written bccl:eq9"),
         (["--methods=bccl", "--dataset=missing.py"], "--dataset=missing.py names no file"),
         (["--methods=bccl", "--dataset=digit"], "did you mean --dataset=digits?"),
         (

@@ -2,7 +2,12 @@ import jax.numpy as jnp
 import pytest
 
 from tests.methods.small import unit
-from tests.training.conftest import _no_picture, _two_layers, shared_assemblies  # noqa: F401
+from tests.training.conftest import (  # noqa: F401
+    _hardly_optimized,
+    _no_picture,
+    _two_layers,
+    shared_assemblies,
+)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """What makes many small runs of one config cheap."""
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 import pytest
 
@@ -13,7 +14,10 @@ from bccl_jax.training.assemble import assemble
 
 @pytest.fixture(scope="module")
 def shared_assemblies():
-    """Runs of equal configs share one assembly, which is stateless, and so what is traced of it."""
+    """Runs of equal configs share one assembly, which is stateless, and so what is traced of it.
+
+    The fixture's value makes such an assembly of a config.
+    """
     made, read = {}, {}
 
     def shared(config):
@@ -31,7 +35,7 @@ def shared_assemblies():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "assemble", shared)
         patch.setattr(reading, "create_classifier", shared_classifier)
-        yield
+        yield shared
 
 
 class TwoLayers(nn.Module):
@@ -46,7 +50,15 @@ class TwoLayers(nn.Module):
 
 
 @pytest.fixture(scope="module")
-def _two_layers():
+def _hardly_optimized():
+    """Programs that run a few times on tiny arrays: hardly optimised they are done sooner."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture(scope="module")
+def _two_layers(_hardly_optimized):
     """Makes "two_layers" a backbone."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(BACKBONES, "two_layers", TwoLayers)
