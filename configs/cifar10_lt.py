@@ -11,6 +11,6 @@ from bccl_jax import config as default
 
 def get_config(method="bccl"):
     """Returns the config with the settings of `method`."""
-    config = default.get_config(method, published=("cifar",))
+    config = default.get_config(method, published=("cifar10", "cifar"))
     config.data.name = "cifar10"
     return config

@@ -71,7 +71,7 @@ def test_prototypes_come_from_the_classifier_and_train_it(kind, rng):
     assert [kernel.shape for kernel in kernels] == [(8, 3)]
     assert np.all(np.abs(kernels[0]).max(axis=0) > 0)
 
-    found, _ = apply(variables["params"], method.beside)
+    found, _ = apply(variables["params"], lambda net: method.beside(net, images[0]))
     params = variables["params"]["heads_classifier"]
     rows = np.asarray(params.get("Dense_0", params)["kernel"], np.float64).T
     mlp = jax.tree.map(np.asarray, variables["params"]["heads_prototypes"])

@@ -26,6 +26,8 @@ from tests.tiny import tiny_config
         ("scl", {}, False),
         ("bcl", {}, True),
         ("gcl", {}, False),
+        ("concutmix", {}, True),
+        ("concutmix", {"prior_factor": 0.0}, False),
         ("bccl", {}, True),
         ("bccl", {"logit_compensation": False}, False),
     ],

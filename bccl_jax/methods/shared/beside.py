@@ -11,7 +11,7 @@ from bccl_jax.errors import ConfigError
 from bccl_jax.losses.classification import logit_compensation_loss
 from bccl_jax.losses.cosines import mean_cosines
 from bccl_jax.methods import base
-from bccl_jax.methods.shared.one_pass import forward_views
+from bccl_jax.methods.shared.one_pass import classify_and_project, view_features
 from bccl_jax.models.heads import Projector
 from bccl_jax.models.network import Network
 from bccl_jax.settings.bounds import Real, Whole
@@ -78,9 +78,17 @@ class Beside(base.Method):
         del key
         return {"class_counts": jnp.asarray(context.class_counts, jnp.int32)}
 
-    def beside(self, network: Network) -> Any:
-        """What the contrast needs of the network beside embeddings; run after its other parts."""
-        del network
+    def beside(self, network: Network, features: jax.Array) -> Any:
+        """What is needed of the network beside logits and embeddings; run after its other parts.
+
+        Args:
+          network: in training.
+          features: [B, d] of the classified view.
+
+        Returns:
+          A pytree of arrays; `loss` hands it to the contrast.
+        """
+        del network, features
 
     def contrast(self, embeddings: jax.Array, labels: jax.Array, beside: Any) -> jax.Array:
         """The contrastive loss, a float32 scalar.
@@ -99,29 +107,54 @@ class Beside(base.Method):
     def loss(self, apply, params, batch, state, key, progress):
         """See `base.Method.loss`."""
         del key, progress
+        outputs, batch_stats = self.run(apply, params, batch.views)
+        loss, metrics = self.combine(*outputs, batch.labels, batch.truth, state)
+        return loss, (metrics, state, batch_stats)
+
+    def run(self, apply: base.Apply, params: Any, views: tuple[jax.Array, ...]) -> tuple[Any, Any]:
+        """One forward pass: ((logits [B, K], embeddings [2 B, D], `beside`), batch statistics)."""
 
         def forward(network, images):
-            made = forward_views(network, images, num_views=3, contrasted=2)
-            return *made, self.beside(network)
+            features = view_features(network, images, num_views=3)
+            made = classify_and_project(network, features, contrasted=2)
+            return *made, self.beside(network, features[:, 0])
 
-        (logits, embeddings, beside), batch_stats = apply(
-            params, forward, base.interleave(batch.views)
-        )
-        labels = jnp.tile(batch.labels, 2)
-        contrastive = self.contrast(embeddings, labels, beside)
-        classification = self.classification(logits, batch.truth, state)
+        return apply(params, forward, base.interleave(views))
+
+    def combine(
+        self,
+        logits: jax.Array,
+        embeddings: jax.Array,
+        beside: Any,
+        labels: jax.Array,
+        truth: jax.Array,
+        state: Any,
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """The weighted sum of both losses, and the metrics.
+
+        Args:
+          logits: [B, K] of the classified view.
+          embeddings: [2 B, D], view by view.
+          beside: what the contrast needs of `beside`.
+          labels: int32 [B], by which is contrasted.
+          truth: what the logits are compared with; see `base.Batch.truth`.
+          state: the method's own.
+        """
+        both = jnp.tile(labels, 2)
+        contrastive = self.contrast(embeddings, both, beside)
+        classification = self.classification(logits, truth, state)
         terms = (
             (self.weight_contrastive, contrastive),
             (self.weight_classification, classification),
         )
         # 0 * inf is NaN: a term without weight is left out.
         loss = functools.reduce(jnp.add, (weight * term for weight, term in terms if weight))
-        cosine_within, cosine_between = mean_cosines(embeddings, labels)
+        cosine_within, cosine_between = mean_cosines(embeddings, both)
         metrics = {
-            "accuracy": base.accuracy(logits, batch.labels),
+            "accuracy": base.accuracy(logits, labels),
             "contrastive_loss": contrastive,
             "classification_loss": classification,
             "cosine_within": cosine_within,
             "cosine_between": cosine_between,
         }
-        return loss, (metrics, state, batch_stats)
+        return loss, metrics

@@ -20,8 +20,19 @@ def forward_views(
     Returns:
       Logits [B, K] of the first view, and embeddings of the projected ones, view by view.
     """
+    return classify_and_project(network, view_features(network, images, num_views), contrasted)
+
+
+def view_features(network: Network, images: jax.Array, num_views: int) -> jax.Array:
+    """The backbone's features [B, V, d] of images [B * V, H, W, 3], in training."""
     features = network.backbone(images, train=True)  # [B * V, d], image by image
-    features = features.reshape(-1, num_views, features.shape[-1])
+    return features.reshape(-1, num_views, features.shape[-1])
+
+
+def classify_and_project(
+    network: Network, features: jax.Array, contrasted: int
+) -> tuple[jax.Array, jax.Array]:
+    """What `forward_views` makes of the features [B, V, d] of its views."""
     logits = network.heads["classifier"](tapped(network, "classification", features[:, 0]))
     contrastive = features[:, -contrasted:].reshape(-1, features.shape[-1])
     contrastive = tapped(network, "contrastive", contrastive)
