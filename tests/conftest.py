@@ -69,6 +69,7 @@ def pytest_collection_finish():
     # again and again, as tracing makes so many more.
     gc.collect()
     gc.freeze()
+    gc.set_threshold(10_000, 20, 10)
 
 
 @pytest.fixture
