@@ -58,7 +58,7 @@ def _hardly_optimized():
 
 
 @pytest.fixture(scope="module")
-def _two_layers(_hardly_optimized):
+def _two_layers():
     """Makes "two_layers" a backbone."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(BACKBONES, "two_layers", TwoLayers)

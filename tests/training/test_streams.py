@@ -14,7 +14,9 @@ from bccl_jax.training.loop import train_and_evaluate
 from tests.tiny import differing, tiny_config
 from tests.training.test_loop import Killed, act_at, kill, without_times
 
-pytestmark = pytest.mark.usefixtures("_no_picture", "_two_layers", "_registered")
+pytestmark = pytest.mark.usefixtures(
+    "_hardly_optimized", "_no_picture", "_two_layers", "_registered"
+)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -23,7 +23,9 @@ from tests.tiny import differing, tiny_config
 from tests.training.test_loop import Killed, act_at, kill, without_times
 from tests.training.test_photographs import tiny_folder_config, write_pictures
 
-pytestmark = pytest.mark.usefixtures("_no_picture", "_two_layers", "_registered")
+pytestmark = pytest.mark.usefixtures(
+    "_hardly_optimized", "_no_picture", "_two_layers", "_registered"
+)
 
 
 def brightened(images, key, level, steps=0):
