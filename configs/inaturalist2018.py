@@ -25,7 +25,7 @@ def get_config(variant=""):
         # An epoch takes hours on one device.
         "checkpoint.every_steps": 500,
     }
-    config = recipes.photographs(variant, changes, published=("inaturalist2018", "photographs"))
+    config = recipes.photographs(variant, changes, published=("inaturalist2018",))
     if config.method.name == "bccl":
         config.method.queue_dtype = "bfloat16"
     return config

@@ -88,7 +88,7 @@ def photographs(
             classifier="cosine",
         )
     else:
-        settings = own_settings(method, published or ("photographs",))
+        settings = own_settings(method, (*published, "photographs"))
         if not settings and "temperature" in config.method:
             # What BCCL has of these here.
             config.method.update(

@@ -70,6 +70,25 @@ def smoothed(labels: jax.Array, num_classes: int, smoothing: float) -> jax.Array
     return optax.smooth_labels(jax.nn.one_hot(labels, num_classes, dtype=jnp.float32), smoothing)
 
 
+def mixed(labels: jax.Array, others: jax.Array, share: jax.Array, num_classes: int) -> jax.Array:
+    """Soft labels of images mixed with others: `share onehot(label) + (1 - share) onehot(other)`.
+
+    Args:
+      labels: [B] integer classes in [0, K).
+      others: [B] integer classes, of the images mixed in.
+      share: float32 [], from 0 to 1, of the first.
+      num_classes: K.
+
+    Returns:
+      float32 [B, K], rows that sum to 1.
+
+    Raises:
+      ValueError: labels that are no vectors of integers.
+    """
+    first, second = (smoothed(each, num_classes, 0.0) for each in (labels, others))
+    return share * first + (1 - share) * second
+
+
 def log_class_prior(class_counts: jax.Array) -> jax.Array:
     """Log of each class's share of the training set (Eq. 7).
 

@@ -47,8 +47,10 @@ class Method:
     gradient is logged, as the metric NAME_gradient. `fine_metrics` names the metrics that an
     epoch's record also has as means over the quarters of its steps. `soft_labels` says that the
     classification loss is of `Batch.truth`, so that labels may be soft. `published` has the
-    method's own recipes, by what they are for ("cifar" or "photographs"): what they change in the
-    harness's, by flat config key.
+    method's own recipes, by what they are for ("cifar", or "cifar10" where that differs;
+    "photographs" for ImageNet-LT; "inaturalist2018"): what they change in the harness's, by flat
+    config key. On any other photographs the settings among them that are the method's are those of
+    "photographs".
 
     Attributes:
       classifier: "linear" or "cosine".

@@ -23,35 +23,15 @@ from typing import Annotated, Any, ClassVar
 import jax.numpy as jnp
 
 from bccl_jax.augment.mixing import cutmix_with
-from bccl_jax.losses.classification import logit_compensation_loss, smoothed
+from bccl_jax.losses.classification import logit_compensation_loss, mixed
 from bccl_jax.losses.semantic_labels import semantically_consistent_labels
-from bccl_jax.methods.shared.prototypes import WithPrototypes
+from bccl_jax.methods.shared.prototypes import CIFAR, PHOTOGRAPHS, WithPrototypes
 from bccl_jax.models.heads import l2_normalize
 from bccl_jax.settings.bounds import Real, Whole
 
 # By the scripts in the repository's `run_files`; those of ImageNet-LT and iNaturalist 2018.
-_PHOTOGRAPHS = {
-    "epochs": 100,
-    "batch_size": 256,
-    "optimizer.warmup_epochs": 0,
-    "optimizer.schedule": "cosine_per_epoch",
-    "method.weight_contrastive": 0.35,
-    "method.weight_classification": 1.0,
-    "method.temperature": 0.07,
-    "method.classifier": "cosine",
-    "method.projector_hidden": 2048,
-    "method.projector_dim": 1024,
-    "method.prior_factor": 0.99,
-}
-_CIFAR = {
-    "epochs": 200,
-    "batch_size": 256,
-    "optimizer.learning_rate": 0.15,
-    "optimizer.weight_decay": 5e-4,
-    "optimizer.warmup_epochs": 5,
-    "optimizer.schedule": "step",
-    "optimizer.step_epochs": (160, 180),
-    "optimizer.step_factor": 0.1,
+_PHOTOGRAPHS = PHOTOGRAPHS | {"epochs": 100, "method.prior_factor": 0.99}
+_CIFAR = CIFAR | {
     "augment.strong.cutout": 0,
     "augment.sim.scale": (0.2, 1.0),
     "augment.sim.blur_prob": 0.5,
@@ -149,8 +129,7 @@ class ConCutMix(WithPrototypes):
         )
         prototypes, centers, projections = beside
         counts = state["class_counts"]
-        labels = share * smoothed(batch.labels, len(counts), 0.0)
-        labels += (1 - share) * smoothed(other.labels, len(counts), 0.0)
+        labels = mixed(batch.labels, other.labels, share, len(counts))
         semantic = semantically_consistent_labels(
             labels, projections, centers, counts, omega=self.omega, num_nearest=self.num_nearest
         )

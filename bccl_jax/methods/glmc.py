@@ -29,7 +29,7 @@ import jax.numpy as jnp
 
 from bccl_jax.augment.mixing import mix_globally_and_locally
 from bccl_jax.data.sampling import power_sampler
-from bccl_jax.losses.classification import smoothed
+from bccl_jax.losses.classification import mixed
 from bccl_jax.losses.margins import inverse_count_weights
 from bccl_jax.losses.mixture import cumulative_loss, negative_cosine
 from bccl_jax.methods import base
@@ -132,9 +132,7 @@ class GLMC(base.Method):
         (weighted, plain, projections, predictions), batch_stats = apply(
             params, _forward, base.interleave(views)
         )
-        num_classes = len(state["class_weights"])
-        labels = share * smoothed(batch.labels, num_classes, 0.0)
-        labels += (1 - share) * smoothed(other.labels, num_classes, 0.0)
+        labels = mixed(batch.labels, other.labels, share, len(state["class_weights"]))
         classification = sum(
             cumulative_loss(
                 plain[view],

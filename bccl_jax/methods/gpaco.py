@@ -27,7 +27,7 @@ import jax.numpy as jnp
 
 from bccl_jax.methods import base
 from bccl_jax.methods.shared.key_queue import enter
-from bccl_jax.methods.shared.parametric import Parametric
+from bccl_jax.methods.shared.parametric import CIFAR, PHOTOGRAPHS, Parametric
 from bccl_jax.models.forward import classify_and_project
 
 
@@ -41,30 +41,8 @@ class GPaCo(Parametric):
     """
 
     published: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "cifar": {
-            "epochs": 400,
-            "optimizer.learning_rate": 0.1,
-            "optimizer.warmup_epochs": 10,
-            "optimizer.schedule": "step",
-            "optimizer.step_epochs": (321, 361),
-            "augment.sim.scale": (0.2, 1.0),
-            "augment.sim.blur_prob": 0.2,
-            "method.projector_hidden": 64,
-        },
-        "photographs": {
-            "epochs": 400,
-            "optimizer.learning_rate": 0.04,
-            "optimizer.warmup_epochs": 10,
-            "optimizer.schedule": "cosine_per_epoch",
-            "augment.sim.jitter": (0.4, 0.4, 0.4, 0.0),
-            "augment.sim.jitter_prob": 1.0,
-            "augment.sim.blur_prob": 0.5,
-            "method.alpha": 0.045,
-            "method.temperature": 0.2,
-            "method.queue_size": 8192,
-            "method.projector_hidden": 2048,
-            "method.projector_dim": 128,
-        },
+        "cifar": CIFAR | {"optimizer.learning_rate": 0.1, "augment.sim.blur_prob": 0.2},
+        "photographs": PHOTOGRAPHS | {"optimizer.learning_rate": 0.04, "method.alpha": 0.045},
     }
 
     def loss(self, apply, params, batch, state, key, progress):

@@ -38,7 +38,7 @@ import jax.numpy as jnp
 from bccl_jax.errors import ConfigError
 from bccl_jax.methods import base
 from bccl_jax.methods.shared.key_queue import enter
-from bccl_jax.methods.shared.parametric import Parametric
+from bccl_jax.methods.shared.parametric import CIFAR, PHOTOGRAPHS, Parametric
 from bccl_jax.models.forward import classify_and_project, project
 from bccl_jax.optimization.averaging import averaged
 from bccl_jax.settings.bounds import Real
@@ -59,30 +59,8 @@ class PaCo(Parametric):
     """
 
     published: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "cifar": {
-            "epochs": 400,
-            "optimizer.learning_rate": 0.05,
-            "optimizer.warmup_epochs": 10,
-            "optimizer.schedule": "step",
-            "optimizer.step_epochs": (321, 361),
-            "augment.sim.scale": (0.2, 1.0),
-            "augment.sim.blur_prob": 0.5,
-            "method.projector_hidden": 64,
-        },
-        "photographs": {
-            "epochs": 400,
-            "optimizer.learning_rate": 0.02,
-            "optimizer.warmup_epochs": 10,
-            "optimizer.schedule": "cosine_per_epoch",
-            "augment.sim.jitter": (0.4, 0.4, 0.4, 0.0),
-            "augment.sim.jitter_prob": 1.0,
-            "augment.sim.blur_prob": 0.5,
-            "method.alpha": 0.05,
-            "method.temperature": 0.2,
-            "method.queue_size": 8192,
-            "method.projector_hidden": 2048,
-            "method.projector_dim": 128,
-        },
+        "cifar": CIFAR | {"optimizer.learning_rate": 0.05, "augment.sim.blur_prob": 0.5},
+        "photographs": PHOTOGRAPHS | {"optimizer.learning_rate": 0.02, "method.alpha": 0.05},
     }
 
     momentum: Annotated[float, Real(0, 1, open_end=True)] = 0.999

@@ -52,6 +52,22 @@ from bccl_jax.methods.shared.one_pass import forward_views
 from bccl_jax.models.heads import PROJECTOR_STARTS, Projector
 from bccl_jax.settings.bounds import Choice, Real, Whole
 
+# Of ImageNet-LT.
+_PHOTOGRAPHS = {
+    "epochs": 90,
+    "batch_size": 256,
+    "optimizer.learning_rate": 0.1,
+    "optimizer.weight_decay": 5e-4,
+    "optimizer.schedule": "cosine_per_epoch",
+    "optimizer.warmup_epochs": 0,
+    "optimizer.clip_norm": 1.0,
+    "method.classifier": "cosine",
+    "method.temperature": 0.07,
+    "method.projector_hidden": 2048,
+    "method.projector_dim": 1024,
+    "method.projector_start": "pytorch",
+}
+
 
 @flax.struct.dataclass
 class ProCoState:
@@ -93,9 +109,9 @@ class ProCo(base.Method):
 
     `published` is the recipe of the released scripts: of CIFAR-100-LT and CIFAR-10-LT at every
     imbalance (for 400 epochs its learning rate falls at 360 and 380, after 10 of warm-up), and of
-    ImageNet-LT, in 90 or 180 epochs; iNaturalist 2018 differs from that by a learning rate of 0.2
-    and a weight decay of 1e-4. On CIFAR its warm-up rises once an epoch, here with each step; that
-    the paper has a weight decay of 4e-4 there, as a port of it says, is unverified.
+    ImageNet-LT and iNaturalist 2018, in 90 or 180 epochs. On CIFAR its warm-up rises once an epoch,
+    here with each step; that the paper has a weight decay of 4e-4 there, as a port of it says, is
+    unverified.
 
     Attributes:
       temperature: tau.
@@ -121,20 +137,9 @@ class ProCo(base.Method):
             "optimizer.warmup_epochs": 5,
             "method.projector_start": "pytorch",
         },
-        "photographs": {
-            "epochs": 90,
-            "batch_size": 256,
-            "optimizer.learning_rate": 0.1,
-            "optimizer.weight_decay": 5e-4,
-            "optimizer.schedule": "cosine_per_epoch",
-            "optimizer.warmup_epochs": 0,
-            "optimizer.clip_norm": 1.0,
-            "method.classifier": "cosine",
-            "method.temperature": 0.07,
-            "method.projector_hidden": 2048,
-            "method.projector_dim": 1024,
-            "method.projector_start": "pytorch",
-        },
+        "photographs": _PHOTOGRAPHS,
+        "inaturalist2018": _PHOTOGRAPHS
+        | {"optimizer.learning_rate": 0.2, "optimizer.weight_decay": 1e-4},
     }
 
     temperature: Annotated[float, Real(0.001, 1000)] = 0.1

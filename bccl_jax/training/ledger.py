@@ -13,6 +13,27 @@ from bccl_jax.errors import NonFiniteLossError
 from bccl_jax.workdir.skipped import SkippedImages
 
 
+def position(
+    done: int, steps: int, unfinished: dict[str, list[float]]
+) -> tuple[int, int, dict[str, list[float]]]:
+    """Where a run stands whose checkpoint was written after so many steps.
+
+    Args:
+      done: steps of the state.
+      steps: of an epoch.
+      unfinished: metrics of the checkpoint by name, of the steps of an epoch without its end. A
+        run of a time before may have saved those of later steps with them, which are left out.
+
+    Returns:
+      The epoch to go on with; how many of its steps are done, all of one that ended without an
+      evaluation; and their metrics.
+    """
+    epoch, skip = divmod(done, steps)
+    if not skip and unfinished:
+        epoch, skip = epoch - 1, steps
+    return epoch, skip, {name: values[:skip] for name, values in unfinished.items()}
+
+
 class Ledger:
     """The metrics of an epoch's steps.
 

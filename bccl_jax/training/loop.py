@@ -24,7 +24,7 @@ from bccl_jax.system.progress import Task, under_way
 from bccl_jax.training.assemble import Run, assemble
 from bccl_jax.training.epoch_end import EpochEnd, Observe
 from bccl_jax.training.feeding import create_engine
-from bccl_jax.training.ledger import Ledger
+from bccl_jax.training.ledger import Ledger, position
 from bccl_jax.training.results import Result, finish
 from bccl_jax.training.state import TrainState
 from bccl_jax.workdir.checkpoint import Checkpoints
@@ -106,9 +106,7 @@ def _train(
 ) -> Result:
     config, steps = run.config, run.steps_per_epoch
     done = int(state.step)
-    # Steps that are done of the first epoch; all of one that could not be evaluated.
-    skip = len(unfinished.get("loss", ()))
-    first_epoch = (done - skip) // steps
+    first_epoch, skip, unfinished = position(done, steps, unfinished)
     records = Records(directory.records, done, first_epoch, writes=is_lead())
     budget = console.Budget(config.epochs, steps, config.batch_size)
     if is_lead():

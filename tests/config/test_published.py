@@ -67,6 +67,7 @@ def test_a_contrasted_method_without_a_recipe_has_what_bccl_has_on_photographs()
         ("tiny_imagenet_lt", "bcl,published", "data sets that they trained on"),
         ("folder", "bcl,published", "data sets that they trained on"),
         ("imagenet_lt", "gcl,published", "no published recipe for photographs, only for cifar"),
+        ("inaturalist2018", "paco,published", "no published recipe for inaturalist2018, only for"),
         ("cifar100_lt", "published", "published is a preset, written"),
         ("imagenet_lt", "published", "'published' is a preset of a method"),
         ("cifar100_lt", "scl,published", "'scl,published' names several things"),

@@ -7,6 +7,7 @@ from bccl_jax.losses.classification import (
     balanced_softmax_loss,
     cross_entropy_loss,
     logit_compensation_loss,
+    mixed,
     smoothed,
 )
 from tests.losses import public
@@ -183,3 +184,8 @@ def test_a_label_that_is_no_integer_is_named():
 def test_smoothing_out_of_bounds_is_named(smoothing):
     with pytest.raises(ValueError, match="smoothing is .*; pass a number from 0 to 1"):
         smoothed(np.array([0]), 3, smoothing)
+
+
+def test_labels_of_mixed_images_by_hand():
+    found = mixed(jnp.array([0, 2]), jnp.array([1, 2]), jnp.float32(0.75), 3)
+    np.testing.assert_allclose(found, [[0.75, 0.25, 0.0], [0.0, 0.0, 1.0]])

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from bccl_jax.errors import NonFiniteLossError
-from bccl_jax.training.ledger import Ledger
+from bccl_jax.training.ledger import Ledger, position
 
 
 def metrics(losses, gradient_norms=None, **others):
@@ -90,3 +90,27 @@ def test_broken_photographs_are_told_and_are_no_metric():
     ledger.add(metrics(1.0, broken=jnp.array([-1, -1])))
     assert "broken" not in ledger.means()
     assert skipped.seen == [[-1, 7], [-1, -1]]
+
+
+LOSSES = [9.0, 8.0, 7.0, 6.0, 5.0]
+
+
+@pytest.mark.parametrize(
+    ("done", "losses", "epoch", "skip"),
+    [
+        (0, [], 0, 0),
+        (5, [], 1, 0),
+        (10, [], 2, 0),
+        (8, LOSSES[:3], 1, 3),
+        # The end of the second epoch could not be evaluated.
+        (10, LOSSES, 1, 5),
+    ],
+)
+def test_an_epoch_goes_on_where_its_checkpoint_was_written(done, losses, epoch, skip):
+    unfinished = {"loss": losses, "accuracy": losses} if losses else {}
+    assert position(done, 5, unfinished) == (epoch, skip, unfinished)
+
+
+def test_metrics_of_steps_after_the_checkpoints_are_left_out():
+    # Of five steps an epoch the eighth step is the third of the second epoch.
+    assert position(8, 5, {"loss": LOSSES}) == (1, 3, {"loss": LOSSES[:3]})

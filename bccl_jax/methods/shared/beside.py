@@ -11,7 +11,7 @@ from bccl_jax.errors import ConfigError
 from bccl_jax.losses.classification import logit_compensation_loss
 from bccl_jax.losses.cosines import mean_cosines
 from bccl_jax.methods import base
-from bccl_jax.methods.shared.one_pass import classify_and_project, view_features
+from bccl_jax.methods.shared.one_pass import outputs_of_views, view_features
 from bccl_jax.models.heads import Projector
 from bccl_jax.models.network import Network
 from bccl_jax.settings.bounds import Real, Whole
@@ -116,7 +116,7 @@ class Beside(base.Method):
 
         def forward(network, images):
             features = view_features(network, images, num_views=3)
-            made = classify_and_project(network, features, contrasted=2)
+            made = outputs_of_views(network, features, contrasted=2)
             return *made, self.beside(network, features[:, 0])
 
         return apply(params, forward, base.interleave(views))

@@ -20,7 +20,7 @@ def forward_views(
     Returns:
       Logits [B, K] of the first view, and embeddings of the projected ones, view by view.
     """
-    return classify_and_project(network, view_features(network, images, num_views), contrasted)
+    return outputs_of_views(network, view_features(network, images, num_views), contrasted)
 
 
 def view_features(network: Network, images: jax.Array, num_views: int) -> jax.Array:
@@ -29,7 +29,7 @@ def view_features(network: Network, images: jax.Array, num_views: int) -> jax.Ar
     return features.reshape(-1, num_views, features.shape[-1])
 
 
-def classify_and_project(
+def outputs_of_views(
     network: Network, features: jax.Array, contrasted: int
 ) -> tuple[jax.Array, jax.Array]:
     """What `forward_views` makes of the features [B, V, d] of its views."""

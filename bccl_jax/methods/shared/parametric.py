@@ -13,6 +13,28 @@ from bccl_jax.methods.shared.key_queue import empty_queue
 from bccl_jax.models.heads import Projector
 from bccl_jax.settings.bounds import Real, Whole
 
+# What the published recipes of both have in common.
+CIFAR = {
+    "epochs": 400,
+    "optimizer.warmup_epochs": 10,
+    "optimizer.schedule": "step",
+    "optimizer.step_epochs": (321, 361),
+    "augment.sim.scale": (0.2, 1.0),
+    "method.projector_hidden": 64,
+}
+PHOTOGRAPHS = {
+    "epochs": 400,
+    "optimizer.warmup_epochs": 10,
+    "optimizer.schedule": "cosine_per_epoch",
+    "augment.sim.jitter": (0.4, 0.4, 0.4, 0.0),
+    "augment.sim.jitter_prob": 1.0,
+    "augment.sim.blur_prob": 0.5,
+    "method.temperature": 0.2,
+    "method.queue_size": 8192,
+    "method.projector_hidden": 2048,
+    "method.projector_dim": 128,
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class Parametric(base.Method):

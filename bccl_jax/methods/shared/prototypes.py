@@ -11,6 +11,29 @@ from bccl_jax.models.heads import class_weights, l2_normalize
 from bccl_jax.models.network import Network
 from bccl_jax.settings.bounds import Real, Whole
 
+# What the published recipes of such methods have in common.
+CIFAR = {
+    "epochs": 200,
+    "batch_size": 256,
+    "optimizer.learning_rate": 0.15,
+    "optimizer.weight_decay": 5e-4,
+    "optimizer.warmup_epochs": 5,
+    "optimizer.schedule": "step",
+    "optimizer.step_epochs": (160, 180),
+    "optimizer.step_factor": 0.1,
+}
+PHOTOGRAPHS = {
+    "batch_size": 256,
+    "optimizer.warmup_epochs": 0,
+    "optimizer.schedule": "cosine_per_epoch",
+    "method.weight_contrastive": 0.35,
+    "method.weight_classification": 1.0,
+    "method.temperature": 0.07,
+    "method.classifier": "cosine",
+    "method.projector_hidden": 2048,
+    "method.projector_dim": 1024,
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class WithPrototypes(Beside):
