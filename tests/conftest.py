@@ -65,8 +65,8 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_collection_finish():
-    # What is imported by now stays: without this the collector passes over its million objects
-    # again and again, as tracing makes so many more.
+    # What is imported by now stays: without this the collector passes over it again and again, as
+    # tracing makes so many objects more.
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 10)

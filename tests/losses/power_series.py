@@ -70,14 +70,3 @@ def cross_entropy(logits, labels, class_counts):
         adjusted = {k: row[k] + np.log(class_counts[k]) for k in there}
         total += logsumexp(list(adjusted.values())) - adjusted[int(label)]
     return total / len(labels)
-
-
-def slopes(loss, x, step=1e-5):
-    """Central differences in float64."""
-    x = np.asarray(x, np.float64)
-    found = np.zeros(x.shape)
-    for index in np.ndindex(x.shape):
-        shift = np.zeros(x.shape)
-        shift[index] = step
-        found[index] = (loss(x + shift) - loss(x - shift)) / (2 * step)
-    return found

@@ -7,6 +7,7 @@ import pytest
 
 from bccl_jax.losses.contrastive import balanced_contrastive_loss, supervised_contrastive_loss
 from tests.losses import public
+from tests.losses.differences import slopes
 
 VECTORS = public.load("bcl")
 LABELS = VECTORS["ordinary_labels"]
@@ -33,16 +34,6 @@ def loop(embeddings, labels, prototypes, temperature):
         denominator = sum(np.exp(logits[j]) / (members[of[j]] - (j in positives)) for j in others)
         losses.append(np.mean([np.log(denominator) - logits[j] for j in positives]))
     return np.mean(losses)
-
-
-def slopes(function, x, step=1e-6):
-    """Central differences in float64."""
-    found = np.zeros(x.shape)
-    for index in np.ndindex(x.shape):
-        shift = np.zeros(x.shape)
-        shift[index] = step
-        found[index] = (function(x + shift) - function(x - shift)) / (2 * step)
-    return found
 
 
 @pytest.mark.parametrize("temperature", ["0.1", "0.07"])

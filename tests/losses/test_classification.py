@@ -10,7 +10,7 @@ from bccl_jax.losses.classification import (
     logit_compensation_loss,
 )
 from tests.losses import public
-from tests.losses.test_margins import slopes
+from tests.losses.differences import slopes
 
 COUNTS = [500, 40, 3, 1]
 

@@ -7,6 +7,7 @@ from bccl_jax.losses.classification import cross_entropy_loss
 from bccl_jax.losses.margins import effective_number_weights, ldam_loss, ldam_margins
 from bccl_jax.models.heads import CosineClassifier
 from tests.losses import public
+from tests.losses.differences import slopes
 
 VECTORS = public.load("ldam")
 COUNTS, LABELS = VECTORS["cls_num_list"], VECTORS["ordinary_labels"]
@@ -22,16 +23,6 @@ def loop(cosines, labels, counts, max_margin, scale, weights):
         others = sum(np.exp(scale * z) for k, z in enumerate(row) if k != label)
         total -= weights[label] * np.log(own / (own + others))
     return total / sum(weights[label] for label in labels)
-
-
-def slopes(loss, x, step=1e-6):
-    """Central differences in float64."""
-    found = np.zeros(x.shape)
-    for index in np.ndindex(x.shape):
-        shift = np.zeros(x.shape)
-        shift[index] = step
-        found[index] = (loss(x + shift) - loss(x - shift)) / (2 * step)
-    return found
 
 
 def test_margins_are_those_of_public_code():

@@ -9,7 +9,7 @@ from bccl_jax.losses.classification import cross_entropy_loss, smoothed
 from bccl_jax.losses.margins import inverse_count_weights
 from bccl_jax.losses.mixture import cumulative_loss, negative_cosine
 from tests.losses import public
-from tests.losses.test_margins import slopes
+from tests.losses.differences import slopes
 
 VECTORS = public.load("glmc")
 COUNTS = VECTORS["cls_num_list"]

@@ -6,7 +6,7 @@ import pytest
 from bccl_jax.losses.classification import balanced_softmax_loss, smoothed
 from bccl_jax.losses.parametric import parametric_contrastive_loss
 from tests.losses import public
-from tests.losses.test_margins import slopes
+from tests.losses.differences import slopes
 
 # Of these five classes the last has one member in the batch, the one before it none.
 LABELS, KEY_LABELS = np.array([0, 0, 1, 2, 0, 4]), np.array([1, -1, 0, 2, 2, -1, 3])

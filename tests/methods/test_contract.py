@@ -11,8 +11,8 @@ from bccl_jax.errors import ConfigError
 from bccl_jax.reporting import console
 from bccl_jax.training.assemble import assemble
 from bccl_jax.training.loop import train_and_evaluate
-from tests.tiny import differing, tiny_config
-from tests.training.test_loop import Killed, act_at, kill, without_times
+from tests.killed import check_resumed
+from tests.tiny import tiny_config
 
 pytestmark = pytest.mark.usefixtures("_hardly_optimized", "_no_picture", "_two_layers")
 
@@ -84,19 +84,11 @@ def test_nothing_is_compiled_anew_within_a_stage(run):
     assert len(result.records) == 4
 
 
-def test_a_run_killed_in_mid_epoch_ends_where_the_whole_one_ends(run, tmp_path, monkeypatch):
+def test_a_run_killed_in_mid_epoch_ends_where_the_whole_one_ends(run, tmp_path):
     """In the second step of the second epoch, and again in that of the third."""
     method, result, _ = run
     config = small_config(method)
-    for call in (5, 4):
-        with monkeypatch.context() as patch:
-            act_at(patch, call, kill)
-            with pytest.raises(Killed):
-                train_and_evaluate(config, tmp_path / "run")
-    resumed = train_and_evaluate(config, tmp_path / "run")
-    assert differing(result.state, resumed.state) == []
-    mine, theirs = (w / "metrics.jsonl" for w in (tmp_path / "run", result.workdir))
-    assert without_times(mine) == without_times(theirs)
+    check_resumed(result, config, tmp_path / "run", 5, 4)
 
 
 def test_it_predicts_a_class_for_each_image(run):

@@ -20,10 +20,10 @@ from bccl_jax.methods.base import Batch, Context, Progress
 from bccl_jax.methods.logit_adjustment import LogitAdjustment
 from bccl_jax.methods.proco import ProCo, begin_epoch, take_in
 from bccl_jax.training.loop import train_and_evaluate
-from tests.losses import power_series, public
+from tests.killed import Killed, act_at, kill
+from tests.losses import differences, power_series, public
 from tests.methods.small import CONTEXT, COUNTS, LABELS, loss_of, unit
 from tests.tiny import ROOT, differing, tiny_config
-from tests.training.test_loop import Killed, act_at, kill
 
 SIZES = {"projector_dim": 6, "projector_hidden": 5}
 METHOD = ProCo(**SIZES)
@@ -115,11 +115,12 @@ def test_loss_gradients_and_means_match_loops_over_three_epochs(rng):
         assert float(metrics["median_kappa"]) == pytest.approx(np.median(kappas), rel=1e-4)
         # Of the means no gradient: each view's is that of its own loss.
         for found, view, means in zip(slopes[1].reshape(2, 4, 6), views, seen, strict=True):
-            along = power_series.slopes(
+            along = differences.slopes(
                 lambda z, labels=labels, means=means: (
                     power_series.contrastive_loss(z, labels, means, COUNTS, 0.1) / 2
                 ),
                 view,
+                step=1e-5,
             )
             np.testing.assert_allclose(found, along, rtol=1e-5, atol=1e-5)
 

@@ -15,8 +15,8 @@ from bccl_jax.reporting import console
 from bccl_jax.training.assemble import assemble
 from bccl_jax.training.loop import evaluate_checkpoints, train_and_evaluate
 from bccl_jax.training.state import TrainState
+from tests.killed import check_resumed
 from tests.tiny import bits, differing, tiny_config
-from tests.training.test_loop import Killed, act_at, kill, without_times
 
 pytestmark = pytest.mark.usefixtures("_no_picture", "_two_layers")
 
@@ -102,17 +102,10 @@ def test_the_raw_run_is_that_without_it_and_leaves_no_trace(whole, tmp_path):
 
 
 @pytest.mark.parametrize("call", [5, 8])
-def test_a_killed_run_ends_where_the_whole_one_ends(whole, tmp_path, monkeypatch, call):
+def test_a_killed_run_ends_where_the_whole_one_ends(whole, tmp_path, call):
     method, result = whole
     config = small_config(method, **{"checkpoint.every_steps": 1})
-    with monkeypatch.context() as patch:
-        act_at(patch, call, kill)
-        with pytest.raises(Killed):
-            train_and_evaluate(config, tmp_path / "run")
-    resumed = train_and_evaluate(config, tmp_path / "run")
-    assert differing(result.state, resumed.state) == []
-    mine, theirs = (w / "metrics.jsonl" for w in (tmp_path / "run", result.workdir))
-    assert without_times(mine) == without_times(theirs)
+    check_resumed(result, config, tmp_path / "run", call)
 
 
 def test_it_is_evaluated_recorded_and_read(whole):

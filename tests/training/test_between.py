@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bccl_jax import methods
 from bccl_jax.data.photographs.crops import training_crops
 from bccl_jax.errors import ConfigError, DataError
 from bccl_jax.methods import base
@@ -18,8 +17,9 @@ from bccl_jax.training.assemble import assemble
 from bccl_jax.training.between import Passes
 from bccl_jax.training.loop import train_and_evaluate
 from bccl_jax.training.sameness import sameness
+from tests.killed import check_resumed
+from tests.registered import registered
 from tests.tiny import differing, tiny_config
-from tests.training.test_loop import Killed, act_at, kill, without_times
 from tests.training.test_photographs import tiny_folder_config, write_pictures
 
 pytestmark = pytest.mark.usefixtures(
@@ -97,14 +97,8 @@ def pixels(apply, params, images, state):
 @pytest.fixture(scope="module")
 def _registered():
     """Makes both methods, for this module alone."""
-    table, origins = methods.OWN.table, methods.OWN.origins
-    kept = dict(table), dict(origins)
-    methods.register("looks_back")(LooksBack)
-    methods.register("on_photographs")(OnPhotographs)
-    yield
-    for now, before in zip((table, origins), kept, strict=True):
-        now.clear()
-        now.update(before)
+    with registered(looks_back=LooksBack, on_photographs=OnPhotographs):
+        yield
 
 
 def small_config(**changes):
@@ -226,18 +220,9 @@ def test_a_view_is_what_a_step_would_see_and_the_key_decides_it(assembled):
 
 
 @pytest.mark.parametrize("call", [3, 6])
-def test_a_run_killed_between_refreshes_ends_where_the_whole_one_ends(
-    whole, tmp_path, monkeypatch, call
-):
+def test_a_run_killed_between_refreshes_ends_where_the_whole_one_ends(whole, tmp_path, call):
     config = small_config(**{"checkpoint.every_steps": 1})
-    with monkeypatch.context() as patch:
-        act_at(patch, call, kill)
-        with pytest.raises(Killed):
-            train_and_evaluate(config, tmp_path / "run")
-    resumed = train_and_evaluate(config, tmp_path / "run")
-    assert differing(whole[0].state, resumed.state) == []
-    mine, theirs = (w / "metrics.jsonl" for w in (tmp_path / "run", whole[0].workdir))
-    assert without_times(mine) == without_times(theirs)
+    check_resumed(whole[0], config, tmp_path / "run", call)
 
 
 @pytest.mark.parametrize("changes", [{"data.resident": False}, {"engine": "scan"}])

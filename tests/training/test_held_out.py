@@ -6,15 +6,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bccl_jax import methods
 from bccl_jax.config.validation import validate
 from bccl_jax.errors import ConfigError
 from bccl_jax.losses.classification import cross_entropy_loss, post_hoc_offset
 from bccl_jax.methods import base
 from bccl_jax.training.assemble import assemble
 from bccl_jax.training.loop import evaluate_checkpoints, train_and_evaluate
+from tests.killed import Killed, act_at, check_resumed, kill
+from tests.registered import registered
 from tests.tiny import differing, tiny_config
-from tests.training.test_loop import Killed, act_at, kill, without_times
 from tests.training.test_photographs import tiny_folder_config, write_pictures
 
 pytestmark = pytest.mark.usefixtures(
@@ -65,14 +65,8 @@ class OnPhotographs(WithPart):
 @pytest.fixture(scope="module")
 def _registered():
     """Makes both methods, for this module alone."""
-    table, origins = methods.OWN.table, methods.OWN.origins
-    kept = dict(table), dict(origins)
-    methods.register("with_part")(WithPart)
-    methods.register("on_photographs")(OnPhotographs)
-    yield
-    for now, before in zip((table, origins), kept, strict=True):
-        now.clear()
-        now.update(before)
+    with registered(with_part=WithPart, on_photographs=OnPhotographs):
+        yield
 
 
 def small_config(**changes):
@@ -139,16 +133,9 @@ def test_it_is_fed_in_every_way(whole, tmp_path, changes):
         assert differing(whole.state, other.state) == []
 
 
-def test_a_run_killed_in_mid_epoch_ends_where_the_whole_one_ends(whole, tmp_path, monkeypatch):
+def test_a_run_killed_in_mid_epoch_ends_where_the_whole_one_ends(whole, tmp_path):
     config = small_config(**{"checkpoint.every_steps": 1})
-    with monkeypatch.context() as patch:
-        act_at(patch, 6, kill)
-        with pytest.raises(Killed):
-            train_and_evaluate(config, tmp_path / "run")
-    resumed = train_and_evaluate(config, tmp_path / "run")
-    assert differing(whole.state, resumed.state) == []
-    mine, theirs = (w / "metrics.jsonl" for w in (tmp_path / "run", whole.workdir))
-    assert without_times(mine) == without_times(theirs)
+    check_resumed(whole, config, tmp_path / "run", 6)
 
 
 def test_a_part_that_stays_in_leaves_epochs_and_counts_as_they_are(tmp_path):

@@ -1,4 +1,3 @@
-import json
 import math
 import os
 import re
@@ -12,46 +11,20 @@ import pytest
 from bccl_jax.data.feeding.resident import put_on_device
 from bccl_jax.devices.mesh import replicated
 from bccl_jax.errors import ConfigError, NonFiniteLossError, WorkdirError
-from bccl_jax.reporting import console
 from bccl_jax.system import progress
 from bccl_jax.system.interruption import Interrupted
 from bccl_jax.training import engine
 from bccl_jax.training.assemble import assemble
 from bccl_jax.training.loop import evaluate_checkpoints, train_and_evaluate
 from bccl_jax.workdir.checkpoint import Checkpoints
+from tests.killed import act_at, check_resumed, without_times
 from tests.tiny import differing, tiny_config
 
 pytestmark = pytest.mark.usefixtures("_no_picture")
 
 
-class Killed(BaseException):
-    """Ends a run where it stands, as SIGKILL would: nothing catches it, nothing is saved."""
-
-
-def act_at(monkeypatch, call, action):
-    """Runs `action` in the `call`-th advance of the progress bar, which is one a step and epoch."""
-    calls = iter(range(1, 10_000))
-    advance = console.Progress.advance
-
-    def counted(self, *args):
-        advance(self, *args)
-        if next(calls) == call:
-            action()
-
-    monkeypatch.setattr(console.Progress, "advance", counted)
-
-
-def kill():
-    raise Killed
-
-
 def terminate():
     os.kill(os.getpid(), signal.SIGTERM)
-
-
-def without_times(path):
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
-    return [{k: v for k, v in row.items() if k not in ("seconds", "observed")} for row in rows]
 
 
 def observe(run, state, epoch):
@@ -145,18 +118,8 @@ def test_two_runs_of_one_seed_are_equal_and_another_seed_differs(whole, tmp_path
     assert any("params" in path for path in differing(whole.state, other.state))
 
 
-def test_a_run_killed_three_times_ends_bit_for_bit_where_the_whole_one_ends(
-    whole, tmp_path, monkeypatch
-):
-    for call in (3, 9, 8):
-        with monkeypatch.context() as patch:
-            act_at(patch, call, kill)
-            with pytest.raises(Killed):
-                train_and_evaluate(tiny_config(), tmp_path / "run")
-    resumed = train_and_evaluate(tiny_config(), tmp_path / "run")
-    assert differing(whole.state, resumed.state) == []
-    mine, theirs = (w / "metrics.jsonl" for w in (tmp_path / "run", whole.workdir))
-    assert without_times(mine) == without_times(theirs)
+def test_a_run_killed_three_times_ends_bit_for_bit_where_the_whole_one_ends(whole, tmp_path):
+    check_resumed(whole, tiny_config(), tmp_path / "run", 3, 9, 8)
 
 
 @pytest.mark.parametrize("resident", [True, False])

@@ -18,8 +18,8 @@ from bccl_jax.evaluation.over_split import compute_on
 from bccl_jax.training import assemble, starting_point
 from bccl_jax.training.loop import evaluate_checkpoints, train_and_evaluate
 from bccl_jax.workdir.checkpoint import Checkpoints
+from tests.killed import Killed, act_at, check_resumed, kill, without_times
 from tests.tiny import differing, shipped_config, shrink
-from tests.training.test_loop import Killed, act_at, kill, without_times
 
 pytestmark = pytest.mark.usefixtures("_no_picture")
 COLORS = {"red": (200, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 200)}
@@ -83,19 +83,11 @@ def test_a_folder_of_pictures_trains_and_evaluates(whole, photos):
 
 
 def test_a_run_killed_in_mid_epoch_ends_bit_for_bit_where_the_whole_one_ends(
-    whole, photos, tmp_path, monkeypatch
+    whole, photos, tmp_path
 ):
     config = tiny_folder_config(photos)
     config.checkpoint.every_steps = 1
-    for call in (3, 8):
-        with monkeypatch.context() as patch:
-            act_at(patch, call, kill)
-            with pytest.raises(Killed):
-                train_and_evaluate(config, tmp_path / "run")
-    resumed = train_and_evaluate(config, tmp_path / "run")
-    assert differing(whole.state, resumed.state) == []
-    mine, theirs = (w / "metrics.jsonl" for w in (tmp_path / "run", whole.workdir))
-    assert without_times(mine) == without_times(theirs)
+    check_resumed(whole, config, tmp_path / "run", 3, 8)
 
 
 def test_packed_pictures_give_the_very_same_run(whole, photos, tmp_path):

@@ -12,8 +12,8 @@ from bccl_jax.training import epoch_end
 from bccl_jax.training.assemble import assemble
 from bccl_jax.training.loop import train_and_evaluate
 from bccl_jax.training.parts import joined, parted
+from tests.killed import check_resumed
 from tests.tiny import bits, differing, tiny_config
-from tests.training.test_loop import Killed, act_at, kill, without_times
 
 pytestmark = pytest.mark.usefixtures("_hardly_optimized", "_no_picture", "_two_layers")
 
@@ -88,20 +88,11 @@ def test_records_and_schedule_tell_the_stages(crt):
 # Steps 5 to 9 are the second epoch's, of which the stage ends; 10 is the first of the next one.
 # Every epoch has a call of its own behind those of its steps.
 @pytest.mark.parametrize("call", [8, 12, 13, 15])
-def test_a_run_killed_around_the_change_ends_where_the_whole_one_ends(
-    crt, tmp_path, monkeypatch, call
-):
+def test_a_run_killed_around_the_change_ends_where_the_whole_one_ends(crt, tmp_path, call):
     result, _ = crt
     config = staged_config("crt")
     config.checkpoint.every_steps = 1
-    with monkeypatch.context() as patch:
-        act_at(patch, call, kill)
-        with pytest.raises(Killed):
-            train_and_evaluate(config, tmp_path / "run")
-    resumed = train_and_evaluate(config, tmp_path / "run")
-    assert differing(result.state, resumed.state) == []
-    mine, theirs = (w / "metrics.jsonl" for w in (tmp_path / "run", result.workdir))
-    assert without_times(mine) == without_times(theirs)
+    check_resumed(result, config, tmp_path / "run", call)
 
 
 @pytest.mark.parametrize("change", [{"data.resident": False}, {"engine": "scan"}])

@@ -6,13 +6,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bccl_jax import methods
 from bccl_jax.losses.classification import cross_entropy_loss
 from bccl_jax.methods import base
 from bccl_jax.training.assemble import assemble
 from bccl_jax.training.loop import train_and_evaluate
+from tests.killed import check_resumed
+from tests.registered import registered
 from tests.tiny import differing, tiny_config
-from tests.training.test_loop import Killed, act_at, kill, without_times
 
 pytestmark = pytest.mark.usefixtures(
     "_hardly_optimized", "_no_picture", "_two_layers", "_registered"
@@ -45,13 +45,8 @@ class TwoStreams(base.Method):
 @pytest.fixture(scope="module")
 def _registered():
     """Makes "two_streams" a method, for this module alone."""
-    table, origins = methods.OWN.table, methods.OWN.origins
-    kept = dict(table), dict(origins)
-    methods.register("two_streams")(TwoStreams)
-    yield
-    for now, before in zip((table, origins), kept, strict=True):
-        now.clear()
-        now.update(before)
+    with registered(two_streams=TwoStreams):
+        yield
 
 
 def small_config(**changes):
@@ -94,13 +89,6 @@ def test_it_is_fed_in_every_way(whole, tmp_path, changes):
         assert differing(whole.state, other.state) == []
 
 
-def test_a_run_killed_in_mid_epoch_ends_where_the_whole_one_ends(whole, tmp_path, monkeypatch):
+def test_a_run_killed_in_mid_epoch_ends_where_the_whole_one_ends(whole, tmp_path):
     config = small_config(**{"checkpoint.every_steps": 1})
-    with monkeypatch.context() as patch:
-        act_at(patch, 7, kill)
-        with pytest.raises(Killed):
-            train_and_evaluate(config, tmp_path / "run")
-    resumed = train_and_evaluate(config, tmp_path / "run")
-    assert differing(whole.state, resumed.state) == []
-    mine, theirs = (w / "metrics.jsonl" for w in (tmp_path / "run", whole.workdir))
-    assert without_times(mine) == without_times(theirs)
+    check_resumed(whole, config, tmp_path / "run", 7)

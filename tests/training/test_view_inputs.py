@@ -19,8 +19,8 @@ from bccl_jax.methods import base
 from bccl_jax.training.assemble import assemble
 from bccl_jax.training.between import Passes
 from bccl_jax.training.loop import train_and_evaluate
+from tests.killed import check_resumed
 from tests.tiny import differing, tiny_config
-from tests.training.test_loop import Killed, act_at, kill, without_times
 from tests.training.test_photographs import tiny_folder_config, write_pictures
 
 pytestmark = pytest.mark.usefixtures(
@@ -181,16 +181,9 @@ def test_all_parts_and_both_passes_see_one_state(tmp_path):
     assert Counter(level for seen in Watched.levels for level in seen) == {0: 4, 2: 4, 4: 4, 6: 4}
 
 
-def test_a_run_killed_in_mid_epoch_ends_where_the_whole_one_ends(whole, tmp_path, monkeypatch):
+def test_a_run_killed_in_mid_epoch_ends_where_the_whole_one_ends(whole, tmp_path):
     config = small_config(**{"checkpoint.every_steps": 1})
-    with monkeypatch.context() as patch:
-        act_at(patch, 7, kill)
-        with pytest.raises(Killed):
-            train_and_evaluate(config, tmp_path / "run")
-    resumed = train_and_evaluate(config, tmp_path / "run")
-    assert differing(whole.state, resumed.state) == []
-    mine, theirs = (w / "metrics.jsonl" for w in (tmp_path / "run", whole.workdir))
-    assert without_times(mine) == without_times(theirs)
+    check_resumed(whole, config, tmp_path / "run", 7)
 
 
 def pixels(apply, params, images, state):
