@@ -85,7 +85,7 @@ def test_a_loss_sees_the_learning_rate_of_its_step(two):
     )
 
 
-# Two steps an epoch and a call behind them: the last step of a stage, its end, the first of the next.
+# The last step of the first stage, the end of its epoch, and the first step of the second one.
 @pytest.mark.parametrize("call", [5, 6, 7])
 def test_a_run_killed_around_the_change_ends_where_the_whole_one_ends(two, tmp_path, call):
     config = small_config(**{"method.first": 2, "checkpoint.every_steps": 1})
