@@ -43,6 +43,9 @@ def shrink(method):
         method.tau = 0.5
     if method.name == "bccl":
         method.warmup_epochs = 1
+    if method.name == "meta_saug":
+        # Two epochs of each stage.
+        method.deferred = 0.5
     if method.name in ("paco", "gpaco"):
         # More than a batch, and no multiple of it.
         method.queue_size = 200

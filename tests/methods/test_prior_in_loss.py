@@ -23,6 +23,7 @@ from tests.tiny import tiny_config
         ("paco", {}, True),
         ("gpaco", {}, True),
         ("glmc", {}, False),
+        ("meta_saug", {}, False),
         ("scl", {}, False),
         ("bcl", {}, True),
         ("gcl", {}, False),

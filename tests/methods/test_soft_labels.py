@@ -20,7 +20,7 @@ OTHER_LOSSES = ("paco", "gpaco", "gcl")
 
 
 def test_the_methods_of_a_softmax_cross_entropy_take_them():
-    assert set(methods.names()) - set(SOFT) == {"ldam_drw", "glmc", "concutmix"}
+    assert set(methods.names()) - set(SOFT) == {"ldam_drw", "glmc", "concutmix", "meta_saug"}
 
 
 def create(name):
