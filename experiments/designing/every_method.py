@@ -7,6 +7,9 @@ from experiments.designing.design import Experiment, Row
 # Beside the method's own name; another reading of it is a row of its own.
 _READINGS = ("bccl:released",)
 
+# What is an option of every method is a row of the plain baseline's.
+_OPTIONS = {"MixUp": {"augment.mixup_alpha": 1.0}, "CutMix": {"augment.cutmix_alpha": 1.0}}
+
 # Whose printed figures of a method are shown, the first that has some.
 _TABLES = (paper.TABLE1, paper.TABLE2, paper.TABLE3)
 
@@ -30,6 +33,12 @@ def _row(word: str) -> Row:
 
 ALL_METHODS = Experiment(
     "Every method by the harness's recipe",
-    rows=tuple(map(_row, (*methods.shipped(), *_READINGS))),
+    rows=(
+        *map(_row, (*methods.shipped(), *_READINGS)),
+        *(
+            Row(f"cross_entropy with {name}", "cross_entropy", changes)
+            for name, changes in _OPTIONS.items()
+        ),
+    ),
     reference="cross_entropy",
 )

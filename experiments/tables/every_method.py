@@ -36,7 +36,7 @@ def overview(
         figures = printed.paper(runs.row)
         rows.append(
             [
-                f"`{runs.row.method}`",
+                _name(runs),
                 papers[name],
                 number(ratios[name], "{:.2f}") if name in ratios else NONE,
                 str(figures["all"]) if figures else NONE,
@@ -69,7 +69,7 @@ def in_full(section: Section, seconds: Mapping[str, float]) -> str:
     ]
     rows = [
         [
-            f"`{runs.row.method}`",
+            _name(runs),
             str(len(runs.records)),
             *(accuracy(runs.accuracy(name)) for name in FIGURES),
             *_times(runs, seconds.get(runs.row.name)),
@@ -77,6 +77,12 @@ def in_full(section: Section, seconds: Mapping[str, float]) -> str:
         for runs in _best_first(section)
     ]
     return f"{markdown(headings, rows)}\n\n{_made_with(section)}"
+
+
+def _name(runs: Runs) -> str:
+    """As a config's argument has it, and with which option."""
+    _, _, option = runs.row.name.partition(" with ")
+    return f"`{runs.row.method}`" + (f" with {option}" if option else "")
 
 
 def _best_first(section: Section) -> list[Runs]:

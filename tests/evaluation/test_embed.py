@@ -67,7 +67,8 @@ def test_every_projector_and_classifier_can_be_put_on_the_features(method):
         shape = jax.eval_shape(
             functools.partial(found.network.apply, method=plain_outputs(head)), collections, images
         ).shape
-        assert len(shape) == 2 and shape[0] == 5
+        assert len(shape) == 2
+        assert shape[0] == 5
         assert head == "projector" or shape[1] == 3
 
 
