@@ -10,7 +10,7 @@ from bccl_jax.classifier.variables import Variables
 from bccl_jax.data.split import Split
 from bccl_jax.errors import ConfigError
 from bccl_jax.evaluation.passes import make_pass
-from bccl_jax.models.forward import plain_features
+from bccl_jax.models.forward import plain_features, plain_outputs
 
 
 class Embeddings(NamedTuple):
@@ -32,8 +32,8 @@ def make_embed(
 
     Args:
       classifier: whose network it is.
-      head: what is put on the backbone's features, such as "projector", whose embeddings are unit
-        vectors; None takes the features as they are.
+      head: what is put on the backbone's features, such as "projector", whose embeddings most
+        methods make unit vectors; None takes the features as they are.
 
     Returns:
       embed(variables, split): the features of every image of a split, in its order, the same in
@@ -50,12 +50,7 @@ def make_embed(
             f"are {', '.join(heads)}, or the backbone alone"
         )
 
-    def outputs(network, images):
-        features = plain_features(network, images)
-        if head is None:
-            return features
-        train = {} if head == "classifier" else {"train": False}
-        return network.heads[head](features, **train)
+    outputs = plain_features if head is None else plain_outputs(head)
 
     def forward(apply, params, images, state):
         del state

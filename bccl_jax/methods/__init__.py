@@ -24,11 +24,12 @@ from bccl_jax.settings.suggestions import did_you_mean, key_like, nearest
 
 def names() -> list[str]:
     """The names of all methods, those that were registered last."""
-    return [*_names(), *OWN.table]
+    return [*shipped(), *OWN.table]
 
 
 @functools.cache
-def _names() -> tuple[str, ...]:
+def shipped() -> tuple[str, ...]:
+    """The names of the package's own methods."""
     return tuple(
         sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name != "base" and not m.ispkg)
     )
@@ -40,7 +41,7 @@ OF_A_FILE = "; one of your own is known by its file, --config.imports=FILE.py (d
 # Behind a method's name: its own recipe in place of the harness's.
 PUBLISHED = "published"
 
-OWN = Registry("method", {}, taken=_names())
+OWN = Registry("method", {}, taken=shipped())
 
 
 def register(name: str) -> Callable[[type[Method]], type[Method]]:

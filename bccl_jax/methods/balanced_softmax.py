@@ -1,4 +1,11 @@
-"""Balanced softmax (Ren et al. 2020): cross-entropy of the logits plus the log class counts."""
+"""Balanced softmax (Ren et al. 2020): cross-entropy of the logits plus the log class counts.
+
+Family: losses
+Paper: Ren et al., "Balanced Meta-Softmax for Long-Tailed Visual Recognition", NeurIPS 2020.
+Equation: `CE(f + log n)`, by the class counts n.
+State: the counts.
+Printed: none looked up.
+"""
 
 import dataclasses
 from typing import ClassVar

@@ -1,13 +1,16 @@
 """Balanced clustering contrastive learning (Kim & Ko 2025).
 
-Per image one strong view feeds the classifier and two SimAugment views feed the projector, in one
-forward pass. The embeddings of each class fill a queue of its own; between epochs k-means turns
-each queue into centroids, which join the contrastive loss as candidates and positives (class
-complement, Eq. 6) and carry the centroid loss (Eq. 5). The classifier trains with logit
-compensation (Eq. 8).
+A strong view of each image is classified (logit compensation, Eq. 8), two SimAugment views are
+projected, in one pass. Embeddings fill a queue for each class, of which k-means makes centroids
+between epochs. These join the contrastive loss as candidates and positives (Eq. 6) and carry the
+centroid loss (Eq. 5). The authors' code differs in almost every part: `docs/paper_and_code.md`.
 
-That is the paper. The code that its authors released differs in almost every part: it is the preset
-"released", and each part of it a setting (`docs/paper_and_code.md`).
+Family: contrast
+Paper: Kim & Ko, "Balanced clustering contrastive learning for long-tailed visual recognition",
+  2025.
+Equation: `alpha L_SCL + gamma L_CL + beta L_LC`, Eq. 9.
+State: a queue of embeddings for each class, [K, M, D], and centroids [K, C, D].
+Printed: 52.55 on CIFAR-100-LT at imbalance 100, 57.1 on ImageNet-LT.
 """
 
 import dataclasses

@@ -5,6 +5,12 @@ averaging, Eq. 4) and has a prototype of every class (class complement, Eq. 5), 
 compensation of a strong view. The prototypes are an MLP's outputs over the rows of the classifier's
 weights, so that the contrast trains the classifier too. A step costs what one of `bccl` does
 without queue and k-means, and the MLP over K rows. No state is kept.
+
+Family: contrast
+Paper: Zhu et al., "Balanced Contrastive Learning for Long-Tailed Visual Recognition", CVPR 2022.
+Equation: `alpha CE(f + log pi) + beta L_BCL`, Eq. 7.
+State: none.
+Printed: 51.93 on CIFAR-100-LT at imbalance 100, 56.0 on ImageNet-LT.
 """
 
 import dataclasses

@@ -14,6 +14,13 @@ a linear classifier, as on CIFAR, its MLP sees the weights the wrong way round: 
 feature, K wide. The first K of these rows, repeated from device to device, are its prototypes, none
 of which is of a class. Here they are of the classes' rows, as in `bcl` and as its own cosine
 classifier has them.
+
+Family: images
+Paper: Pan et al., "Enhanced Long-Tailed Recognition with Contrastive CutMix Augmentation", 2024
+  (arXiv:2407.04911).
+Equation: that of `bcl`, its first term by soft labels.
+State: none.
+Printed: 53.16 on CIFAR-100-LT at imbalance 100, 58.49 on ImageNet-LT.
 """
 
 import dataclasses

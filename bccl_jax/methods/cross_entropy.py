@@ -1,4 +1,11 @@
-"""Plain cross-entropy: the baseline that knows nothing of the long tail."""
+"""Plain cross-entropy: the baseline that knows nothing of the long tail.
+
+Family: losses
+Paper: none; the baseline of all.
+Equation: `CE(f)`, of the logits f.
+State: none.
+Printed: none.
+"""
 
 import dataclasses
 from typing import ClassVar

@@ -1,4 +1,12 @@
-"""cRT (Kang et al. 2020): the classifier trained anew on balanced classes over frozen features."""
+"""cRT (Kang et al. 2020): the classifier trained anew on balanced classes over frozen features.
+
+Family: classifiers
+Paper: Kang et al., "Decoupling Representation and Classifier for Long-Tailed Recognition", ICLR
+  2020.
+Equation: `CE(f)`, first of all parameters, then of the classifier alone, class-balanced.
+State: none.
+Printed: none looked up.
+"""
 
 import dataclasses
 from typing import ClassVar

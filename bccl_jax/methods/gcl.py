@@ -5,6 +5,13 @@ a cloud of logits around each, so that rare classes get a wider margin on both s
 It costs no more than cross-entropy and keeps no state beside the class counts. The paper's second
 stage, which trains the classifier anew, is not part of it. Its public code mixes images by MixUp
 and draws noise for each of the two labels; here both have the same.
+
+Family: losses
+Paper: Li, Cheung, Lu, "Long-tailed Visual Recognition via Gaussian Clouded Logit Adjustment", CVPR
+  2022.
+Equation: `CE(s (cos_j - nu |eps_j| d_j))`, `d_j = (log n_max - log n_j) / max(.)`.
+State: the class counts.
+Printed: 54.9 on ImageNet-LT and 72.0 on iNaturalist 2018, both stages, 200 epochs.
 """
 
 import dataclasses

@@ -17,6 +17,14 @@ weighs images and not classes by n^(-r), so that classes come in proportion to n
 views' losses where the paper halves them; draws lambda from Beta(1, 1) whatever its --beta; and
 leaves lambda as it is where the border cuts CutMix's box. Other than there, both views share one
 forward pass and so one set of batch statistics.
+
+Family: images
+Paper: Du et al., "Global and Local Mixture Consistency Cumulative Learning for Long-tailed Visual
+  Recognitions", CVPR 2023.
+Equation: `a CE(plain) + (1 - a) CE(weighted) + gamma (sim(u_g, h_l) + sim(u_l, h_g))`.
+State: the class weights.
+Printed: 55.88 on CIFAR-100-LT at imbalance 100 with a network 4 times as wide, corrected by the
+  authors to 57.97; 43.55 with ResNet-32 by Kim & Ko 2025.
 """
 
 import dataclasses

@@ -17,6 +17,12 @@ queue of the next one. SAM contrasts both its passes with the same queue.
 The authors' code has two hidden layers without normalisation in the projector, where the harness
 has one with; its queue starts with random vectors of random classes, which here are no candidates
 until keys have replaced them; its CIFAR program leaves beta and gamma at 1, whatever is asked for.
+
+Family: contrast
+Paper: Cui et al., "Generalized Parametric Contrastive Learning", TPAMI 2023.
+Equation: that of `paco`, each view an anchor.
+State: a queue of keys and labels.
+Printed: with 400 epochs and other views alone.
 """
 
 import dataclasses

@@ -1,4 +1,13 @@
-"""LDAM-DRW (Cao et al. 2019): a larger margin for rarer classes, and late a larger weight."""
+"""LDAM-DRW (Cao et al. 2019): a larger margin for rarer classes, and late a larger weight.
+
+Family: losses
+Paper: Cao et al., "Learning Imbalanced Datasets with Label-Distribution-Aware Margin Loss", NeurIPS
+  2019.
+Equation: `w_y CE(s (cos - m_y))`, m of the label alone and proportional to n^(-1/4); w by effective
+  numbers from 4/5 of the run on.
+State: the class counts and weights.
+Printed: about 42 on CIFAR-100-LT at imbalance 100.
+"""
 
 import dataclasses
 from typing import Annotated

@@ -1,4 +1,11 @@
-"""Logit adjustment (Menon et al. 2021): cross-entropy of the logits plus the log prior."""
+"""Logit adjustment (Menon et al. 2021): cross-entropy of the logits plus the log prior.
+
+Family: losses
+Paper: Menon et al., "Long-tail learning via logit adjustment", ICLR 2021.
+Equation: `CE(f + log pi)`, by the class prior pi.
+State: the prior.
+Printed: none at the harness's budget; its recipe takes 1,419 epochs.
+"""
 
 import dataclasses
 from typing import ClassVar

@@ -1,4 +1,12 @@
-"""LWS (Kang et al. 2020): a scale for each class, learned on balanced classes, all else frozen."""
+"""LWS (Kang et al. 2020): a scale for each class, learned on balanced classes, all else frozen.
+
+Family: classifiers
+Paper: Kang et al., "Decoupling Representation and Classifier for Long-Tailed Recognition", ICLR
+  2020.
+Equation: `CE(f)`, then `CE(s * f)` of the scales s [K] alone, class-balanced.
+State: none.
+Printed: 49.9 on ImageNet-LT and 65.9 on iNaturalist 2018.
+"""
 
 import dataclasses
 from typing import Annotated, ClassVar

@@ -26,6 +26,13 @@ weights (`optimizer.ema`) is of the network that predicts; the copy is not avera
 The authors' code differs: its queue starts with random vectors of random classes, which here are no
 candidates until keys have replaced them; a batch must divide the queue; it keeps a copy of the
 classifier too, which it does not use.
+
+Family: contrast
+Paper: Cui et al., "Parametric Contrastive Learning", ICCV 2021.
+Equation: softmax over centres, anchors and keys; weight 1 for the centre, alpha for each key of the
+  class.
+State: a queue of keys and labels, and a momentum copy of backbone and projector.
+Printed: with 400 epochs and other views alone.
 """
 
 import dataclasses

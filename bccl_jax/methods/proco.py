@@ -29,6 +29,13 @@ The released code differs in two places:
 - A class of which nothing was seen yet has a random mean of length 0.9 there, a direction that
   embeddings are then pushed away from. Here its mean is 0, as in the paper, and its distribution
   uniform.
+
+Family: contrast
+Paper: Du et al., "Probabilistic Contrastive Learning for Long-Tailed Visual Recognition", TPAMI
+  2024.
+Equation: `CE(f + log pi) + CE(g + log pi)` of the contrast logits g, Eq. 20 and 24.
+State: two running means of each class's embeddings, [K, D] each.
+Printed: 52.8 on CIFAR-100-LT at imbalance 100, 57.3 on ImageNet-LT.
 """
 
 import dataclasses

@@ -3,6 +3,12 @@
 The row "SCL" of Kim & Ko 2025: Eq. 2 on two SimAugment views, plain cross-entropy on a strong one,
 in one network and one pass over three views. A step costs what one of `bccl` does without centroids
 and queue.
+
+Family: contrast
+Paper: Khosla et al., "Supervised Contrastive Learning", NeurIPS 2020.
+Equation: `CE(f) + L_SCL`, Eq. 2 of Kim & Ko 2025.
+State: none.
+Printed: 49.8 on ImageNet-LT and 66.4 on iNaturalist 2018 by Kim & Ko 2025.
 """
 
 import dataclasses

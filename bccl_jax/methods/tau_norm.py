@@ -1,4 +1,12 @@
-"""tau-normalisation (Kang et al. 2020): a classifier's weights divided by a power of their norm."""
+"""tau-normalisation (Kang et al. 2020): a classifier's weights divided by a power of their norm.
+
+Family: classifiers
+Paper: Kang et al., "Decoupling Representation and Classifier for Long-Tailed Recognition", ICLR
+  2020.
+Equation: `CE(f)`, then `f_j = x . w_j / ||w_j||^tau`.
+State: tau.
+Printed: none looked up.
+"""
 
 import dataclasses
 from typing import Annotated, ClassVar

@@ -1,5 +1,8 @@
 """Forward passes over a network that has a classifier, and maybe a projector."""
 
+import inspect
+from collections.abc import Callable
+
 import jax
 
 from bccl_jax.models.network import Network
@@ -13,6 +16,19 @@ def plain_logits(network: Network, images: jax.Array) -> jax.Array:
 def plain_features(network: Network, images: jax.Array) -> jax.Array:
     """The backbone's features [B, d], running statistics."""
     return network.backbone(images, train=False)
+
+
+def plain_outputs(head: str) -> Callable[[Network, jax.Array], jax.Array]:
+    """Closes over a head's name: its outputs on the backbone's features, running statistics."""
+
+    def outputs(network: Network, images: jax.Array) -> jax.Array:
+        module = network.heads[head]
+        # A layer alone, as a projector without normalisation is, is the same in training.
+        takes_mode = "train" in inspect.signature(type(module).__call__).parameters
+        mode = {"train": False} if takes_mode else {}
+        return module(plain_features(network, images), **mode)
+
+    return outputs
 
 
 def classify(network: Network, images: jax.Array) -> jax.Array:

@@ -1,6 +1,7 @@
 """Every experiment by name: the paper's tables and figures, then studies of the project's own."""
 
 from experiments.designing import paper, studies
+from experiments.designing.every_method import ALL_METHODS
 
 EXPERIMENTS = {
     "figure1": paper.FIGURE1,
@@ -9,6 +10,7 @@ EXPERIMENTS = {
     "table3": paper.TABLE3,
     "table4": paper.TABLE4,
     "full_size": paper.FULL_SIZE,
+    "all_methods": ALL_METHODS,
     "figure3": paper.FIGURE3,
     "figure4": paper.FIGURE4,
     "figure5": paper.FIGURE5,

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -150,6 +150,27 @@ def gather(
       The settings; rows and settings without records are among them.
     """
     by_run = {(r["config_hash"], r["seed"]): r for r in records if r["code_hash"] == code}
+    return _sorted_in(experiment, scale, by_run)
+
+
+def gather_newest(experiment: Experiment, scale: Scale, records: Iterable[Record]) -> list[Section]:
+    """The same of the newest record of each run, whatever version of the code made it.
+
+    For a table whose rows are made over years: a method that is added to the code leaves what was
+    measured of another as it was.
+    """
+    by_run = {}
+    for record in records:
+        key = record["config_hash"], record["seed"]
+        if key not in by_run or record["finished"] > by_run[key]["finished"]:
+            by_run[key] = record
+    return _sorted_in(experiment, scale, by_run)
+
+
+def _sorted_in(
+    experiment: Experiment, scale: Scale, by_run: Mapping[tuple[str, int], Record]
+) -> list[Section]:
+    """Records by config hash and seed, in the places of an experiment."""
     asked = cells(experiment, scale)
     sections = []
     for recipe, imbalance in settings(experiment, scale):

@@ -38,6 +38,11 @@ def class_accuracies(record: Record, averaged: bool = False) -> np.ndarray:
     return np.array(found, np.float64)
 
 
+def batch_size(record: Record) -> int:
+    """Images of a batch, as sized to the data; of older records as the config says."""
+    return record.get("batch_size", record["config"]["batch_size"])
+
+
 def images(record: Record) -> tuple[int, ...] | None:
     """What says which images a record is of; None where it does not tell."""
     left_out = record.get("left_out")

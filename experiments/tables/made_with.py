@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from experiments.records.gathering import Section
-from experiments.records.reading import class_accuracies
+from experiments.records.reading import batch_size, class_accuracies
 from experiments.tables.names import SPLITS
 
 
@@ -31,14 +31,14 @@ def made_with(section: Section) -> str:
     training = sum(record["seconds"] for record in records)
     split = SPLITS[section.on]
     lines = [
-        f"code `{records[0]['code_hash']}`, commit {_each(commits)}{changed}",
+        f"code `{records[0]['code_hash']}`, commit {each(commits)}{changed}",
         f"configs: {'; '.join(hashes)}",
-        f"{_each(versions)}; {_each(record['device'] for record in records)}",
+        f"{each(versions)}; {each(record['device'] for record in records)}",
         f"{len(counts)} classes of {counts.max():,} to {counts.min():,} training images, "
         f"many / medium / few: {groups} classes; {records[0]['images']:,} images of {split}",
-        f"{_each(_backbone(r) for r in records)}, {_each(str(r['last']['epoch']) for r in records)}"
-        f" epochs, batch {_each(_batch(r) for r in records)}; "
-        f"seeds {_each(str(r['seed']) for r in records)}",
+        f"{each(_backbone(r) for r in records)}, {each(str(r['last']['epoch']) for r in records)}"
+        f" epochs, batch {each(str(batch_size(r)) for r in records)}; "
+        f"seeds {each(str(r['seed']) for r in records)}",
         f"{len(records)} runs, {training:,.0f} s of training; last one finished "
         f"{max(record['finished'] for record in records)}",
     ]
@@ -52,22 +52,17 @@ def made_with(section: Section) -> str:
         },
     }.items():
         if len(values) > 1:
-            lines.append(f"**Runs of this table have different {what}**: {_each(values)}")
+            lines.append(f"**Runs of this table have different {what}**: {each(values)}")
     return "\n".join(f"- {line}" for line in lines)
 
 
-def _each(values: Iterable[str]) -> str:
+def each(values: Iterable[str]) -> str:
     """The distinct values, comma-separated; shorter ones first, which puts numbers in order."""
     return ", ".join(sorted(set(values), key=lambda value: (len(value), value)))
 
 
 def _versions(record: dict) -> str:
     return " ".join(f"{name} {version}" for name, version in record["versions"].items())
-
-
-def _batch(record: dict) -> str:
-    # Records of older runs have it as the config says.
-    return str(record.get("batch_size", record["config"]["batch_size"]))
 
 
 def _backbone(record: dict) -> str:

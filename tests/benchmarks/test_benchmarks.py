@@ -18,6 +18,7 @@ from benchmarks import (
     epoch,
     kmeans,
     memory,
+    methods,
     pillow_views,
     pipeline,
     recipe,
@@ -99,6 +100,29 @@ def test_step(written):
     assert figures["model FLOP utilisation"] == pytest.approx(
         100 * figures["model FLOPs"] / figures["step"] / figures["peak"]
     )
+
+
+def test_methods(written):
+    rows, content = written(methods, *TINY, "--methods=lws", "--steps=1")
+    figures = {row["method"]: row for row in rows}
+    assert list(figures) == ["cross_entropy", "lws"]
+    assert all(positive(row["seconds a step"]) for row in rows)
+    assert figures["cross_entropy"]["to cross_entropy"] == 1
+    assert figures["lws"]["stages"] == 2
+    assert "method" not in content["settings"]
+
+
+def test_cost_of_a_step_is_the_mean_over_stages_by_their_epochs():
+    run = tiny_run("--method=lws")
+    epochs = [stage.epochs for stage in run.stages]
+    runs = {"cross_entropy": tiny_run("--method=cross_entropy"), "lws": run}
+    found = {("cross_entropy", 0): 2.0, ("lws", 0): 4.0, ("lws", 1): 1.0}
+    plain, lws = methods.costs(runs, found, steps=2)
+    assert plain["seconds a step"] == 1
+    assert lws["seconds a step"] == pytest.approx(
+        (epochs[0] * 2 + epochs[1] * 0.5) / (epochs[0] + epochs[1])
+    )
+    assert lws["to cross_entropy"] == pytest.approx(lws["seconds a step"])
 
 
 def test_parts_of_a_step_make_up_its_gradient_and_its_queue():

@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 from types import SimpleNamespace
 
 import flax.linen as nn
@@ -6,9 +7,12 @@ import jax
 import numpy as np
 import pytest
 
+from bccl_jax import methods
+from bccl_jax.classifier.image_classifier import create_classifier
 from bccl_jax.errors import ConfigError
 from bccl_jax.evaluation.embed import make_embed
 from bccl_jax.models import Network, Projector
+from bccl_jax.models.forward import plain_outputs
 from bccl_jax.training.assemble import assemble
 from tests.tiny import tiny_config
 from tests.training.test_photographs import tiny_folder_config, write_pictures
@@ -47,6 +51,25 @@ def by_hand(images, config, params):
     pixels = (images / 255 - config.augment.mean) / config.augment.std
     dense = params["backbone"]["Dense_0"]
     return pixels.reshape(len(images), -1) @ dense["kernel"] + dense["bias"]
+
+
+@pytest.mark.usefixtures("_two_layers")
+@pytest.mark.parametrize("method", methods.shipped())
+def test_every_projector_and_classifier_can_be_put_on_the_features(method):
+    config = tiny_config(method)
+    config.model.backbone = "two_layers"
+    config.batch_size = 8
+    found = create_classifier(config, tuple("abc"), np.array([9, 6, 3]), (8, 8, 3))
+    variables = jax.eval_shape(found.init, jax.random.key(0), jax.random.key(1))
+    collections = {"params": variables.params, "batch_stats": variables.batch_stats}
+    images = jax.ShapeDtypeStruct((5, 8, 8, 3), np.float32)
+    for head in {"classifier", "projector"} & found.network.heads.keys():
+        shape = jax.eval_shape(
+            functools.partial(found.network.apply, method=plain_outputs(head)), collections, images
+        ).shape
+        assert len(shape) == 2
+        assert shape[0] == 5
+        assert head == "projector" or shape[1] == 3
 
 
 def test_features_and_embeddings_are_those_computed_by_hand(rng):

@@ -44,6 +44,7 @@ def a_record(cell, right, code="here", **changes):
             "eval.many_above": 100,
             "eval.few_below": 20,
             "batch_size": 8,
+            "epochs": 40,
             "model.backbone": "resnet8",
         },
     } | changes

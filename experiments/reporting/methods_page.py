@@ -1,0 +1,137 @@
+"""docs/methods.md: every method, from its docstring, and what was measured of it, from records."""
+
+import json
+import lzma
+import pathlib
+from collections.abc import Mapping, Sequence
+
+from bccl_jax import methods
+from experiments.designing.design import Scale
+from experiments.designing.every_method import ALL_METHODS
+from experiments.records import gathering
+from experiments.records.gathering import Section
+from experiments.records.results import Record
+from experiments.reporting.method_facts import FAMILIES, MethodFacts, facts
+from experiments.tables.every_method import in_full, overview
+
+COMMAND = "python -m experiments.methods_page"
+# What a size is called, and the data set that it is of.
+_SIZES = {"small": "cifar100_small", "middle": "cifar100_middle", "full": "cifar100"}
+_TITLES = {
+    "small": "A fifth of CIFAR-100-LT at 16 pixels: small",
+    "middle": "All classes at 16 pixels: middle",
+    "full": "CIFAR-100-LT: full",
+}
+_SEEDS = 3
+
+
+def page(records_folder: pathlib.Path) -> str:
+    """The page.
+
+    Args:
+      records_folder: with record files, *.jsonl.xz, and the figures of `benchmarks.methods` at a
+        size, step_cost_SIZE.json, of whatever sizes were measured.
+
+    Returns:
+      Markdown.
+
+    Raises:
+      ValueError: the docstring of a method's module lacks what the page needs.
+    """
+    records = read_records(records_folder)
+    costs = {size: _step_cost(records_folder, size) for size in _SIZES}
+    found = {name: facts(name) for name in methods.shipped()}
+    sections = {size: _section(dataset, records) for size, dataset in _SIZES.items()}
+    ratios = {row["method"]: row["to cross_entropy"] for row in costs["full"]["rows"]}
+    papers = {row.name: _authors(found[row.method.partition(",")[0]]) for row in ALL_METHODS.rows}
+    parts = [
+        "# Methods",
+        f"<!-- Written by `{COMMAND}` from the docstrings of `bccl_jax/methods/` and the files of\n"
+        "`docs/records/`; a test compares. Change those. -->",
+        _INTRODUCTION,
+        overview(sections, papers, ratios, sections["full"]),
+        _how_to_read(costs["full"]),
+    ]
+    for family, title in FAMILIES.items():
+        parts.append(f"## {title}")
+        for name, own in found.items():
+            if own.family == family:
+                parts.append(_method(name, own, ratios.get(name)))
+    for size, section in sections.items():
+        if section.records:
+            seconds = {row["method"]: row["seconds a step"] for row in costs[size]["rows"]}
+            parts += [f"## {_TITLES[size]}", in_full(section, seconds)]
+            if seconds:
+                parts.append(f"Steps were timed {_timed_on(costs[size])}.")
+    return "\n\n".join(parts) + "\n"
+
+
+def read_records(folder: pathlib.Path) -> list[Record]:
+    """The records of every *.jsonl.xz of a folder, file by file in the order of their names."""
+    return [
+        json.loads(line)
+        for path in sorted(folder.glob("*.jsonl.xz"))
+        for line in lzma.open(path, "rt")
+    ]
+
+
+_INTRODUCTION = """\
+Each method is a word behind a config, `--config=configs/cifar100_lt.py:bcl`, and runs on every
+data set. By itself it has the harness's recipe (*fair*): the images, backbone, optimizer, schedule,
+epochs and batch of BCCL; only what is the method's own differs. `:bcl,published` is its authors'
+recipe, where they have one for the data set. `--print_config` prints either. Which method to take
+is on [a page of its own](choosing_a_method.md)."""
+
+
+def _how_to_read(cost: Mapping) -> str:
+    timed = f", {_timed_on(cost)}. Another device has other ratios" if cost["rows"] else ""
+    return f"""\
+- *a step*: time of a training step, views included, over that of `cross_entropy`{timed}.
+- *printed*: accuracy in percent on CIFAR-100-LT at imbalance 100 in Kim & Ko 2025, ResNet-32, 200
+  epochs. Figures of the methods' own papers stand below, by method.
+- *small*, *middle*, *full*: what this harness reached by the fair recipe, accuracy on all classes
+  of the test split in percent at the last epoch, mean ± standard deviation over three seeds unless
+  said otherwise. The three sizes are in [results.md](results.md); small and middle say which of two
+  methods is better at that size, and nothing of the printed figures. "–" was not measured."""
+
+
+def _step_cost(folder: pathlib.Path, size: str) -> Mapping:
+    path = folder / f"step_cost_{size}.json"
+    return json.loads(path.read_text()) if path.exists() else {"rows": []}
+
+
+def _timed_on(cost: Mapping) -> str:
+    machine, of = cost["machine"], cost["settings"]
+    return (
+        f"in one run of `python -m benchmarks.methods`: {of['backbone']}, batch {of['batch']}, "
+        f"{of['side']} pixels, {of['dtype']}, {machine['device']}, {machine['cores']} cores, "
+        f"Python {machine['python']}, jax {machine['jax']}, commit {machine['commit']}"
+    )
+
+
+def _section(dataset: str, records: Sequence[Record]) -> Section:
+    scale = Scale(seeds=_SEEDS, datasets=(dataset,), imbalances=(100.0,))
+    return gathering.gather_newest(ALL_METHODS, scale, records)[0]
+
+
+def _method(name: str, own: MethodFacts, ratio: float | None) -> str:
+    recipes = ", ".join(methods.method_class(name).published)
+    lines = [
+        f"paper: {own.paper}",
+        f"loss: {own.equation}",
+        f"kept beyond the parameters: {own.state}",
+        f"printed: {own.printed}",
+        "published recipe: " + (f"{recipes}." if recipes else "none."),
+    ]
+    if ratio is not None:
+        lines.insert(3, f"a step: {ratio:.2f} times that of `cross_entropy`.")
+    bullets = "\n".join(f"- {line}" for line in lines)
+    return "\n\n".join(filter(None, (f"### `{name}`", own.title, own.text, bullets)))
+
+
+def _authors(own: MethodFacts) -> str:
+    """Authors and year of a paper, "–" of none."""
+    authors, _, rest = own.paper.partition(', "')
+    years = [word.strip(".,()") for word in rest.split() if word.strip(".,()").isdecimal()]
+    years = [word for word in years if len(word) == 4]
+    return f"{authors} {years[0]}" if years else "–"
