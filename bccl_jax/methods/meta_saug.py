@@ -15,11 +15,11 @@ Both of its passes have batch statistics of their own and leave the running ones
 is not held positive semi-definite, as a correction is small beside it; a negative variance would
 take from a logit what a positive one adds.
 
-A step of the second stage takes three times as long as a plain one, as which the first stage's are,
-and twice the memory (ResNet-32 on a CPU: 3.3 and 2.2). Kept are a mean and a covariance of each
-class, K D (D + 1) numbers: 1.7 MB for 100 classes and 64 features. Of 1,000 classes and 2,048
-features they would be 16.8 GB, so that photographs have variances alone, 2 K D numbers, as the
-authors have there; they train the classifier alone in the second stage, over frozen features.
+A step of the first stage is a plain one. One of the second takes three times as long and twice the
+memory (ResNet-32 on a CPU: 3.3 and 2.2). Kept are a mean and a covariance of each class,
+K D (D + 1) numbers: 1.7 MB for 100 classes and 64 features. Of 1,000 classes and 2,048 features
+they would be 16.8 GB, so that photographs have variances alone, 2 K D numbers, as the authors have
+there; they train the classifier alone in the second stage, over frozen features.
 
 The released code corrects the covariances anew in each step, and drops the correction after it:
 what stays is the plain estimate. `keep_correction` decides it; the published recipes drop it. Its
@@ -27,6 +27,15 @@ balanced images are further ones, beside a long-tailed split that is left whole:
 CIFAR, of ImageNet-LT's validation list; on iNaturalist they are training images. Here no method has
 further images, so that they are training images too. With `held_out` they are taken from these,
 which leaves one image of each class of up to eleven to train on.
+
+Family: images
+Paper: Li et al., "MetaSAug: Meta Semantic Augmentation for Long-Tailed Visual Recognition", CVPR
+  2021.
+Equation: `w_y CE(z_j + rho / 2 (w_j - w_y)' Sigma_y (w_j - w_y) - m_y [j = y])`, in the last fifth
+  of the run.
+State: a mean and a covariance of the features of each class, and class weights.
+Printed: 48.01 on CIFAR-100-LT at imbalance 100 with LDAM, 46.87 with cross-entropy (its
+  repository); 47.4 on ImageNet-LT and 65.6 on iNaturalist 2018 by Kim & Ko 2025.
 """
 
 import dataclasses

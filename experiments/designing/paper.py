@@ -74,7 +74,7 @@ TABLE3 = Experiment(
         Row("BCCL", paper=_photographs(57.1, 72.3)),
         RELEASED,
         Row("SCL", "scl", paper=_photographs(49.8, 66.4)),
-        Row("MetaSAug", None, paper=_photographs(47.4, 65.6)),
+        Row("MetaSAug", "meta_saug", paper=_photographs(47.4, 65.6)),
         Row("LWS", "lws", paper=_photographs(49.9, 65.9)),
         Row("KCL", None, paper=_photographs(51.5, 68.6)),
         Row("DisAlign", None, paper=_photographs(52.9, 69.5)),
