@@ -56,8 +56,8 @@ def validate(config: ml_collections.ConfigDict) -> None:
     _check_views(config.method.name, method)
     _check_streams(config.method.name, method)
     _check_schedules(config, method)
-    _check_soft_labels(config, method)
     _check_unfit(config, method)
+    _check_soft_labels(config, method)
     if config.eval.logit_adjustment and method.prior_in_loss:
         raise ConfigError(
             f"config.eval.logit_adjustment is {config.eval.logit_adjustment:g}, but the loss of "

@@ -31,6 +31,9 @@ from bccl_jax.models.heads import CLASSIFIER_STARTS, CLASSIFIERS, create_classif
 from bccl_jax.models.network import Network
 from bccl_jax.settings.bounds import Choice, Real
 
+# The options that soften labels, for the `unfit` of a method that mixes images itself.
+SOFTENING = ("label_smoothing", "augment.mixup_alpha", "augment.cutmix_alpha")
+
 CLASSIFIER_SCALE = Real(0.01, 10_000)
 
 # apply(params, forward, *inputs) -> (what forward(network, *inputs) returns, new batch statistics).
