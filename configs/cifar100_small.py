@@ -30,6 +30,6 @@ def get_config(method="bccl"):
     config.optimizer.warmup_epochs //= 5
     # A step takes a tenth of a second on a core, so that an epoch is soon done.
     config.engine = "scan"
-    if config.method.name == "bccl":
+    if "num_centroids" in config.method:
         config.method.warmup_epochs = 2 if config.method.preset == "released" else 4
     return config

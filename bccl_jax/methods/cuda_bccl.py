@@ -1,0 +1,23 @@
+"""CUDA (Ahn et al. 2023) over BCCL, on its strong view alone; see `methods.shared.curriculum`.
+
+Queues and centroids are of the SimAugment views, and so of no augmentation of CUDA's; with
+`view_set` "strong+sim" the strong view, which is contrasted there, enters them as it is augmented.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from bccl_jax.methods.bccl import BCCL
+from bccl_jax.methods.shared.curriculum import Curriculum
+
+
+@dataclasses.dataclass(frozen=True)
+class CudaBCCL(Curriculum, BCCL):
+    """BCCL, its classified view under a curriculum; the settings are those of both."""
+
+    # Nobody has published such runs.
+    published: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+
+
+METHOD = CudaBCCL

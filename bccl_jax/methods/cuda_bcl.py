@@ -1,0 +1,34 @@
+"""CUDA (Ahn et al. 2023) over BCL, on its strong view alone; see `methods.shared.curriculum`.
+
+The repository of CUDA has a BCL of its own, which it trains as it does its other methods.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from bccl_jax.methods.bcl import BalancedContrast
+from bccl_jax.methods.shared.curriculum import CIFAR, INATURALIST, PHOTOGRAPHS, Curriculum
+from bccl_jax.methods.shared.prototypes import PHOTOGRAPHS as PROTOTYPES
+
+# What is BCL's own on photographs, at the temperature that CUDA's code has there.
+_OWN = {key: value for key, value in PROTOTYPES.items() if key.startswith("method.")}
+_OWN |= {"method.temperature": 0.1}
+
+
+@dataclasses.dataclass(frozen=True)
+class CudaBalancedContrast(Curriculum, BalancedContrast):
+    """BCL, its strong view under a curriculum; the settings are those of both.
+
+    Of "photographs" and "inaturalist2018" the sizes of the projector and the scale of the
+    classifier are BCL's: the public code of CUDA lacks that network.
+    """
+
+    published: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "cifar": CIFAR | {"augment.sim.scale": (0.2, 1.0), "augment.sim.blur_prob": 0.5},
+        "photographs": PHOTOGRAPHS | _OWN,
+        "inaturalist2018": INATURALIST | _OWN,
+    }
+
+
+METHOD = CudaBalancedContrast
