@@ -11,17 +11,16 @@ from bccl_jax.methods.bcl import BalancedContrast
 from bccl_jax.methods.shared.curriculum import CIFAR, INATURALIST, PHOTOGRAPHS, Curriculum
 from bccl_jax.methods.shared.prototypes import PHOTOGRAPHS as PROTOTYPES
 
-# What is BCL's own on photographs, at the temperature that CUDA's code has there.
+# What is BCL's own on photographs.
 _OWN = {key: value for key, value in PROTOTYPES.items() if key.startswith("method.")}
-_OWN |= {"method.temperature": 0.1}
 
 
 @dataclasses.dataclass(frozen=True)
 class CudaBalancedContrast(Curriculum, BalancedContrast):
     """BCL, its strong view under a curriculum; the settings are those of both.
 
-    Of "photographs" and "inaturalist2018" the sizes of the projector and the scale of the
-    classifier are BCL's: the public code of CUDA lacks that network.
+    Of "photographs" and "inaturalist2018" projector, scale of the classifier and temperature are
+    BCL's: the public code of CUDA lacks that network, and leaves the temperature at 0.1.
     """
 
     published: ClassVar[Mapping[str, Mapping[str, Any]]] = {

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from bccl_jax import config as default
 from bccl_jax import methods
 from bccl_jax.augment.curriculum import LEVELS
 from bccl_jax.config.validation import validate
@@ -17,7 +18,7 @@ from bccl_jax.methods.shared.queued_centroids import enqueue
 from bccl_jax.training.assemble import assemble
 from tests.losses import public
 from tests.methods.small import CONTEXT, COUNTS, SMALL, unit
-from tests.tiny import bits, tiny_config
+from tests.tiny import bits, shipped_config, tiny_config
 
 pytestmark = pytest.mark.usefixtures("_two_layers")
 
@@ -188,6 +189,17 @@ def test_what_a_method_is_made_of_is_that_of_the_one_below(name):
     if name == "cuda_bccl":
         assert not split(state)["levels"]
         assert split(state)["base"].centroids
+
+
+@pytest.mark.parametrize("name", BASES)
+@pytest.mark.parametrize("file", ["cifar100_small", "inaturalist2018", "folder"])
+def test_its_config_is_that_of_the_method_below(name, file):
+    config, below = (default.flatten(shipped_config(file, each)) for each in (name, BASES[name]))
+    added = {f"method.{key}" for key in methods.settings(name) if key.startswith("curriculum_")}
+    assert {key: config[key] for key in below} == below | {"method.name": name}
+    assert config.keys() - below.keys() == added
+    # As its authors' code has it, of small images and of photographs.
+    assert config["method.curriculum_accept"] == (0.6 if file == "cifar100_small" else 0.4)
 
 
 def arrays_below(state):
