@@ -8,6 +8,9 @@ from bccl_jax.system.names import shown
 from bccl_jax.workdir import json_files
 from bccl_jax.workdir.directory import Workdir
 
+# Data sets of images in memory at the time when this was not recorded.
+_ARRAYS = ("digits", "cifar10", "cifar100")
+
 
 def read_classes(directory: Workdir) -> tuple[tuple[str, ...], np.ndarray]:
     """Names of the classes and int [K], training images of each, as the run has them.
@@ -47,3 +50,25 @@ def read_image_shape(directory: Workdir, config: ml_collections.ConfigDict) -> t
             f"{shown(path)} is not height, width and channels; restore it or name another --workdir"
         )
     return tuple(shape)
+
+
+def read_photographs(directory: Workdir, config: ml_collections.ConfigDict) -> bool:
+    """Whether the run's images are photographs, which are cropped, or arrays of one size.
+
+    Args:
+      directory: of the run.
+      config: of the run, for one of a time when this was not recorded.
+
+    Raises:
+      WorkdirError: the record is broken.
+    """
+    path = directory.inputs
+    if not path.exists():
+        return config.data.name not in _ARRAYS and config.augment.size > 0
+    found = json_files.read(path, dict).get("photographs")
+    if not isinstance(found, bool):
+        raise WorkdirError(
+            f"{shown(path)} does not say whether images are photographs; restore it or name "
+            "another --workdir"
+        )
+    return found

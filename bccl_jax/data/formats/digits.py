@@ -1,6 +1,7 @@
 """scikit-learn's 1,797 real handwritten digits of 8x8 pixels: nothing to download."""
 
 import numpy as np
+
 from bccl_jax.data.split import Split
 
 # Of each class's 174 to 183 images; the others are the test split.

@@ -148,9 +148,7 @@ def evaluation_crop(
     return central_square(picture.decode(most if reduced else 1), (height, width), resize, size)
 
 
-def central_square(
-    pixels: Pixels, sides: tuple[int, int], resize: int, size: int
-) -> np.ndarray:
+def central_square(pixels: Pixels, sides: tuple[int, int], resize: int, size: int) -> np.ndarray:
     """Resizes a picture to a length of its short side and cuts out the central square.
 
     Args:
