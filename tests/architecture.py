@@ -35,7 +35,7 @@ FLOORS: Floors = (
     ("reporting",),
     ("inspecting", "workdir"),
     ("classifier",),
-    ("evaluation",),
+    ("evaluation", "use"),
     ("training",),
     ("commands",),
     ("main",),

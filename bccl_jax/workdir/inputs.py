@@ -1,4 +1,6 @@
-"""What a run's directory says of the classes and the images that its network was made for."""
+"""What a run's directory says of its classes, of the images of its network, and of how it ended."""
+
+from typing import Any
 
 import ml_collections
 import numpy as np
@@ -72,3 +74,12 @@ def read_photographs(directory: Workdir, config: ml_collections.ConfigDict) -> b
             "another --workdir"
         )
     return found
+
+
+def read_results(directory: Workdir) -> dict[str, Any]:
+    """What the run ended with; {} of one that did not end yet.
+
+    Raises:
+      WorkdirError: the record is broken.
+    """
+    return json_files.read(directory.results, dict) if directory.results.exists() else {}
