@@ -31,15 +31,18 @@ _SIZES = Whole(1, 2**20)
 _ADJUST = Real(-100, 100)
 
 
-class Predicted(NamedTuple):
-    """Something of images, some of which may be broken.
+class Top(NamedTuple):
+    """The most probable classes of images, some of which may be broken.
 
     Attributes:
-      outputs: [n, ...], of the images that could be decoded, in their order.
+      classes: int32 [n, k], of the n images that could be decoded, in their order; the most
+        probable class first.
+      probabilities: float32 [n, k].
       broken: the reason by the position, of the others.
     """
 
-    outputs: np.ndarray
+    classes: np.ndarray
+    probabilities: np.ndarray
     broken: dict[int, str]
 
 
@@ -111,11 +114,11 @@ class Model:
 
     def predict_proba(self, images: Any, *, adjust: float | None = None) -> np.ndarray:
         """The probability of each class, float32 [N, K]; see `predict`."""
-        return self._all_of(self.probabilities, items_of(images), adjust)
+        return self._all_of(images, self._probabilities(adjust))
 
     def logits(self, images: Any) -> np.ndarray:
         """The logits, float32 [N, K], not adjusted; see `predict`."""
-        return self._all_of(self._over, items_of(images), self._logits)
+        return self._all_of(images, self._logits)
 
     def embed(self, images: Any, *, head: str | None = None) -> np.ndarray:
         """Features of the network, float32 [N, D]; see `predict`.
@@ -131,59 +134,68 @@ class Model:
         """
         if head not in self._features:
             self._features[head] = self._compiled(features_of(self._saved.classifier, head))
-        return self._all_of(self._over, items_of(images), self._features[head])
+        return self._all_of(images, self._features[head])
 
     def names(self, images: Any) -> list[str]:
         """What each image is called, in the order of all outputs: a path where there is one."""
         return [item.name for item in items_of(images)]
 
-    def probabilities(
+    def top(
         self,
         items: Sequence[Item],
+        number: int,
         adjust: float | None = None,
         advance: Callable[[int], None] | None = None,
-    ) -> Predicted:
-        """The probability of each class for images of which some may be broken.
+    ) -> Top:
+        """The most probable classes of images of which some may be broken.
 
         Args:
           items: of `given.items_of`.
+          number: k, of classes; all where there are fewer.
           adjust: see `predict`.
           advance: called with the number of images that were done since the last call.
 
         Raises:
           ConfigError: see `predict`.
         """
+        probabilities, number = self._probabilities(adjust), min(number, len(self.classes))
+
+        def run(images):
+            return jax.lax.top_k(probabilities(images), number)
+
+        (found, classes), broken = self._over(items, run, advance)
+        return Top(classes, found, broken)
+
+    def _probabilities(self, adjust: float | None) -> Callable[[jax.Array], jax.Array]:
         offset = self._offset(adjust)
-        return self._over(
-            items, lambda images: self._softmax(self._logits(images), offset), advance
-        )
+        return lambda images: self._softmax(self._logits(images), offset)
 
     @usual()
     def _over(
         self,
         items: Sequence[Item],
-        run: Callable[[jax.Array], jax.Array],
+        run: Callable[[jax.Array], Any],
         advance: Callable[[int], None] | None = None,
-    ) -> Predicted:
+    ) -> tuple[Any, dict[int, str]]:
         mesh = self._saved.classifier.mesh
         with jax.set_mesh(mesh):
-            found = compute(run, items, self._sight, mesh, self._batch_size, advance)
-        outputs, broken = Predicted(*found)
-        if not np.isfinite(outputs).all():
+            outputs, broken = compute(run, items, self._sight, mesh, self._batch_size, advance)
+        if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(outputs)):
             raise NonFiniteLossError(
                 f"the network's outputs are not finite, as its weights of epoch {self.epoch} may "
                 "not be; take another checkpoint, or a run that ended well"
             )
-        return Predicted(outputs, broken)
+        return outputs, broken
 
-    def _all_of(self, over: Callable, items: list[Item], *arguments: Any) -> np.ndarray:
-        outputs, broken = over(items, *arguments)
+    def _all_of(self, images: Any, run: Callable[[jax.Array], jax.Array]) -> np.ndarray:
+        items = items_of(images)
+        outputs, broken = self._over(items, run)
         if broken:
-            first, reason = next(iter(sorted(broken.items())))
+            first = min(broken)
             raise DataError(
                 f"{len(broken)} of {len(items)} images cannot be decoded, "
-                f"{shown(items[first].name)} the first ({reason}); take them out, or let python -m "
-                "bccl_jax.predict skip and name them"
+                f"{shown(items[first].name)} the first ({broken[first]}); take them out, or let "
+                "python -m bccl_jax.predict skip and name them"
             )
         return outputs
 

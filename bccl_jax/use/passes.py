@@ -8,6 +8,7 @@ import collections
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import jax
 import numpy as np
@@ -45,18 +46,18 @@ def parts(images: int, batch_size: int) -> Iterator[tuple[int, int]]:
 
 
 def compute(
-    run: Callable[[jax.Array], jax.Array],
+    run: Callable[[jax.Array], Any],
     items: Sequence[Item],
     sight: Sight,
     mesh: Mesh,
     batch_size: int,
     advance: Callable[[int], None] | None = None,
-) -> tuple[np.ndarray, dict[int, str]]:
+) -> tuple[Any, dict[int, str]]:
     """Computes something of images, each once.
 
     Args:
-      run: images uint8 [B, H, W, 3] -> an array [B, ...], row by row; behind the last image is
-        black.
+      run: images uint8 [B, H, W, 3] -> a pytree of arrays [B, ...], row by row; behind the last
+        image is black.
       items: N of them.
       sight: how the network sees them.
       mesh: whose devices share each batch.
@@ -64,16 +65,16 @@ def compute(
       advance: called with the number of images that were done since the last call.
 
     Returns:
-      The array [n, ...] of the images that could be decoded, in their order; and of each of the
-      others its position and the reason.
+      The arrays [n, ...] of the images that could be decoded, in their order, on the host; and of
+      each of the others its position and the reason.
     """
     found, broken = [], {}
     batches = _batches(items, sight, batch_size, broken)
-    waiting: collections.deque[tuple[jax.Array, np.ndarray, int]] = collections.deque()
+    waiting: collections.deque[tuple[Any, np.ndarray, int]] = collections.deque()
 
     def finish() -> None:
         outputs, kept, number = waiting.popleft()
-        found.append(jax.device_get(outputs)[kept])
+        found.append(jax.tree.map(lambda output: output[kept], jax.device_get(outputs)))
         if advance is not None:
             advance(number)
 
@@ -84,7 +85,7 @@ def compute(
             # Of the batch before, so that the devices have this one to go on with.
             finish()
     finish()
-    return np.concatenate(found), broken
+    return jax.tree.map(lambda *rows: np.concatenate(rows), *found), broken
 
 
 def _batches(
