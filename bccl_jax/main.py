@@ -171,14 +171,19 @@ def _train(config, workdir: pathlib.Path) -> int:
             rows[_label(*told, average=True)] = result.ema[which]
     print(f"\n{console.table(rows)}\n\n{remarks.explain(rows, result.class_names)}\n")
     print(f"picture      {printable(workdir / 'report.png')}")
-    command = [sys.executable, "-m", "bccl_jax.main", f"--workdir={workdir}"]
-    # Bytes that are not UTF-8 can only be shown.
-    command = os.fsencode(shlex.join(command)).decode(errors="backslashreplace")
+    command = _shown_command("bccl_jax.main", f"--workdir={workdir}")
     print(f"evaluate     {command} --mode=eval")
     print(f"resume       {command}")
+    print(f"predict      {_shown_command('bccl_jax.predict', str(workdir))} PICTURES")
     logs = printable(workdir / "tensorboard")
     print(f"TensorBoard  pip install tensorboard; tensorboard --logdir={logs}")
     return 0
+
+
+def _shown_command(*arguments: str) -> str:
+    command = shlex.join([sys.executable, "-m", *arguments])
+    # Bytes that are not UTF-8 can only be shown.
+    return os.fsencode(command).decode(errors="backslashreplace")
 
 
 def _evaluate(config, workdir: pathlib.Path) -> int:

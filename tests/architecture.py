@@ -35,10 +35,10 @@ FLOORS: Floors = (
     ("reporting",),
     ("inspecting", "workdir"),
     ("classifier",),
-    ("evaluation",),
+    ("evaluation", "use"),
     ("training",),
     ("commands",),
-    ("main",),
+    ("main", "predict"),
 )
 # Every part of a room that no floor names.
 EACH = "every other one"

@@ -96,7 +96,7 @@ def _evaluate_saved(
                 print(f"evaluating {those}: {budget.position(step)}, {where}", flush=True)
             epoch = step // classifier.steps_per_epoch
             for average in averages:
-                variables = restored(classifier, checkpoints, step, average)
+                variables = restored(classifier, checkpoints, step, average, whole=False)
                 evaluation = evaluate_split(classifier, variables, dataset.test)
                 found[step, average] = SavedEvaluation(epoch, evaluation, chosen_on)
     return {

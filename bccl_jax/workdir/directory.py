@@ -26,21 +26,12 @@ from bccl_jax.workdir import broken_list, content, identity, json_files
 from bccl_jax.workdir.agreement import differences
 
 # What a run that failed before its first step may have left.
+_RECORDS = ("splits", "classes", "sized", "image_shape", "inputs", "images", "places", "config")
 _REMAINS = (
     ".lock",
-    "splits.json",
-    "splits.tmp",
-    "classes.json",
-    "classes.tmp",
-    "sized.json",
-    "sized.tmp",
-    "image_shape.json",
-    "image_shape.tmp",
     "images.npz",
-    "images.tmp",
-    "config.tmp",
-    "places.json",
-    "places.tmp",
+    *(f"{name}.tmp" for name in _RECORDS),
+    *(f"{name}.json" for name in _RECORDS if name not in ("images", "config")),
 )
 # What no reading gives.
 _WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
@@ -73,6 +64,7 @@ class Workdir:
         self.images = self.path / "images.npz"
         self.sized = self.path / "sized.json"
         self.image_shape = self.path / "image_shape.json"
+        self.inputs = self.path / "inputs.json"
         self.skipped = self.path / "broken.txt"
 
     def check(self, config: ml_collections.ConfigDict, evaluating: bool = False) -> bool:
@@ -281,6 +273,7 @@ class Workdir:
                 json_files.write(self.splits, identity.digests(dataset))
                 content.write(self.images, numbers)
                 json_files.write(self.image_shape, list(image_shape(sized, dataset.train)))
+                json_files.write(self.inputs, {"photographs": dataset.train.encoded})
                 json_files.write(self.sized, remembered(sized))
                 json_files.write(self.places, places(flatten(config)))
                 json_files.write(self.config, remembered(config))

@@ -1,4 +1,6 @@
-"""What a run's directory says of the classes and the images that its network was made for."""
+"""What a run's directory says of its classes, of the images of its network, and of how it ended."""
+
+from typing import Any
 
 import ml_collections
 import numpy as np
@@ -7,6 +9,9 @@ from bccl_jax.errors import WorkdirError
 from bccl_jax.system.names import shown
 from bccl_jax.workdir import json_files
 from bccl_jax.workdir.directory import Workdir
+
+# Data sets of images in memory at the time when this was not recorded.
+_ARRAYS = ("digits", "cifar10", "cifar100")
 
 
 def read_classes(directory: Workdir) -> tuple[tuple[str, ...], np.ndarray]:
@@ -47,3 +52,34 @@ def read_image_shape(directory: Workdir, config: ml_collections.ConfigDict) -> t
             f"{shown(path)} is not height, width and channels; restore it or name another --workdir"
         )
     return tuple(shape)
+
+
+def read_photographs(directory: Workdir, config: ml_collections.ConfigDict) -> bool:
+    """Whether the run's images are photographs, which are cropped, or arrays of one size.
+
+    Args:
+      directory: of the run.
+      config: of the run, for one of a time when this was not recorded.
+
+    Raises:
+      WorkdirError: the record is broken.
+    """
+    path = directory.inputs
+    if not path.exists():
+        return config.data.name not in _ARRAYS and config.augment.size > 0
+    found = json_files.read(path, dict).get("photographs")
+    if not isinstance(found, bool):
+        raise WorkdirError(
+            f"{shown(path)} does not say whether images are photographs; restore it or name "
+            "another --workdir"
+        )
+    return found
+
+
+def read_results(directory: Workdir) -> dict[str, Any]:
+    """What the run ended with; {} of one that did not end yet.
+
+    Raises:
+      WorkdirError: the record is broken.
+    """
+    return json_files.read(directory.results, dict) if directory.results.exists() else {}
