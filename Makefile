@@ -9,7 +9,7 @@ REQUIREMENTS := $(shell nvidia-smi >/dev/null 2>&1 && echo requirements.txt || e
 
 .PHONY: run test lint setup setup-dev
 run: setup
-	$(VENV)/bin/python -m bccl_jax.main --config=configs/digits_lt.py
+	$(VENV)/bin/python -m bccl_jax.main --config=digits_lt
 
 test: setup-dev
 	$(VENV)/bin/python -m pytest
@@ -27,10 +27,10 @@ $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $$($(PYTHON) --version) is older than 3.11; name a newer one by PYTHON=" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/installed-$(REQUIREMENTS): requirements.txt requirements-cpu.txt | $(VENV)/bin/python
+$(VENV)/installed-$(REQUIREMENTS): requirements.txt requirements-cpu.txt requirements/cuda.txt | $(VENV)/bin/python
 	$(VENV)/bin/python -m pip install --quiet -r $(REQUIREMENTS)
 	@touch $@
 
-$(VENV)/installed-requirements-dev.txt: requirements-dev.txt $(VENV)/installed-$(REQUIREMENTS)
+$(VENV)/installed-requirements-dev.txt: requirements-dev.txt requirements/tfds.txt $(VENV)/installed-$(REQUIREMENTS)
 	$(VENV)/bin/python -m pip install --quiet -r requirements-dev.txt
 	@touch $@

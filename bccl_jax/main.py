@@ -1,10 +1,10 @@
 """The command line: flags, the environment that must be set before JAX starts, one dispatch.
 
-python -m bccl_jax.main --config=configs/digits_lt.py [--workdir=DIR] [--config.KEY=VALUE ...]
+python -m bccl_jax.main --config=digits_lt [--workdir=DIR] [--config.KEY=VALUE ...]
 python -m bccl_jax.main --workdir=DIR [--mode=eval] [--checkpoint=last|best|STEP]
-python -m bccl_jax.main --config=configs/imagenet_lt.py --mode=inspect [--verify]
-python -m bccl_jax.main --config=configs/imagenet_lt.py --mode=pack --output=DIR [--verify]
-python -m bccl_jax.main --config=configs/digits_lt.py --print_config
+python -m bccl_jax.main --config=imagenet_lt --mode=inspect [--verify]
+python -m bccl_jax.main --config=imagenet_lt --mode=pack --output=DIR [--verify]
+python -m bccl_jax.main --config=digits_lt --print_config
 """
 
 import gc
@@ -29,7 +29,8 @@ from bccl_jax.system.names import plain, printable
 from bccl_jax.system.output import of_a_command
 
 _CONFIG = command_line.define_config(
-    "config", "Config file, such as configs/digits_lt.py or configs/digits_lt.py:METHOD."
+    "config",
+    "A shipped config, such as digits_lt or digits_lt:METHOD, or the path of a config file.",
 )
 _WORKDIR = flags.DEFINE_string(
     "workdir",
@@ -70,7 +71,7 @@ def main(argv: list[str]) -> int:
         raise BcclError("--workdir is empty; name a directory")
     if _CONFIG.value is None:
         where = f"; --workdir={printable(_WORKDIR.value)} holds no run" if _WORKDIR.value else ""
-        raise BcclError(f"say what to run: --config=configs/digits_lt.py, for example{where}")
+        raise BcclError(f"say what to run: --config=digits_lt, for example{where}")
     if _CHECKPOINT.value is not None and _MODE.value != "eval":
         raise BcclError("--checkpoint goes with --mode=eval; training goes on from the last one")
     if _VERIFY.value and _MODE.value not in ("inspect", "pack"):
@@ -139,7 +140,7 @@ def _prepare_jax(deterministic: bool) -> None:
     )
     if device.platform == "cpu" and _answers("nvidia-smi"):
         print(
-            "a GPU is there but unused: install jax with CUDA by pip install -r requirements.txt",
+            "a GPU is there but unused: install jax with CUDA by pip install 'jax[cuda13]'",
             file=sys.stderr,
         )
 

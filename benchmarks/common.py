@@ -13,6 +13,8 @@ from typing import Any
 
 import jax
 
+from bccl_jax.devices.computed_on import computed_on
+
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
@@ -83,11 +85,8 @@ def in_turn(functions: dict[str, Callable[[], Any]], repeats: int = 5) -> dict[s
 
 def machine() -> dict[str, Any]:
     """Returns what a figure depends on beside the code: device, cores, versions, flags, commit."""
-    device = jax.devices()[0]
     return {
-        "device": _cpu_model() if device.platform == "cpu" else device.device_kind,
-        "devices": jax.device_count(),
-        "cores": len(os.sched_getaffinity(0)),
+        **computed_on()._asdict(),
         "python": platform.python_version(),
         "jax": jax.__version__,
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
@@ -133,15 +132,6 @@ def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
     return str(value)
-
-
-def _cpu_model() -> str:
-    try:
-        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 def _git(*arguments: str) -> str:

@@ -3,11 +3,11 @@
 200 epochs of batch 128, as section 4.1 has it. Needs the original python files: cifar-100-python
 below `data/`, or wherever --config.data.dir says. Our figures are in docs/results.md.
 
-    python -m bccl_jax.main --config=configs/cifar100_lt.py --config.data.imbalance=100
-    python -m bccl_jax.main --config=configs/cifar100_lt.py --config.model.backbone=resnet32x4
-    python -m bccl_jax.main --config=configs/cifar100_lt.py:logit_adjustment
-    python -m bccl_jax.main --config=configs/cifar100_lt.py:bccl,released
-    python -m bccl_jax.main --config=configs/cifar100_lt.py:bcl,published
+    python -m bccl_jax.main --config=cifar100_lt --config.data.imbalance=100
+    python -m bccl_jax.main --config=cifar100_lt --config.model.backbone=resnet32x4
+    python -m bccl_jax.main --config=cifar100_lt:logit_adjustment
+    python -m bccl_jax.main --config=cifar100_lt:bccl,released
+    python -m bccl_jax.main --config=cifar100_lt:bcl,published
 
 "released" is what the paper's authors released, which differs from the paper:
 docs/paper_and_code.md. "published" gives a compared method its authors' own epochs, batch,

@@ -4,7 +4,7 @@ Every class of CIFAR-100, images halved by averaging, ResNet-8, 75 epochs of bat
 Cutout and warm-ups in proportion, SimAugment's crops of a quarter of the picture at least. All else
 is the recipe of CIFAR-100-LT. A run takes about a quarter of an hour on one core.
 
-    python -m bccl_jax.main --config=configs/cifar100_middle.py
+    python -m bccl_jax.main --config=cifar100_middle
     python -m experiments.run classifier --dataset=cifar100_middle --seeds=3
 """
 

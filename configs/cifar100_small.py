@@ -7,7 +7,7 @@ hardly begun to fall, and SimAugment's crops of a twelfth of 16 x 16 pixels show
 cover a quarter at least. All else is the recipe of CIFAR-100-LT. Figures say which of two settings
 is better at this size, and nothing of the paper's size.
 
-    python -m bccl_jax.main --config=configs/cifar100_small.py
+    python -m bccl_jax.main --config=cifar100_small
     python -m experiments.run table4 --dataset=cifar100_small --seeds=3
 """
 

@@ -3,7 +3,7 @@
 200 epochs of batch 128, as section 4.1 has it. Needs the original python files:
 cifar-10-batches-py below `data/`, or wherever --config.data.dir says.
 
-    python -m bccl_jax.main --config=configs/cifar10_lt.py --config.data.imbalance=100
+    python -m bccl_jax.main --config=cifar10_lt --config.data.imbalance=100
 """
 
 from bccl_jax import config as default

@@ -3,9 +3,9 @@
 scikit-learn's 1,797 digits of 8x8 pixels; the training split has 100 images of the digit 0 down to
 5 of the digit 9. Nothing is downloaded. The figures of five seeds are in docs/results.md.
 
-    python -m bccl_jax.main --config=configs/digits_lt.py
-    python -m bccl_jax.main --config=configs/digits_lt.py:cross_entropy
-    python -m bccl_jax.main --config=configs/digits_lt.py:logit_adjustment
+    python -m bccl_jax.main --config=digits_lt
+    python -m bccl_jax.main --config=digits_lt:cross_entropy
+    python -m bccl_jax.main --config=digits_lt:logit_adjustment
 """
 
 from bccl_jax import config as default

@@ -1,8 +1,8 @@
 """Your own pictures: a folder of classes, or a CSV file of paths and labels.
 
-    python -m bccl_jax.main --config=configs/folder.py --config.data.dir=photos
-    python -m bccl_jax.main --config=configs/folder.py --config.data.dir=photos --mode=eval
-    python -m bccl_jax.main --config=configs/folder.py --config.data.dir=photos --mode=inspect
+    python -m bccl_jax.main --config=folder --config.data.dir=photos
+    python -m bccl_jax.main --config=folder --config.data.dir=photos --mode=eval
+    python -m bccl_jax.main --config=folder --config.data.dir=photos --mode=inspect
 
 `photos` holds CLASS/*.jpg; or train/ and test/ (and val/) of such folders; or it is a CSV file with
 the header path,label or path,label,split. Without a test set a fifth of each class becomes one, the

@@ -5,9 +5,9 @@ epoch is chosen on the 20,000 of the validation list, the figure is that of the 
 list. Needs ImageNet's pictures and the lists, as docs/datasets.md says. Not yet run to the end by
 us: docs/results.md has what was measured.
 
-    python -m bccl_jax.main --config=configs/imagenet_lt.py --config.data.dir=imagenet
-    python -m bccl_jax.main --config=configs/imagenet_lt.py:resnext50 --config.data.dir=imagenet
-    python -m bccl_jax.main --config=configs/imagenet_lt.py:cross_entropy,resnext50 ...
+    python -m bccl_jax.main --config=imagenet_lt --config.data.dir=imagenet
+    python -m bccl_jax.main --config=imagenet_lt:resnext50 --config.data.dir=imagenet
+    python -m bccl_jax.main --config=imagenet_lt:cross_entropy,resnext50 ...
 
 On one GPU of 24 GB: --config.model.remat=True. On several: docs/scaling.md.
 """

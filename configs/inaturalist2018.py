@@ -4,7 +4,7 @@
 classes; the 24,426 of the validation list are the test split, as in all the field. Needs the
 pictures and the lists, as docs/datasets.md says. Not yet run by us.
 
-    python -m bccl_jax.main --config=configs/inaturalist2018.py --config.data.dir=inat2018
+    python -m bccl_jax.main --config=inaturalist2018 --config.data.dir=inat2018
 
 The queue of 8,142 x 64 embeddings of 2,048 numbers takes 2.1 GB in bfloat16, the centroids 0.33 GB:
 docs/scaling.md has the whole account and how devices share them. On one GPU of 24 GB:

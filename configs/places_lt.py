@@ -5,8 +5,8 @@ figure is that of the 36,500 of the test list. The field starts from ImageNet's 
 for 30 epochs, mostly a ResNet-152, so that figures from random weights compare with none of its.
 Needs the pictures and the lists, as docs/datasets.md says. Not yet run by us.
 
-    python -m bccl_jax.main --config=configs/places_lt.py --config.data.dir=places
-    python -m bccl_jax.main --config=configs/places_lt.py --config.model.pretrained=resnet50.pth ...
+    python -m bccl_jax.main --config=places_lt --config.data.dir=places
+    python -m bccl_jax.main --config=places_lt --config.model.pretrained=resnet50.pth ...
 """
 
 from bccl_jax.config import recipes

@@ -4,7 +4,7 @@
 is here to try that recipe on a small machine. Needs the pictures and the lists train_lt.txt and
 val.txt, as docs/datasets.md says. What we measured is in docs/results.md.
 
-    python -m bccl_jax.main --config=configs/tiny_imagenet_lt.py --config.data.dir=tiny-imagenet-200
+    python -m bccl_jax.main --config=tiny_imagenet_lt --config.data.dir=tiny-imagenet-200
 """
 
 from bccl_jax.config import recipes

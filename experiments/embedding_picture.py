@@ -19,10 +19,11 @@ from absl import logging
 
 from bccl_jax.errors import BcclError, ConfigError
 from bccl_jax.system.output import of_a_command
-from experiments.embeddings.columns import default_titles, embedded
-from experiments.embeddings.picture import draw
-from experiments.figures.files import save
-from experiments.running.restoring import restore
+
+from .embeddings.columns import default_titles, embedded
+from .embeddings.picture import draw
+from .figures.files import save
+from .running.restoring import restore
 
 
 def main(argv: Sequence[str] | None = None) -> None:

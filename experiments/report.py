@@ -16,14 +16,15 @@ from collections.abc import Sequence
 from bccl_jax.errors import BcclError
 from bccl_jax.system.directories import directory_to_write
 from bccl_jax.system.output import of_a_command
-from experiments.designing import selection
-from experiments.reporting.writing import report
+
+from .designing import selection
+from .reporting.writing import report
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Reports what the flags say; returns the exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m experiments.report",
+        prog=f"python -m {__package__}.report",
         description="Tables and pictures of recorded runs; takes the flags of experiments.run.",
         # --seed=1 would be taken for --seeds=1, which runs seed 0.
         allow_abbrev=False,

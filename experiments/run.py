@@ -18,18 +18,19 @@ from collections.abc import Sequence
 from bccl_jax.errors import BcclError
 from bccl_jax.system.directories import directory_to_write
 from bccl_jax.system.output import of_a_command
-from experiments.designing import selection
-from experiments.records import results
-from experiments.records.results import Paths
-from experiments.running.cores import default_parallel
-from experiments.running.planning import check, label, only, outstanding, plan
-from experiments.running.runner import GRACE, Runner
+
+from .designing import selection
+from .records import results
+from .records.results import Paths
+from .running.cores import default_parallel
+from .running.planning import check, label, only, outstanding, plan
+from .running.runner import GRACE, Runner
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs what the flags say; returns the exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m experiments.run",
+        prog=f"python -m {__package__}.run",
         description="Runs every cell that has no record yet; the same command goes on.",
         # --seed=1 would be taken for --seeds=1, which runs seed 0.
         allow_abbrev=False,

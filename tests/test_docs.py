@@ -6,7 +6,7 @@ import pytest
 
 from bccl_jax import config as default
 from bccl_jax import methods
-from bccl_jax.config import flatten
+from bccl_jax.config import flatten, shipped
 from tests.architecture import DOCUMENT, PACKAGE, ROOT, modules
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -44,6 +44,14 @@ def test_the_files_that_a_page_names_are_there(page):
         place = ROOT / module.replace(".", "/")
         there = place.with_suffix(".py").is_file() or (place / "__main__.py").is_file()
         assert there, f"{page.name} names python -m {module}, which is not there"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_configs_that_a_page_names_by_bare_names_are_there(page):
+    text = page.read_text(encoding="utf-8")
+    named = set(re.findall(r"--config=([a-z]\w+)(?![\w./])", text))
+    assert named <= set(shipped.names())
+    assert named or page != ROOT / "README.md"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -28,7 +28,7 @@ def help_text() -> str:
     from bccl_jax import methods
     from bccl_jax.config import key_docs
 
-    program = "  python -m bccl_jax.main --config=configs/digits_lt.py"
+    program = "  python -m bccl_jax.main --config=digits_lt"
     lines = [
         "Trains an image classifier on long-tailed data, or evaluates one.",
         "",

@@ -10,7 +10,7 @@ from bccl_jax.errors import BcclError, ConfigError
 from bccl_jax.settings.suggestions import SYNONYMS, did_you_mean, key_like, nearest
 
 # Named where none is on the command line.
-FIRST_CONFIG = "configs/digits_lt.py"
+FIRST_CONFIG = "digits_lt"
 _ARGUMENT = "the config's argument, as in --config="
 # What other tools call our flags.
 _FLAGS = {
@@ -73,7 +73,7 @@ def unknown_flag(name: str, value: str, written: str = "") -> str:
     if name.startswith("config."):
         return (
             f"--{name} changes a config that is not named; write --config=FILE before it, as in "
-            "--config=configs/digits_lt.py"
+            "--config=digits_lt"
         )
     meant = did_you_mean(_meant(name, value))
     return f"{written} is no flag{meant or '; --help names all of them'}"
@@ -82,7 +82,7 @@ def unknown_flag(name: str, value: str, written: str = "") -> str:
 def no_flag(argument: str) -> str:
     """The sentence on an argument that is no flag at all."""
     name, equals, value = argument.partition("=")
-    if argument.partition(":")[0].endswith(".py"):
+    if _is_config(argument.partition(":")[0].removeprefix("config=")):
         meant = f"--config={argument.removeprefix('config=')}"
     elif name == "config" or name.startswith("config."):
         meant = f"--{argument}"
@@ -93,6 +93,12 @@ def no_flag(argument: str) -> str:
         if meant
         else f"{argument!r} is no flag; write --workdir=DIR, --mode=eval or --config.KEY=VALUE"
     )
+
+
+def _is_config(path: str) -> bool:
+    from bccl_jax.config import shipped
+
+    return path.endswith(".py") or path in shipped.names()
 
 
 def _meant(name: str, value: str) -> str | list[str]:

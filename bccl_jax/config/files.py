@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 import ml_collections
 
 from bccl_jax import config as default
+from bccl_jax.config import shipped
 from bccl_jax.config.allowed import check_keys
 from bccl_jax.config.importing import import_files
 from bccl_jax.config.places import PLACES, led
@@ -19,7 +20,6 @@ from bccl_jax.settings.suggestions import did_you_mean, nearest
 from bccl_jax.system.names import printable
 from bccl_jax.system.python_files import execute, in_one_sentence
 
-_SHIPPED = pathlib.Path(__file__).resolve().parents[2] / "configs"
 # What a run's directory calls the config that it was started with.
 RUN_CONFIG = "config.json"
 _START = "start from bccl_jax.config.get_config(), change what differs and return it"
@@ -32,7 +32,7 @@ def load(
 
     Args:
       named: "FILE.py", "FILE.py:ARGUMENT" to call `get_config(ARGUMENT)`, or "DIR/config.json" of a
-        run's directory.
+        run's directory; a shipped file goes by its bare name too, as "digits_lt".
       option: that it was named by, for the messages.
       imports: files of one's own to import before; in place of those that a run remembers.
 
@@ -47,12 +47,12 @@ def load(
     if is_of_run(named):
         return of_run(pathlib.Path(named), imports)
     import_files({"imports": tuple(imports or ())})
-    path, colon, argument = named.partition(":")
+    written, colon, argument = named.partition(":")
     arguments = [argument] if colon else []
-    _check_path(path, option)
+    path = _checked_path(written, option)
     with in_one_sentence(named, path):
         get_config = _get_config_of(path)
-        _check_call(get_config, f"{option}={path}", arguments)
+        _check_call(get_config, f"{option}={written}", arguments)
         config = get_config(*arguments)
         _check_kind(config)
         # A frozen one could not be changed by the command line.
@@ -67,13 +67,13 @@ def takes_argument(path: str, option: str = "--config") -> bool:
     """Whether the `get_config` of a config file takes an argument, such as a method's name.
 
     Args:
-      path: of the file.
+      path: of the file, or the bare name of a shipped one.
       option: that it was named by, for the messages.
 
     Raises:
       ConfigError: the file is missing or is no config file, or its code fails.
     """
-    _check_path(path, option)
+    path = _checked_path(path, option)
     with in_one_sentence(path, path):
         get_config = _get_config_of(path)
         try:
@@ -143,9 +143,11 @@ def _damage_told(path: pathlib.Path) -> Iterator[None]:
         ) from error
 
 
-def _check_path(path: str, option: str) -> None:
-    if not path.strip():
-        raise ConfigError(f"{option} is empty; write {option}=configs/digits_lt.py, for example")
+def _checked_path(written: str, option: str) -> str:
+    """The path of the config file that is named, which is there."""
+    if not written.strip():
+        raise ConfigError(f"{option} is empty; write {option}=digits_lt, for example")
+    path = shipped.resolved(written, option)
     try:
         file = pathlib.Path(path)
         if file.is_dir():
@@ -161,7 +163,7 @@ def _check_path(path: str, option: str) -> None:
                     "function get_config"
                 )
             with file.open("rb"):
-                return
+                return path
     except OSError as error:
         raise ConfigError(f"{option}={shown(path)} cannot be read ({error.strerror})") from error
     raise ConfigError(f"{option}={path} names no file{_nearest_file(path, option)}")
@@ -169,20 +171,20 @@ def _check_path(path: str, option: str) -> None:
 
 def _nearest_file(path: str, option: str) -> str:
     name = path.replace("\\", "/").rstrip("/").rpartition("/")[2].removesuffix(".py")
-    folders = [pathlib.Path(path).parent, pathlib.Path("configs")]
-    if not pathlib.Path("configs").is_dir():
-        folders.append(_SHIPPED)
     files = {}
-    for folder in folders:
+    for folder in (pathlib.Path(path).parent, pathlib.Path("configs")):
         if folder.is_dir():
             for file in sorted(folder.glob("*.py")):
-                files.setdefault(file.stem, file)
+                files.setdefault(file.stem, str(file))
+    # What is not in the folder that was written is shorter by its bare name.
+    beside = pathlib.Path(path).parent
+    if not (beside.is_dir() and beside.samefile(shipped.folder())):
+        files |= {name: name for name in shipped.names()}
     # A module's dotted name has the file's last.
     for asked in (name, name.rpartition(".")[2]):
         if close := nearest(asked, files):
             return did_you_mean(f"{option}={files[close]}")
-    there = next((folder for folder in folders[1:] if _listed(folder)), None)
-    return f"; {there}/ holds {_listed(there)}" if there else ""
+    return f"; the package has {', '.join(shipped.names())}"
 
 
 def _listed(folder: pathlib.Path) -> str:

@@ -212,7 +212,7 @@ def check_settings(config: ml_collections.ConfigDict) -> None:
         raise ConfigError(
             f"config.method.name is {config.name!r} but the settings beside it are another "
             "method's; choose a method by the config's argument, as in "
-            f"--config=configs/digits_lt.py:{config.name}"
+            f"--config=digits_lt:{config.name}"
         )
     for setting in sorted(found - fields):
         raise ConfigError(unknown_setting(setting, config.name))
@@ -225,7 +225,7 @@ def unknown_setting(setting: str, name: str) -> str:
     if having:
         return (
             f"{text} with the method {name}; it is a setting of {' and '.join(having)}, which the "
-            f"config's argument chooses, as in --config=configs/digits_lt.py:{having[0]}"
+            f"config's argument chooses, as in --config=digits_lt:{having[0]}"
         )
     keys = [f"method.{key}" for key in sorted(_fields(name))]
     return text + did_you_mean(key_like(f"method.{setting}", keys), "config.")

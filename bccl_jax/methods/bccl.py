@@ -57,7 +57,7 @@ class BCCL(base.Method):
       preset: reading of the method: "sec43", "eq9" or "bcl" are the paper with the weights
         (1, 0.1, 1), (1, 1, 0.1) or (0.6, 0.6, 2) in Eq. 9; "released" is its authors' code, with
         settings of its own and another learning-rate schedule, chosen by the config's argument, as
-        in --config=configs/cifar100_lt.py:bccl,released.
+        in --config=cifar100_lt:bccl,released.
       view_set: "strong+sim+sim": a strong view is classified and two SimAugment views contrasted;
         "strong+sim" or "sim+sim": both views are contrasted and the first is classified too;
         "strong+sim+sim+sim+sim": four SimAugment views are contrasted, so that more of an anchor's

@@ -1,7 +1,7 @@
 """Every experiment by name: the paper's tables and figures, then studies of the project's own."""
 
-from experiments.designing import paper, studies
-from experiments.designing.every_method import ALL_METHODS
+from . import paper, studies
+from .every_method import ALL_METHODS
 
 EXPERIMENTS = {
     "figure1": paper.FIGURE1,

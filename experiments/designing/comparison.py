@@ -6,7 +6,8 @@ from bccl_jax import config as default
 from bccl_jax import methods
 from bccl_jax.errors import ConfigError
 from bccl_jax.settings.suggestions import did_you_mean, nearest
-from experiments.designing.design import Experiment, Row
+
+from .design import Experiment, Row
 
 _FLAG = "--methods"
 

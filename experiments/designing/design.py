@@ -9,9 +9,10 @@ import ml_collections
 from bccl_jax import config as default
 from bccl_jax.config.remembering import files_of
 from bccl_jax.errors import ConfigError
-from experiments.designing.hashing import hash_of
-from experiments.designing.lengths import shrink
-from experiments.designing.recipes import Recipe, find
+
+from .hashing import hash_of
+from .lengths import shrink
+from .recipes import Recipe, find
 
 # The share of each class that is set aside where a study chooses settings.
 VALIDATION_FRACTION = 0.2

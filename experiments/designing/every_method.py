@@ -1,8 +1,9 @@
 """Every method of the harness in one table, by the harness's recipe: docs/methods.md shows it."""
 
 from bccl_jax import methods
-from experiments.designing import paper
-from experiments.designing.design import Experiment, Row
+
+from . import paper
+from .design import Experiment, Row
 
 # Beside the method's own name; another reading of it is a row of its own.
 _READINGS = ("bccl:released",)

@@ -1,7 +1,7 @@
 """The tables and figures of Kim & Ko 2025, with the figures that it prints; no run reads them."""
 
-from experiments.designing.design import Experiment, Row
-from experiments.designing.rows import COSINE, RELEASED, at_factors, sweep
+from .design import Experiment, Row
+from .rows import COSINE, RELEASED, at_factors, sweep
 
 _SCL = {"method.class_complement": False, "method.centroid_loss": False}
 _WIDE = {"model.backbone": "resnet32x4"}

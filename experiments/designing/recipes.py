@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import importlib
 import json
 import os
 import pathlib
@@ -11,25 +10,25 @@ import re
 import ml_collections
 
 from bccl_jax import config as default
+from bccl_jax.config import shipped
 from bccl_jax.errors import ConfigError
 from bccl_jax.settings.suggestions import did_you_mean, nearest
 from bccl_jax.system.names import plain, shown
-from experiments.designing import config_files
-from experiments.designing.config_files import FLAG
-from experiments.designing.hashing import place
 
-# Data sets by the name that --dataset takes, and the config module of each.
+from . import config_files
+from .config_files import FLAG
+from .hashing import place
+
+# Data sets by the name that --dataset takes, and the shipped config of each.
 CONFIGS = {
-    "cifar10": "configs.cifar10_lt",
-    "cifar100": "configs.cifar100_lt",
-    "cifar100_middle": "configs.cifar100_middle",
-    "cifar100_small": "configs.cifar100_small",
-    "digits": "configs.digits_lt",
-    "imagenet_lt": "configs.imagenet_lt",
-    "inaturalist2018": "configs.inaturalist2018",
+    "cifar10": "cifar10_lt",
+    "cifar100": "cifar100_lt",
+    "cifar100_middle": "cifar100_middle",
+    "cifar100_small": "cifar100_small",
+    "digits": "digits_lt",
+    "imagenet_lt": "imagenet_lt",
+    "inaturalist2018": "inaturalist2018",
 }
-
-_SHIPPED = pathlib.Path(__file__).resolve().parents[2] / "configs"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +37,7 @@ class Recipe:
 
     Attributes:
       label: what tables and file names call it; another data set has another one.
-      file: path of its config file; "" for a data set of `CONFIGS`.
+      file: path of its config file, or a bare name; "" for a data set of `CONFIGS`.
       argument: of the config file, behind the method; "" for none.
       data_dir: where the data lies; None for where the config says.
     """
@@ -60,7 +59,7 @@ class Recipe:
         if self.file:
             config = config_files.load(self.file, method, self.argument)
         else:
-            config = importlib.import_module(CONFIGS[self.label]).get_config(method)
+            config = shipped.get_config(CONFIGS[self.label], method)
         if self.data_dir is not None:
             config.data.dir = self.data_dir
         return config
@@ -82,8 +81,8 @@ def find(named: str, data_dir: str | None = None) -> Recipe:
     """What --dataset means.
 
     Args:
-      named: a name of `CONFIGS`, or "FILE.py" or "FILE.py:ARGUMENT" of a config file; a shipped one
-        without an argument that `CONFIGS` has too is that data set.
+      named: a name of `CONFIGS`; or "FILE.py" or "FILE.py:ARGUMENT" of a config file, of a shipped
+        one its bare name too; one without an argument that `CONFIGS` has is that data set.
       data_dir: where the data lies; None for where the config says.
 
     Raises:
@@ -92,25 +91,26 @@ def find(named: str, data_dir: str | None = None) -> Recipe:
     if named in CONFIGS:
         return Recipe(named, data_dir=data_dir)
     file, _, argument = named.partition(":")
-    if not (file.endswith(".py") or os.sep in file or os.path.exists(file)):
+    is_shipped = file in shipped.names()
+    if not (is_shipped or file.endswith(".py") or os.sep in file or os.path.exists(file)):
         raise ConfigError(_unknown(file, argument))
-    if os.path.isdir(file) or file.endswith(".csv"):
+    if not is_shipped and (os.path.isdir(file) or file.endswith(".csv")):
         raise ConfigError(
             f"{FLAG}={shown(file)} is no config file; for pictures of your own write "
-            f"{FLAG}=configs/folder.py --data-dir={shown(file)}"
+            f"{FLAG}=folder --data-dir={shown(file)}"
         )
-    path = pathlib.Path(os.path.abspath(file))
-    shipped = path.parent == _SHIPPED
-    if shipped and not argument:
-        for name, module in CONFIGS.items():
-            if module == f"configs.{path.stem}":
+    path = pathlib.Path(os.path.abspath(shipped.resolved(file, FLAG)))
+    is_shipped = path.parent == shipped.folder()
+    if is_shipped and not argument:
+        for name, config in CONFIGS.items():
+            if config == path.stem:
                 return Recipe(name, data_dir=data_dir)
     config_files.check_argument(file, argument)
     recipe = Recipe("", file, argument, data_dir)
     where = place(default.flatten(recipe.config("bccl")))
     label = "_".join(filter(None, [path.stem, argument, _stem(where)]))
     label = re.sub(r"[^\w.+-]+", "_", plain(label))
-    if where or not shipped:
+    if where or not is_shipped:
         # Two files or two folders may have one name.
         identity = json.dumps([str(path), argument, where], sort_keys=True)
         label += f"-{hashlib.sha256(os.fsencode(identity)).hexdigest()[:6]}"
@@ -127,14 +127,12 @@ def _stem(where: dict) -> str:
 
 
 def _unknown(name: str, argument: str) -> str:
-    file = f"configs/{name}.py"
     if argument and name in CONFIGS:
-        file = f"{CONFIGS[name].replace('.', '/')}.py:{argument}"
+        file = f"{CONFIGS[name]}:{argument}"
         return f"{FLAG}={name}:{argument}: a name takes no argument; write {FLAG}={file}"
-    meant = nearest(name, CONFIGS)
-    if (_SHIPPED / f"{name}.py").is_file():
-        meant = file
+    there = [*CONFIGS, *shipped.names()]
     return (
         f"{FLAG}: no data set is called {shown(name)!r}; there are {', '.join(CONFIGS)}, and "
-        f"config files by their paths, as configs/folder.py{did_you_mean(meant, f'{FLAG}=')}"
+        "config files, shipped ones by their bare names, as folder"
+        f"{did_you_mean(nearest(name, there), f'{FLAG}=')}"
     )

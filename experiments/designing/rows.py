@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from experiments.designing.design import Experiment, Row
+from .design import Experiment, Row
 
 
 def at_factors(

@@ -9,10 +9,11 @@ from bccl_jax.errors import ConfigError
 from bccl_jax.models import BACKBONES
 from bccl_jax.settings.suggestions import did_you_mean, nearest
 from bccl_jax.system.numbers import whole_number
-from experiments.designing.catalogue import EXPERIMENTS
-from experiments.designing.comparison import compared, name_of
-from experiments.designing.design import Experiment, Scale
-from experiments.designing.recipes import CONFIGS, find
+
+from .catalogue import EXPERIMENTS
+from .comparison import compared, name_of
+from .design import Experiment, Scale
+from .recipes import CONFIGS, find
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dataset", type=_parts, default=(), metavar="NAME[,NAME]",
         help=f"in place of the paper's: {', '.join(CONFIGS)}, or FILE.py[:ARGUMENT] of a config "
-        "file, as configs/folder.py",
+        "file; of a shipped one the bare name too, as folder",
     )  # fmt: skip
     parser.add_argument(
         "--imbalance", type=_factors, default=(), metavar="IF[,IF]",

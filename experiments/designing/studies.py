@@ -1,7 +1,7 @@
 """Studies that choose settings, on a validation part of the training split."""
 
-from experiments.designing.design import Experiment, Row
-from experiments.designing.rows import COSINE, sweep
+from .design import Experiment, Row
+from .rows import COSINE, sweep
 
 # Studies that choose settings: on a validation part of the training split.
 WEIGHTS = sweep(

@@ -4,8 +4,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 
-from experiments.embeddings.columns import Embedded
-from experiments.embeddings.marks import COLORS, mark_means, scatter
+from .columns import Embedded
+from .marks import COLORS, mark_means, scatter
 
 _SECTORS = 90
 # Radii of the circle's picture: names within, points in a ring below the unit circle, the histogram

@@ -7,7 +7,8 @@ from matplotlib.colors import LinearSegmentedColormap, LogNorm
 
 from bccl_jax.reporting.lettering import LITERAL, label
 from bccl_jax.system.names import printable
-from experiments.embeddings.columns import Embedded
+
+from .columns import Embedded
 
 MARKERS = {"many": "o", "medium": "s", "few": "^"}
 # From few images to many; the lightest part would be lost on white.

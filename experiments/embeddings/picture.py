@@ -11,10 +11,11 @@ from matplotlib.ticker import LogLocator, StrMethodFormatter
 
 from bccl_jax.evaluation.feature_space import measure, summary
 from bccl_jax.reporting.lettering import LITERAL, drawable
-from experiments.embeddings.circle import draw_circle, sectors_of
-from experiments.embeddings.columns import Embedded
-from experiments.embeddings.marks import COLORS, MARKERS
-from experiments.embeddings.plane import draw_plane
+
+from .circle import draw_circle, sectors_of
+from .columns import Embedded
+from .marks import COLORS, MARKERS
+from .plane import draw_plane
 
 
 def draw(columns: Sequence[Embedded], samples: int) -> Figure:

@@ -6,8 +6,8 @@ from matplotlib.colors import LogNorm
 from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
-from experiments.embeddings.columns import Embedded
-from experiments.embeddings.marks import mark_means, scatter
+from .columns import Embedded
+from .marks import mark_means, scatter
 
 
 def tsne(features: np.ndarray) -> np.ndarray:

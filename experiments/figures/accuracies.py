@@ -5,11 +5,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bccl_jax.reporting.console import SHOTS
-from experiments.figures.differences import forest
-from experiments.figures.style import Style, clean, frame, legend_below, value_of
-from experiments.records.gathering import Section
-from experiments.records.printed import paper_size
-from experiments.records.runs import Runs
+
+from ..records.gathering import Section
+from ..records.printed import paper_size
+from ..records.runs import Runs
+from .differences import forest
+from .style import Style, clean, frame, legend_below, value_of
 
 
 def accuracies(section: Section) -> Figure:

@@ -4,8 +4,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 
-from experiments.figures.style import Style, clean, frame
-from experiments.records.gathering import Section
+from ..records.gathering import Section
+from .style import Style, clean, frame
 
 # Above the classes, few-shot ones on the left: across the axes, and the side that is given.
 _PLACES = {"few": (0.03, "left"), "medium": (0.5, "center"), "many": (0.98, "right")}

@@ -6,9 +6,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.figures.style import Style, frame, legend, over_epochs
-from experiments.records.gathering import Section
-from experiments.records.runs import Runs
+from ..records.gathering import Section
+from ..records.runs import Runs
+from .style import Style, frame, legend, over_epochs
 
 # How curves of averaged weights are drawn.
 AVERAGED = ":"

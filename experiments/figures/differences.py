@@ -2,8 +2,8 @@
 
 from matplotlib.axes import Axes
 
-from experiments.figures.style import Style, clean, value_of
-from experiments.records.gathering import Section
+from ..records.gathering import Section
+from .style import Style, clean, value_of
 
 
 def forest(axes: Axes, section: Section, style: Style) -> None:

@@ -2,12 +2,12 @@
 
 from matplotlib.figure import Figure
 
-from experiments.figures.accuracies import accuracies
-from experiments.figures.classes import classes
-from experiments.figures.curves import curves
-from experiments.figures.feature_space import feature_space
-from experiments.records.gathering import Section
-from experiments.records.measures import SPACES
+from ..records.gathering import Section
+from ..records.measures import SPACES
+from .accuracies import accuracies
+from .classes import classes
+from .curves import curves
+from .feature_space import feature_space
 
 
 def draw(section: Section) -> dict[str, Figure]:

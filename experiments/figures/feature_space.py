@@ -5,10 +5,11 @@ from matplotlib.figure import Figure
 
 from bccl_jax.evaluation.feature_space import PER_CLASS
 from bccl_jax.reporting.console import SHOTS
-from experiments.figures.style import Style, clean, frame, legend, over_epochs
-from experiments.records.gathering import Section
-from experiments.records.measures import SPACES, measures
-from experiments.records.runs import Runs
+
+from ..records.gathering import Section
+from ..records.measures import SPACES, measures
+from ..records.runs import Runs
+from .style import Style, clean, frame, legend, over_epochs
 
 _SHOTS = SHOTS[1:]
 _DASHES = {"many": "--", "few": "-"}

@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from experiments.records.gathering import Section
-from experiments.records.runs import Runs
+from ..records.gathering import Section
+from ..records.runs import Runs
 
 # Okabe & Ito's colours, told apart with any colour vision; their yellow is lost on white.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")

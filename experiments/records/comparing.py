@@ -5,9 +5,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from experiments.records import statistics
-from experiments.records.reading import class_accuracies, correct, images
-from experiments.records.runs import Runs
+from . import statistics
+from .reading import class_accuracies, correct, images
+from .runs import Runs
 
 
 @dataclasses.dataclass(frozen=True)

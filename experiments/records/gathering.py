@@ -7,12 +7,13 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from bccl_jax.data.long_tail import shot_groups
-from experiments.designing.design import Experiment, Row, Scale, cells, settings
-from experiments.designing.recipes import Recipe, get_config
-from experiments.records.comparing import Comparison, adjusted, compare
-from experiments.records.reading import class_accuracies, correct
-from experiments.records.results import Record
-from experiments.records.runs import Runs
+
+from ..designing.design import Experiment, Row, Scale, cells, settings
+from ..designing.recipes import Recipe, get_config
+from .comparing import Comparison, adjusted, compare
+from .reading import class_accuracies, correct
+from .results import Record
+from .runs import Runs
 
 
 @dataclasses.dataclass(frozen=True)

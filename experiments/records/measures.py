@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 
 from bccl_jax.reporting.console import SHOTS
-from experiments.records import statistics
-from experiments.records.runs import Runs
-from experiments.records.statistics import Spread
+
+from . import statistics
+from .runs import Runs
+from .statistics import Spread
 
 SPACES = {"backbone": "features of the backbone", "projector": "output of the projector"}
 

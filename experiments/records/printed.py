@@ -2,10 +2,11 @@
 
 from bccl_jax.data.long_tail import class_counts, shot_groups
 from bccl_jax.reporting.console import SHOTS
-from experiments.designing.design import Row
-from experiments.designing.recipes import get_config
-from experiments.records.gathering import Section
-from experiments.records.runs import Runs
+
+from ..designing.design import Row
+from ..designing.recipes import get_config
+from .gathering import Section
+from .runs import Runs
 
 # The paper prints shot groups to 0.1 and may count another class more or less to a group.
 _INCONSISTENT = 0.3

@@ -3,7 +3,8 @@
 import numpy as np
 
 from bccl_jax.evaluation.metrics import low_classes
-from experiments.records.results import Record, unpack
+
+from .results import Record, unpack
 
 
 def figure(record: Record, epoch: str, name: str, averaged: bool = False) -> float | None:

@@ -11,7 +11,8 @@ import numpy as np
 from bccl_jax.errors import WorkdirError
 from bccl_jax.reporting.records import as_json
 from bccl_jax.system.locks import lock
-from experiments.designing.design import Cell
+
+from ..designing.design import Cell
 
 Record = dict[str, Any]
 Key = tuple[str, str, int]

@@ -4,11 +4,11 @@ import dataclasses
 
 import numpy as np
 
-from experiments.designing.design import Cell, Row
-from experiments.records import statistics
-from experiments.records.reading import class_accuracies, figure
-from experiments.records.results import Record
-from experiments.records.statistics import Spread
+from ..designing.design import Cell, Row
+from . import statistics
+from .reading import class_accuracies, figure
+from .results import Record
+from .statistics import Spread
 
 
 @dataclasses.dataclass(frozen=True)

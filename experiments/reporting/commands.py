@@ -4,8 +4,11 @@ import argparse
 import shlex
 from collections.abc import Iterable
 
-from experiments.records.gathering import Section
-from experiments.records.results import Paths
+from ..records.gathering import Section
+from ..records.results import Paths
+
+# Its name: another one once it is installed.
+_PACKAGE = __package__.rpartition(".")[0]
 
 
 def report_name(name: str, arguments: argparse.Namespace, sections: Iterable[Section]) -> str:
@@ -35,7 +38,7 @@ def run_command(name: str, arguments: argparse.Namespace) -> str:
     what = name if arguments.methods is None else f"--methods={arguments.methods}"
     options = [f"{flag}={value}" for flag, value in given.items() if value]
     return shlex.join(
-        ["python", "-m", "experiments.run", what, f"--seeds={arguments.seeds}", *options]
+        ["python", "-m", f"{_PACKAGE}.run", what, f"--seeds={arguments.seeds}", *options]
     )
 
 
@@ -51,6 +54,6 @@ def embedding_command(section: Section, paths: Paths) -> str:
             titles.append(row.row.name)
     if not runs:
         return ""
-    command = ["python", "-m", "experiments.embedding_picture", *runs]
+    command = ["python", "-m", f"{_PACKAGE}.embedding_picture", *runs]
     command += [f"--titles={';'.join(titles)}", "--output=embeddings.png"]
     return f"The embeddings themselves: `{shlex.join(command)}`"

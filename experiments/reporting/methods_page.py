@@ -6,13 +6,14 @@ import pathlib
 from collections.abc import Mapping, Sequence
 
 from bccl_jax import methods
-from experiments.designing.design import Scale
-from experiments.designing.every_method import ALL_METHODS
-from experiments.records import gathering
-from experiments.records.gathering import Section
-from experiments.records.results import Record
-from experiments.reporting.method_facts import FAMILIES, MethodFacts, facts
-from experiments.tables.every_method import in_full, overview
+
+from ..designing.design import Scale
+from ..designing.every_method import ALL_METHODS
+from ..records import gathering
+from ..records.gathering import Section
+from ..records.results import Record
+from ..tables.every_method import in_full, overview
+from .method_facts import FAMILIES, MethodFacts, facts
 
 COMMAND = "python -m experiments.methods_page"
 # What a size is called, and the data set that it is of.
@@ -76,7 +77,7 @@ def read_records(folder: pathlib.Path) -> list[Record]:
 
 
 _INTRODUCTION = """\
-Each method is a word behind a config, `--config=configs/cifar100_lt.py:bcl`, and runs on every
+Each method is a word behind a config, `--config=cifar100_lt:bcl`, and runs on every
 data set. By itself it has the harness's recipe (*fair*): the images, backbone, optimizer, schedule,
 epochs and batch of BCCL; only what is the method's own differs. `:bcl,published` is its authors'
 recipe, where they have one for the data set. `--print_config` prints either. Which method to take

@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Sequence
 
 from bccl_jax.errors import WorkdirError
-from experiments.designing.design import Cell
-from experiments.records.results import Record
-from experiments.running import provenance
+
+from ..designing.design import Cell
+from ..records.results import Record
+from ..running import provenance
 
 
 def choose_code(

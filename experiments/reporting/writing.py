@@ -6,22 +6,23 @@ import pathlib
 from collections.abc import Iterable
 
 from bccl_jax.system.directories import directory_to_write
-from experiments.designing import selection
-from experiments.designing.design import cells
-from experiments.figures.drawing import draw
-from experiments.figures.files import save
-from experiments.records import gathering, results
-from experiments.records.gathering import Section
-from experiments.records.results import Paths
-from experiments.reporting.commands import embedding_command, report_name, run_command
-from experiments.reporting.versions import choose_code
-from experiments.tables.accuracies import accuracies, missing
-from experiments.tables.comparisons import comparisons, order
-from experiments.tables.csv_rows import csv_rows
-from experiments.tables.feature_space import feature_space
-from experiments.tables.low_classes import low_classes
-from experiments.tables.made_with import made_with
-from experiments.tables.plateau import plateau
+
+from ..designing import selection
+from ..designing.design import cells
+from ..figures.drawing import draw
+from ..figures.files import save
+from ..records import gathering, results
+from ..records.gathering import Section
+from ..records.results import Paths
+from ..tables.accuracies import accuracies, missing
+from ..tables.comparisons import comparisons, order
+from ..tables.csv_rows import csv_rows
+from ..tables.feature_space import feature_space
+from ..tables.low_classes import low_classes
+from ..tables.made_with import made_with
+from ..tables.plateau import plateau
+from .commands import embedding_command, report_name, run_command
+from .versions import choose_code
 
 
 def report(name: str, arguments: argparse.Namespace, target: pathlib.Path) -> str:

@@ -9,10 +9,11 @@ from bccl_jax.config.dataset import load_data
 from bccl_jax.config.validation import validate
 from bccl_jax.errors import BcclError, ConfigError, WorkdirError
 from bccl_jax.settings.suggestions import did_you_mean, nearest
-from experiments.designing.design import Cell, Experiment, Scale, cells
-from experiments.records import results
-from experiments.records.results import Paths
-from experiments.running import provenance
+
+from ..designing.design import Cell, Experiment, Scale, cells
+from ..records import results
+from ..records.results import Paths
+from . import provenance
 
 
 def plan(experiments: Iterable[Experiment], scale: Scale) -> list[Cell]:

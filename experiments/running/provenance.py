@@ -4,6 +4,7 @@ import ast
 import functools
 import hashlib
 import importlib.metadata
+import json
 import pathlib
 import platform
 import subprocess
@@ -11,12 +12,15 @@ from typing import NamedTuple
 
 import jax
 
-from benchmarks.common import machine
+import bccl_jax
+from bccl_jax.devices.computed_on import computed_on
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+PACKAGE = pathlib.Path(bccl_jax.__file__).resolve().parent
 
-# Parts of the package that no figure of a run depends on.
+# Parts of the package that no figure of a run depends on; and what an installed one has within it,
+# which lies beside it in the repository.
 _WITHOUT_INFLUENCE = ("commands", "inspecting", "reporting", "main.py", "errors.py")
+_INSTALLED_WITHIN = ("configs", "experiments")
 
 
 class Code(NamedTuple):
@@ -42,10 +46,9 @@ def code_hash() -> str:
     that the same code made.
     """
     digest = hashlib.sha256()
-    package = ROOT / "bccl_jax"
-    for path in sorted(package.rglob("*.py")):
-        name = path.relative_to(package)
-        if name.parts[0] not in _WITHOUT_INFLUENCE:
+    for path in sorted(PACKAGE.rglob("*.py")):
+        name = path.relative_to(PACKAGE)
+        if name.parts[0] not in _WITHOUT_INFLUENCE + _INSTALLED_WITHIN:
             digest.update(f"{name.as_posix()}\0{canonical(path.read_text())}\0".encode())
     return digest.hexdigest()[:12]
 
@@ -81,7 +84,14 @@ def _starts_with_docstring(body: list) -> bool:
 
 @functools.cache
 def commit() -> str:
-    """The commit that is checked out, with "+" where files differ from it; "" without git."""
+    """The commit of the code, with "+" where files differ from it.
+
+    That of the repository, or the one that pip installed by the address of a repository; "" where
+    neither is known.
+    """
+    # A repository around the installed package would be another project's.
+    if not (PACKAGE.parent / ".git").exists():
+        return _installed_commit()
     try:
         found = _git("rev-parse", "--short=10", "HEAD")
         return found + ("+" if _git("status", "--porcelain", "--untracked-files=no") else "")
@@ -90,12 +100,21 @@ def commit() -> str:
 
 
 def _git(*arguments: str) -> str:
-    command = ["git", "-C", str(ROOT), *arguments]
+    command = ["git", "-C", str(PACKAGE.parent), *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
+def _installed_commit() -> str:
+    """What PEP 610 has installers write down of a repository."""
+    try:
+        origin = importlib.metadata.distribution("bccl_jax").read_text("direct_url.json")
+        return json.loads(origin or "{}").get("vcs_info", {}).get("commit_id", "")[:10]
+    except (importlib.metadata.PackageNotFoundError, ValueError):
+        return ""
+
+
 def code() -> Code:
-    """The code that is checked out."""
+    """The code that runs."""
     return Code(code_hash(), commit())
 
 
@@ -107,6 +126,6 @@ def versions() -> dict[str, str]:
 
 def device() -> str:
     """The device in words, with the number of its cores or of devices; initialises JAX."""
-    found = machine()
-    on_cpu = jax.default_backend() == "cpu"
-    return f"{found['device']}, {found['cores'] if on_cpu else found['devices']} of it"
+    found = computed_on()
+    number = found.cores if jax.default_backend() == "cpu" else found.devices
+    return f"{found.device}, {number} of it"

@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterator
 
 from bccl_jax.system.output import PIPE_CLOSED, lasting
 from bccl_jax.system.processes import without_main
-from experiments.designing.design import Cell
-from experiments.records.results import Paths
-from experiments.running import provenance, worker
-from experiments.running.cores import on_cores, shared_out
-from experiments.running.planning import label
-from experiments.running.stopping import Stop, signals_stop
+
+from ..designing.design import Cell
+from ..records.results import Paths
+from . import provenance, worker
+from .cores import on_cores, shared_out
+from .planning import label
+from .stopping import Stop, signals_stop
 
 # What a run under way needs to save itself before the budget ends, seconds.
 GRACE = 20.0

@@ -9,12 +9,13 @@ from bccl_jax import config as default
 from bccl_jax.config.sizing import sized
 from bccl_jax.reporting.records import course
 from bccl_jax.training.loop import train_and_evaluate
-from experiments.designing.design import Cell
-from experiments.records import results
-from experiments.records.results import Paths
-from experiments.running import provenance
-from experiments.running.measuring import MEASURED_PER_CLASS, EmbeddingMeasures
-from experiments.running.provenance import Code
+
+from ..designing.design import Cell
+from ..records import results
+from ..records.results import Paths
+from . import provenance
+from .measuring import MEASURED_PER_CLASS, EmbeddingMeasures
+from .provenance import Code
 
 
 def run(cell: Cell, paths: Paths, code: Code) -> results.Record:

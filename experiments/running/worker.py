@@ -18,11 +18,12 @@ import jax
 from bccl_jax.errors import BcclError, WorkdirError
 from bccl_jax.system.interruption import Interrupted
 from bccl_jax.system.output import lasting
-from experiments.designing.design import Cell
-from experiments.records import results
-from experiments.records.results import Paths
-from experiments.running import provenance, training
-from experiments.running.provenance import Code
+
+from ..designing.design import Cell
+from ..records import results
+from ..records.results import Paths
+from . import provenance, training
+from .provenance import Code
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,11 +2,12 @@
 
 from bccl_jax.reporting.console import ACCURACIES, SHOTS
 from bccl_jax.reporting.remarks import named
-from experiments.records.gathering import Section
-from experiments.records.printed import less_paper, paper_average, paper_size
-from experiments.records.runs import Runs
-from experiments.tables.markdown import NONE, accuracy, markdown, signed
-from experiments.tables.names import SPLITS, row_name, status
+
+from ..records.gathering import Section
+from ..records.printed import less_paper, paper_average, paper_size
+from ..records.runs import Runs
+from .markdown import NONE, accuracy, markdown, signed
+from .names import SPLITS, row_name, status
 
 
 def accuracies(section: Section) -> str:

@@ -1,10 +1,10 @@
 """Rows compared: with the reference row, and each with the next best."""
 
-from experiments.records import statistics
-from experiments.records.comparing import Comparison
-from experiments.records.gathering import Section
-from experiments.records.runs import Runs
-from experiments.tables.markdown import NONE, markdown, number, probability, signed
+from ..records import statistics
+from ..records.comparing import Comparison
+from ..records.gathering import Section
+from ..records.runs import Runs
+from .markdown import NONE, markdown, number, probability, signed
 
 SIGNIFICANT = 0.05
 

@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 
 from bccl_jax.reporting.console import ACCURACIES, SHOTS
-from experiments.records.gathering import Section
-from experiments.records.printed import less_paper
-from experiments.tables.low_classes import LOW
-from experiments.tables.names import status
+
+from ..records.gathering import Section
+from ..records.printed import less_paper
+from .low_classes import LOW
+from .names import status
 
 
 def csv_rows(name: str, section: Section) -> list[dict[str, Any]]:

@@ -4,11 +4,12 @@ import datetime
 from collections.abc import Mapping
 
 from bccl_jax.reporting.console import SHOTS
-from experiments.records.gathering import Section
-from experiments.records.reading import batch_size
-from experiments.records.runs import Runs
-from experiments.tables.made_with import each
-from experiments.tables.markdown import NONE, accuracy, markdown, number
+
+from ..records.gathering import Section
+from ..records.reading import batch_size
+from ..records.runs import Runs
+from .made_with import each
+from .markdown import NONE, accuracy, markdown, number
 
 FIGURES = (*SHOTS, "calibration_error")
 

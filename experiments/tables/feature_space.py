@@ -2,9 +2,10 @@
 
 from bccl_jax.evaluation.feature_space import PER_CLASS
 from bccl_jax.reporting.console import SHOTS
-from experiments.records.gathering import Section
-from experiments.records.measures import SPACES, measures
-from experiments.tables.markdown import markdown, measure
+
+from ..records.gathering import Section
+from ..records.measures import SPACES, measures
+from .markdown import markdown, measure
 
 
 def feature_space(section: Section) -> str:

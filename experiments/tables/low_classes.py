@@ -1,10 +1,10 @@
 """Tables of what a mean over classes hides: the worst class, lost classes, other means."""
 
-from experiments.records import statistics
-from experiments.records.gathering import Section
-from experiments.records.reading import class_accuracies
-from experiments.tables.markdown import NONE, accuracy, markdown, plus_minus
-from experiments.tables.names import row_name
+from ..records import statistics
+from ..records.gathering import Section
+from ..records.reading import class_accuracies
+from .markdown import NONE, accuracy, markdown, plus_minus
+from .names import row_name
 
 # Figures of an evaluation that a few lost classes pull down.
 LOW = {

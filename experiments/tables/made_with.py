@@ -4,9 +4,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from experiments.records.gathering import Section
-from experiments.records.reading import batch_size, class_accuracies
-from experiments.tables.names import SPLITS
+from ..records.gathering import Section
+from ..records.reading import batch_size, class_accuracies
+from .names import SPLITS
 
 
 def made_with(section: Section) -> str:

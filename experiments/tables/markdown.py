@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 
-from experiments.records.statistics import Spread
+from ..records.statistics import Spread
 
 NONE = "–"
 

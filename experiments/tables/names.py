@@ -1,7 +1,7 @@
 """What tables call rows and splits."""
 
-from experiments.records.gathering import Section
-from experiments.records.runs import Runs
+from ..records.gathering import Section
+from ..records.runs import Runs
 
 SPLITS = {"test": "the test split", "validation": "a validation part of the training split"}
 

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from experiments.records.gathering import Section
-from experiments.records.results import Record
-from experiments.records.runs import Runs
-from experiments.tables.markdown import NONE, markdown
-from experiments.tables.names import row_name
+from ..records.gathering import Section
+from ..records.results import Record
+from ..records.runs import Runs
+from .markdown import NONE, markdown
+from .names import row_name
 
 # Mean cosines between classes; embeddings that are all alike have 1, orthogonal classes 0.
 _LEVELS = (0.8, 0.6)

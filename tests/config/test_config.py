@@ -162,7 +162,7 @@ def test_a_setting_of_the_other_optimizer_is_refused_with_the_mend(name, key, va
 def test_settings_of_another_method_are_refused_with_the_mend():
     config = default.get_config("bccl")
     config.method.name = "cross_entropy"
-    with pytest.raises(ConfigError, match=r"configs/digits_lt\.py:cross_entropy"):
+    with pytest.raises(ConfigError, match=r"--config=digits_lt:cross_entropy"):
         validate(config)
 
 

@@ -12,7 +12,7 @@ from bccl_jax.config import files as config_files
 from bccl_jax.config import key_docs
 from bccl_jax.config.validation import validate
 from bccl_jax.errors import ConfigError
-from tests.tiny import ROOT, shipped_config
+from tests.tiny import shipped_config
 
 GET = "from bccl_jax import config as default\nimport ml_collections\ndef get_config():\n"
 
@@ -93,10 +93,11 @@ def test_a_path_that_is_none_is_said(path):
         config_files.load(path)
 
 
-def test_elsewhere_the_shipped_files_are_named_in_full(tmp_path, monkeypatch):
+@pytest.mark.parametrize("named", ["configs/digits_lt.py", "digits_lt.py", "configs.digits_lt"])
+def test_elsewhere_the_shipped_files_go_by_their_bare_names(tmp_path, monkeypatch, named):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ConfigError, match=f"{ROOT}/configs/digits_lt.py"):
-        config_files.load("configs/digits_lt.py")
+    with pytest.raises(ConfigError, match="names no file; did you mean --config=digits_lt?"):
+        config_files.load(named)
 
 
 @pytest.mark.parametrize("method", methods.names())

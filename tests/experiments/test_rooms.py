@@ -2,6 +2,7 @@
 
 import ast
 import graphlib
+import importlib.util
 import pathlib
 
 import experiments
@@ -20,12 +21,23 @@ def level(module):
     return ROOMS.index(parts[1]) if len(parts) > 2 else len(ROOMS)
 
 
+def imports(path):
+    """(module, level) of what a module imports, and of what it imports from there."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, 0) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or "", node.level
+            below = f"{node.module}." if node.module else ""
+            yield from ((f"{below}{alias.name}", node.level) for alias in node.names)
+
+
 def imported(path):
     """The modules of `experiments` that a module imports."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom):
-            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    package = ".".join(path.parent.relative_to(ROOT.parent).parts)
+    found = {
+        importlib.util.resolve_name("." * level + name, package) for name, level in imports(path)
+    }
     return found & MODULES.keys()
 
 
@@ -41,9 +53,26 @@ def test_imports_go_downwards_without_a_cycle():
         (m, other) for m, below in graph.items() for other in below if level(other) > level(m)
     ]
     assert upwards == []
+    assert "experiments.running.worker" in graph["experiments.running.runner"]
     list(graphlib.TopologicalSorter(graph).static_order())
 
 
 def test_no_module_is_longer_than_300_lines():
     long = {m: len(path.read_text().splitlines()) for m, path in MODULES.items()}
     assert {m: lines for m, lines in long.items() if lines > 300} == {}
+
+
+def test_modules_import_each_other_by_relative_names():
+    """Installed, they are `bccl_jax.experiments`, beside no folder of the repository."""
+    absolute = {
+        module: named
+        for module, path in MODULES.items()
+        if (
+            named := {
+                name
+                for name, level in imports(path)
+                if not level and name.partition(".")[0] in ("experiments", "configs", "benchmarks")
+            }
+        )
+    }
+    assert absolute == {}

@@ -8,8 +8,9 @@ from bccl_jax import methods
 from bccl_jax.classifier.image_classifier import create_classifier
 from tests.tiny import tiny_config
 
-# Queues, centroids, a momentum copy and the like serve training alone.
-READ = {"tau_norm"}
+# Queues, centroids, a momentum copy and the like serve training alone. A curriculum hands its
+# method's part of the state on.
+READ = {"tau_norm", *(name for name in methods.shipped() if name.startswith("cuda"))}
 
 
 @pytest.mark.usefixtures("_two_layers")

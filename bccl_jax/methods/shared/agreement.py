@@ -38,7 +38,7 @@ def check_agreement(method: Method, epochs: int) -> None:
         raise ConfigError(
             f"config.method.preset is {method.preset!r} but the settings beside it are those of "
             f"{other!r}, which the config's argument chooses, as in "
-            "--config=configs/cifar100_lt.py:bccl,released; of itself the key changes the "
+            "--config=cifar100_lt:bccl,released; of itself the key changes the "
             "weights alone"
         )
     if method.one_view_counts and not method.class_average:

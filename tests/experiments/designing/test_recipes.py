@@ -21,14 +21,31 @@ def write(path, body="    return default.get_config(method)\n", start=START):
 
 
 def test_a_shipped_file_is_the_data_set_that_has_a_name():
-    for named in ("digits", "configs/digits_lt.py", f"{ROOT}/configs/digits_lt.py"):
+    for named in ("digits", "digits_lt", "configs/digits_lt.py", f"{ROOT}/configs/digits_lt.py"):
         assert find(named) == find("digits")
     both = Scale(datasets=("digits", "configs/digits_lt.py"))
     assert len(settings(EXPERIMENTS["table4"], both)) == 1
     assert find("configs/places_lt.py").label == "places_lt"
-    assert find("configs/imagenet_lt.py:resnext50").label == "imagenet_lt_resnext50"
-    config = find("configs/imagenet_lt.py:resnext50").config("bccl,released")
-    assert (config.model.backbone, config.method.preset) == ("resnext50", "released")
+    for named in ("imagenet_lt:resnext50", "configs/imagenet_lt.py:resnext50"):
+        recipe = find(named)
+        assert recipe.label == "imagenet_lt_resnext50"
+        config = recipe.config("bccl,released")
+        assert (config.model.backbone, config.method.preset) == ("resnext50", "released")
+
+
+def test_bare_names_are_known_in_every_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert find("digits").config("bcl").method.name == "bcl"
+    recipe = find("folder", "photos")
+    assert recipe.label.startswith("folder_photos-")
+    assert recipe.config("cross_entropy").data.name == "folder"
+    assert recipe.told.endswith("is `folder`, its data in `photos`.")
+    # What lies there by chance is not taken for it.
+    (tmp_path / "places_lt").mkdir()
+    assert find("places_lt").label == "places_lt"
+    write(tmp_path / "digits_lt.py")
+    with pytest.raises(ConfigError, match="--dataset=digits_lt.py for that"):
+        find("digits_lt")
 
 
 def test_a_file_of_ones_own_has_a_label_of_its_own(tmp_path):
@@ -94,10 +111,10 @@ def test_a_length_that_follows_the_data_can_be_set(method):
     ("named", "message"),
     [
         ("cifar10O", "no data set is called 'cifar10O'; .*did you mean --dataset=cifar10?"),
-        ("folder", "did you mean --dataset=configs/folder.py?"),
-        ("imagenet_lt:resnext50", "write --dataset=configs/imagenet_lt.py:resnext50"),
+        ("foldre", "did you mean --dataset=folder?"),
+        ("cifar100:mine", "a name takes no argument; write --dataset=cifar100_lt:mine"),
         ("configs/fodler.py", "names no file; did you mean --dataset=configs/folder.py?"),
-        ("docs", "for pictures of your own write --dataset=configs/folder.py --data-dir=docs"),
+        ("docs", "for pictures of your own write --dataset=folder --data-dir=docs"),
         ("README.md", "is no Python file; a config file ends in .py"),
         ("\0.py", "names no file"),
         ("configs/folder.py:cross_entropy", "write --dataset=configs/folder.py and --methods=cros"),
