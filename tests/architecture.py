@@ -38,7 +38,7 @@ FLOORS: Floors = (
     ("evaluation", "use"),
     ("training",),
     ("commands",),
-    ("main", "predict"),
+    ("main", "predict", "datasets"),
 )
 # Every part of a room that no floor names.
 EACH = "every other one"
@@ -47,7 +47,7 @@ WITHIN: dict[str, Floors] = {
         ("__init__", "encoded", "long_tail", "sampling", "checks"),
         ("subset", "split"),
         ("order",),
-        ("photographs",),
+        ("photographs", "downloading"),
         ("formats",),
         ("sources",),
         ("tested", "fingerprint"),

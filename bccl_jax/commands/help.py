@@ -52,6 +52,7 @@ def help_text() -> str:
     )
     lines += [
         "",
+        "CIFAR: python -m bccl_jax.datasets cifar100 downloads it into data/.",
         "All keys: --print_config, bccl_jax/config/fields.py, bccl_jax/methods/NAME.py for a",
         "method, README.md. A change: --config.epochs=5; what you wrote yourself: "
         "docs/extending.md.",

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from bccl_jax.data.downloading.archives import CIFAR10, CIFAR100, Archive
 from bccl_jax.data.formats import integer_pickle
 from bccl_jax.data.split import Split
 from bccl_jax.errors import DataError
@@ -26,7 +27,7 @@ def load_cifar10(data_dir: str) -> tuple[Split, Split]:
     Raises:
       DataError: a file is missing or is not what it should be.
     """
-    folder = _folder(data_dir, "cifar-10-batches-py", "data_batch_1")
+    folder = _folder(data_dir, CIFAR10, "data_batch_1")
     names = _class_names(folder / "batches.meta", b"label_names", 10)
     batches = [_read_images(folder / f"data_batch_{i}", b"labels", names) for i in range(1, 6)]
     train = Split(
@@ -39,7 +40,7 @@ def load_cifar10(data_dir: str) -> tuple[Split, Split]:
 
 def load_cifar10_test(data_dir: str) -> Split:
     """Reads the test split of CIFAR-10 alone; see `load_cifar10`."""
-    folder = _folder(data_dir, "cifar-10-batches-py", "test_batch")
+    folder = _folder(data_dir, CIFAR10, "test_batch")
     names = _class_names(folder / "batches.meta", b"label_names", 10)
     return _read_images(folder / "test_batch", b"labels", names)
 
@@ -56,30 +57,32 @@ def load_cifar100(data_dir: str) -> tuple[Split, Split]:
     Raises:
       DataError: a file is missing or is not what it should be.
     """
-    folder = _folder(data_dir, "cifar-100-python", "train")
+    folder = _folder(data_dir, CIFAR100, "train")
     names = _class_names(folder / "meta", b"fine_label_names", 100)
     return tuple(_read_images(folder / f, b"fine_labels", names) for f in ("train", "test"))
 
 
 def load_cifar100_test(data_dir: str) -> Split:
     """Reads the test split of CIFAR-100 alone; see `load_cifar100`."""
-    folder = _folder(data_dir, "cifar-100-python", "test")
+    folder = _folder(data_dir, CIFAR100, "test")
     names = _class_names(folder / "meta", b"fine_label_names", 100)
     return _read_images(folder / "test", b"fine_labels", names)
 
 
-def _folder(data_dir: str, name: str, first_file: str) -> pathlib.Path:
-    root = expanded(data_dir)
+def _folder(data_dir: str, archive: Archive, first_file: str) -> pathlib.Path:
+    root, name = expanded(data_dir), archive.folder
+    if root.name == archive.file:
+        root = root.parent
     if (root / name).is_dir():
         return root / name
     if (root / first_file).is_file() or root.resolve().name == name:
         return root
-    archive = root / f"{name.replace('-batches-py', '-python')}.tar.gz"
-    if archive.is_file():
-        raise DataError(f"{archive} is still packed; unpack it with tar -xzf in {root}")
+    packed = root / archive.file
+    if packed.is_file():
+        raise DataError(f"{packed} is still packed; {archive.command(root)} checks and unpacks it")
     raise DataError(
-        f"there is no folder {root / name}; get it from {ORIGIN} and name the folder that holds "
-        "it by config.data.dir"
+        f"there is no folder {root / name}; {archive.command(root)} downloads it "
+        f"({archive.megabytes}), or name the folder that holds it by config.data.dir"
     )
 
 

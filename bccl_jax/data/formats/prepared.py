@@ -150,7 +150,8 @@ def _builder(name: str, data_dir: str, split: str = "train") -> Any:
     except ImportError as error:
         raise DataError(
             "config.data.source is 'tfds' but tensorflow-datasets cannot be imported "
-            f"({error}); pip install tensorflow-datasets importlib_resources"
+            f"({error}); pip install tensorflow-datasets importlib_resources, which is the extra "
+            "[tfds]"
         ) from error
     try:
         builder = tfds.builder(name, data_dir=data_dir, file_format="array_record")

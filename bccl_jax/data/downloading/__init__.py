@@ -1,0 +1,1 @@
+"""Data sets from the net: downloaded, held against their checksums, unpacked."""
