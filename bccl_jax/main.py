@@ -23,6 +23,7 @@ from ml_collections import config_flags
 
 from bccl_jax.commands import parsing as command_line
 from bccl_jax.config.files import is_of_run
+from bccl_jax.config.shared import is_shared
 from bccl_jax.errors import BcclError
 from bccl_jax.system.environment import check_jax_variables
 from bccl_jax.system.names import plain, printable
@@ -112,6 +113,8 @@ def _workdir() -> pathlib.Path:
         return pathlib.Path(_WORKDIR.value)
     if is_of_run(_config_file()):
         return pathlib.Path(_config_file()).parent
+    if is_shared(_config_file()):
+        return pathlib.Path(_config_file())
     name, _, argument = _config_file().partition(":")
     stem = pathlib.Path(name).stem
     # Folders of one's own are told apart by their names.

@@ -23,7 +23,7 @@ where some pictures could not be decoded, which are named, and the others were p
 def parser() -> Parser:
     """The flags."""
     made = Parser(prog="python -m bccl_jax.predict", description=_ABOUT, epilog=_CODES)
-    made.add_argument("workdir", metavar="WORKDIR", help="directory of a run")
+    made.add_argument("workdir", metavar="WORKDIR", help="directory of a run, or a shared file")
     made.add_argument(
         "pictures",
         metavar="PICTURES",
@@ -80,8 +80,10 @@ def main() -> int:
     from bccl_jax.system.names import printable
     from bccl_jax.system.progress import under_way
     from bccl_jax.use import given, listing
+    from bccl_jax.use.output import file_to_write
 
-    output = flags.output and listing.file_to_write(flags.output, listing.KINDS, flags.overwrite)
+    kinds, overwrite = listing.KINDS, flags.overwrite
+    output = flags.output and file_to_write(flags.output, kinds, overwrite)
     items = []
     for text in [*flags.pictures, *(f"@{path}" for path in flags.list)]:
         items += given.listed_in(text[1:]) if text.startswith("@") else given.paths_of(text)

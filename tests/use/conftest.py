@@ -33,10 +33,10 @@ def folder_run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def digits_run(_two_layers, tmp_path_factory):  # noqa: F811
-    """A run on digits of 8 x 8 pixels whose loss has the class prior."""
+    """A run on digits of 8 x 8 pixels whose loss has the class prior; its weights are averaged."""
     config = tiny_config("logit_adjustment")
     workdir = tmp_path_factory.mktemp("digits") / "run"
-    changes = {"model.backbone": "two_layers", "epochs": 2}
+    changes = {"model.backbone": "two_layers", "epochs": 2, "optimizer.ema": 0.5}
     return SimpleNamespace(result=_trained(config, workdir, **changes), workdir=workdir)
 
 
