@@ -113,7 +113,7 @@ def _workdir() -> pathlib.Path:
         return pathlib.Path(_WORKDIR.value)
     if is_of_run(_config_file()):
         return pathlib.Path(_config_file()).parent
-    if is_shared(_config_file()):
+    if is_shared(_config_file()) and _MODE.value != "inspect":
         return pathlib.Path(_config_file())
     name, _, argument = _config_file().partition(":")
     stem = pathlib.Path(name).stem

@@ -58,7 +58,7 @@ def main() -> int:
     print(
         f"{printable(output)}: {saved.classifier.config.method.name}, "
         f"{len(saved.classifier.class_names)} classes, epoch {saved.epoch}, "
-        f"{shared.bytes / 1e6:,.1f} MB\nsha256 {shared.sha256}"
+        f"{shared.bytes / 1e6:,.2f} MB\nsha256 {shared.sha256}"
     )
     if shared.files:
         print(
