@@ -15,6 +15,7 @@ from tests.command_line import command, run
 from tests.tiny import ROOT, differing, tiny_config
 from tests.training.test_photographs import write_pictures
 
+OPTIMIZED = True
 TINY = [
     "--config=configs/digits_lt.py",
     "--config.epochs=4",

@@ -14,7 +14,7 @@ from bccl_jax.training.loop import train_and_evaluate
 from tests.killed import check_resumed
 from tests.tiny import tiny_config
 
-pytestmark = pytest.mark.usefixtures("_hardly_optimized", "_no_picture", "_two_layers")
+pytestmark = pytest.mark.usefixtures("_no_picture", "_two_layers")
 
 
 # Of a stage or none, with contrast and without: everything that a run can add to a method.

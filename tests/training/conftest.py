@@ -1,7 +1,6 @@
 """What makes many small runs of one config cheap."""
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 import pytest
 
@@ -47,14 +46,6 @@ class TwoLayers(nn.Module):
     def __call__(self, images, train):
         x = nn.Dense(8)(images.reshape(len(images), -1))
         return nn.relu(nn.BatchNorm(use_running_average=not train)(x))
-
-
-@pytest.fixture(scope="module")
-def _hardly_optimized():
-    """Programs that run a few times on tiny arrays: hardly optimised they are done sooner."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module")

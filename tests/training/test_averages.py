@@ -18,6 +18,7 @@ from bccl_jax.training.state import TrainState
 from tests.killed import check_resumed
 from tests.tiny import bits, differing, tiny_config
 
+OPTIMIZED = True
 pytestmark = pytest.mark.usefixtures("_no_picture", "_two_layers")
 
 DECAY = 0.8

@@ -20,6 +20,7 @@ from bccl_jax.workdir.checkpoint import Checkpoints
 from tests.killed import act_at, check_resumed, without_times
 from tests.tiny import differing, tiny_config
 
+OPTIMIZED = True
 pytestmark = pytest.mark.usefixtures("_no_picture")
 
 

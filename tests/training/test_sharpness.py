@@ -12,7 +12,7 @@ from bccl_jax.training.assemble import assemble
 from bccl_jax.training.parts import joined, parted
 from tests.tiny import bits, differing, tiny_config
 
-pytestmark = pytest.mark.usefixtures("_hardly_optimized", "_two_layers")
+pytestmark = pytest.mark.usefixtures("_two_layers")
 
 RHO, RATE = 0.3, 0.1
 

@@ -15,7 +15,7 @@ from bccl_jax.training.parts import joined, parted
 from tests.killed import check_resumed
 from tests.tiny import bits, differing, tiny_config
 
-pytestmark = pytest.mark.usefixtures("_hardly_optimized", "_no_picture", "_two_layers")
+pytestmark = pytest.mark.usefixtures("_no_picture", "_two_layers")
 
 
 def staged_config(method):
