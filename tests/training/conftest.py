@@ -56,7 +56,9 @@ def _two_layers():
         yield
 
 
-@pytest.fixture
-def _no_picture(monkeypatch):
-    """Runs end without their picture; those of a module's fixtures have theirs."""
-    monkeypatch.setattr(results, "save_report", lambda *args: None)
+@pytest.fixture(scope="module")
+def _no_picture():
+    """Runs end without their picture, which takes longer than they do."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(results, "save_report", lambda *args: None)
+        yield
