@@ -13,8 +13,8 @@ import pytest
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 # Tests compile more than they compute: at LLVM's level 1 what initialises a network compiles in
-# half the time. Level 0 compiles faster yet, but a step then takes ten times as long. XLA_FLAGS
-# that name a level are left as they are: with level 3 the tests run what users run.
+# half the time of level 2, at level 0 (`_optimization` below) in half of that. XLA_FLAGS that name
+# a level are left as they are: with level 3 the tests run what users run.
 _COMPILE_FAST = "--xla_backend_optimization_level=1"
 if jax.__version_info__ < (0, 11):
     # Of the older versions' two ways to write loops the one that compiles a step in half the time.
@@ -22,6 +22,8 @@ if jax.__version_info__ < (0, 11):
 # Before anything that is imported starts JAX, which reads them once.
 if "xla_backend_optimization_level" not in os.environ.get("XLA_FLAGS", ""):
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_COMPILE_FAST}".strip()
+# The workers have the flags of the process that started them.
+_OWN_LEVEL = _COMPILE_FAST not in os.environ["XLA_FLAGS"]
 
 # The longest files, begun first, so that no worker is left alone with one at the end. Neighbours
 # compile different programs: two workers would each compile what they need at the same time.
@@ -70,6 +72,22 @@ def pytest_collection_finish():
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 10)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _optimization(request):
+    """Level 0, but for modules that say `OPTIMIZED = True`, which are at level 1.
+
+    Those are the modules that run many steps, each of which level 0 makes ten times as long, and
+    those that compare two programs bit by bit, for level 0 fuses them otherwise.
+    """
+    hardly = not (_OWN_LEVEL or getattr(request.module, "OPTIMIZED", False))
+    if hardly != jax.config.read("jax_disable_most_optimizations"):
+        # No program of one level is left for a module of the other.
+        jax.clear_caches()
+        jax.config.update("jax_disable_most_optimizations", hardly)
+    # For processes that the tests start.
+    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = str(int(hardly))
 
 
 @pytest.fixture

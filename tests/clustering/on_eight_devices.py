@@ -1,10 +1,5 @@
-"""Compares classes split over 1, 2 and 8 devices with all on one; prints what it finds as JSON.
+"""Compares classes split over 1, 2 and 8 devices with all on one, for `test_sharded.py`."""
 
-Run as a module by `test_sharded.py`, in a process of its own and with eight host devices, whose
-number is fixed when JAX starts.
-"""
-
-import json
 import re
 
 import jax
@@ -64,8 +59,8 @@ def loss_of(class_average, chunk_size, mesh):
     return jax.jit(jax.value_and_grad(total))
 
 
-def main():
-    """Prints the findings."""
+def find():
+    """What the tests are of, where there are eight devices."""
     pushed = queue.init_queue(ROOM, SIZE, DIM, stamped=True)
     push = jax.jit(queue.push)
     for stamp, (features, labels) in enumerate(batches()):
@@ -123,8 +118,4 @@ def main():
         "kmeans": communicated(clustering.lower(part.features, part_filled).compile()),
         "push_to_all": communicated(whole.lower(part, *own, mesh=mesh, stamp=stamp).compile()),
     }
-    print(json.dumps(findings))
-
-
-if __name__ == "__main__":
-    main()
+    return findings

@@ -1,9 +1,3 @@
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import pytest
@@ -11,29 +5,21 @@ from jax.sharding import AbstractMesh
 
 from bccl_jax.clustering import sharded
 from bccl_jax.clustering.queue import init_queue
+from tests import forked
+from tests.clustering import on_eight_devices
 from tests.clustering.on_eight_devices import CENTROIDS, DIM, ROOM, SAMPLES, SIZE
 
 
 @pytest.fixture(scope="module")
 def findings():
-    command = [sys.executable, "-m", "tests.clustering.on_eight_devices"]
-    flags = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
-    process = subprocess.run(
-        command,
-        env={**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-    )
-    assert process.returncode == 0, process.stderr
-    return json.loads(process.stdout)
+    return forked.on_devices(8, on_eight_devices.find)
 
 
 @pytest.mark.parametrize("number", [1, 2, 8])
 def test_any_number_of_devices_gives_what_one_gives(findings, number):
     assert findings["filled"] > 40
     assert findings["centroids"] > 30
-    found = findings[str(number)]
+    found = findings[number]
     assert found["queue"] == 0
     assert found["centroids"] < 1e-5
     assert found["classes_of_a_device"] == [ROOM // number] * 4
@@ -55,7 +41,7 @@ def test_queues_and_centroids_never_travel(findings):
     assert communicates["kmeans"] == 0
     assert communicates["push_to_all"] == ROOM * SIZE * DIM
     for chunk_size in (None, 1):
-        assert 0 < findings["8"][f"loss_{chunk_size}_communicates"] <= batch
+        assert 0 < findings[8][f"loss_{chunk_size}_communicates"] <= batch
 
 
 def test_room_is_made_for_a_multiple_of_128_and_of_the_devices():

@@ -1,4 +1,4 @@
-"""The command line in processes of its own, as a user has it."""
+"""The command line in processes, the first of which shares nothing, as a user has it."""
 
 import json
 import os
@@ -11,10 +11,11 @@ import pytest
 
 from bccl_jax.training.assemble import assemble
 from bccl_jax.workdir.checkpoint import Checkpoints
-from tests.command_line import command, run
+from tests.forked import command, run, start
 from tests.tiny import ROOT, differing, tiny_config
 from tests.training.test_photographs import write_pictures
 
+OPTIMIZED = True
 TINY = [
     "--config=configs/digits_lt.py",
     "--config.epochs=4",
@@ -82,7 +83,7 @@ def test_settings_beside_a_runs_directory_must_be_its_own(whole):
 
 def test_a_run_that_sigkill_ends_goes_on_to_the_same_bits(whole, tmp_path):
     arguments = [*TINY, f"--workdir={tmp_path / 'run'}"]
-    process = subprocess.Popen(command(*arguments), cwd=ROOT, stdout=subprocess.DEVNULL)
+    process = start(*arguments)
     records = tmp_path / "run" / "metrics.jsonl"
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and process.poll() is None:
@@ -135,12 +136,9 @@ def test_a_gpu_that_is_there_but_unused_is_said(tmp_path):
     program = tmp_path / "nvidia-smi"
     program.write_text("#!/bin/sh\nexit 0\n")
     program.chmod(0o755)
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
-    environment["PATH"] = f"{tmp_path}{os.pathsep}{environment['PATH']}"
+    variables = {"JAX_PLATFORMS": "cpu", "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
     arguments = ["--config=configs/cifar100_lt.py", "--config.data.dir=/nowhere"]
-    done = subprocess.run(
-        command(*arguments), cwd=ROOT, capture_output=True, text=True, env=environment
-    )
+    done = run(*arguments, **variables)
     assert "a GPU is there but unused" in done.stderr
 
 

@@ -17,6 +17,8 @@ from bccl_jax.training.assemble import assemble
 from tests.tiny import tiny_config
 from tests.training.test_photographs import tiny_folder_config, write_pictures
 
+pytestmark = pytest.mark.usefixtures("_two_layers")
+
 
 class Pixels(nn.Module):
     """A backbone whose features can be computed by hand: four sums of pixels, in running mode."""

@@ -18,6 +18,8 @@ from bccl_jax.training.loop import train_and_evaluate
 from tests.tiny import tiny_config
 from tests.training.test_photographs import tiny_folder_config, write_pictures
 
+pytestmark = pytest.mark.usefixtures("_no_picture", "_two_layers")
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
@@ -127,6 +129,7 @@ def test_a_checkpoint_that_is_not_there_is_answered_by_those_that_are(trained):
 
 def test_images_in_memory_keep_their_shape(shared_assemblies, tmp_path):
     config = tiny_config("cross_entropy")
+    config.model.backbone = "two_layers"
     result = train_and_evaluate(config, tmp_path / "run")
     assert json.loads((tmp_path / "run" / "image_shape.json").read_text()) == [8, 8, 3]
     assert of_run(tmp_path / "run" / "config.json").to_dict() == config.to_dict()

@@ -9,13 +9,25 @@ from experiments.designing.recipes import find
 from experiments.records import results
 from experiments.running.runner import Runner
 from tests.experiments.running import fake_worker
+from tests.extending.conftest import _forgotten  # noqa: F401
 
 TINY = """
+import flax.linen as nn
+
+from bccl_jax import models
 from configs import digits_lt
+
+
+@models.register("dense")
+class Dense(nn.Module):
+    @nn.compact
+    def __call__(self, images, train):
+        return nn.Dense(8)(images.reshape(len(images), -1))
 
 
 def get_config(method="bccl"):
     config = digits_lt.get_config(method)
+    config.model.backbone = "dense"
     config.epochs = 2
     config.optimizer.warmup_epochs = 1
     config.eval.every_epochs = 1

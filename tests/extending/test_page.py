@@ -10,8 +10,9 @@ import sys
 import numpy as np
 import pytest
 
+from bccl_jax.classifier.reading import read
 from bccl_jax.data.formats import digits
-from tests.command_line import command
+from tests import forked
 from tests.tiny import ROOT
 
 PAGE = (ROOT / "docs" / "extending.md").read_text()
@@ -46,10 +47,12 @@ def folder(tmp_path_factory):
 
 
 def run(folder, *arguments):
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.run(
-        arguments, cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
+    return forked.run(*arguments, cwd=folder)
+
+
+def epoch_of_run(workdir, folder):
+    os.chdir(folder)
+    return read(workdir).epoch
 
 
 def told(done):
@@ -67,23 +70,23 @@ def test_the_page_has_a_whole_example_of_each():
 
 def test_a_method_trains_with_a_shipped_config(folder):
     arguments = commands()[0]
-    assert told(run(folder, *command(*arguments, *SHORT)))
-    done = run(folder, *command(*arguments, "--print_config"))
+    assert told(run(folder, *arguments, *SHORT))
+    done = run(folder, *arguments, "--print_config")
     assert (
         "    # how much less; 0 is plain cross-entropy.\n    config.method.gamma = 2.0"
         in done.stdout
     )
-    done = run(folder, *command("--config.imports=my_method.py", "--help"))
+    done = run(folder, "--config.imports=my_method.py", "--help")
     assert "tau_norm, focal All keys:" in " ".join(done.stdout.split())
-    done = run(folder, *command(*arguments, "--config.method.gamma=-1"))
+    done = run(folder, *arguments, "--config.method.gamma=-1")
     assert "config.method.gamma is -1.0; it must be a number from 0 to 10" in done.stderr
-    done = run(folder, *command(*arguments, "--config.method.gama=1"))
+    done = run(folder, *arguments, "--config.method.gama=1")
     assert "did you mean config.method.gamma?" in done.stderr
 
 
 def test_a_config_with_all_of_them_trains_evaluates_and_goes_on(folder):
     train, evaluate, _ = commands()[1:]
-    ended = told(run(folder, *command(*train, *SHORT)))
+    ended = told(run(folder, *train, *SHORT))
     assert ended
     # From elsewhere, with the directory alone.
     workdir = folder / "runs" / "mine"
@@ -91,22 +94,21 @@ def test_a_config_with_all_of_them_trains_evaluates_and_goes_on(folder):
     elsewhere.mkdir()
     (at,) = (position for position, word in enumerate(evaluate) if "runs/mine" in word)
     evaluate[at] = f"--workdir={workdir}"
-    found = run(elsewhere, *command(*evaluate, f"--config.data.dir={folder / 'arrays'}"))
+    found = run(elsewhere, *evaluate, f"--config.data.dir={folder / 'arrays'}")
     assert told(found) == ended
-    code = f"from bccl_jax.classifier.reading import read; print(read({str(workdir)!r}).epoch)"
-    assert run(elsewhere, sys.executable, "-c", code).stdout.split()[-1] == "2"
+    assert forked.on_devices(1, epoch_of_run, workdir, elsewhere) == 2
 
     moved = folder / "moved"
     moved.mkdir()
     for name in blocks():
         shutil.move(folder / name, moved / name)
     try:
-        done = run(folder, *command(*evaluate))
+        done = run(folder, *evaluate)
         assert done.returncode == 1
         assert done.stderr.count("\n") == 1
         assert f"config.imports names {folder / 'my_'}" in done.stderr
         files = tuple(str(moved / f"my_{name}.py") for name in ("view", "backbone", "data"))
-        done = run(folder, *command(*evaluate, f"--config.imports={files}"))
+        done = run(folder, *evaluate, f"--config.imports={files}")
         assert told(done) == ended
     finally:
         for name in blocks():
@@ -114,5 +116,13 @@ def test_a_config_with_all_of_them_trains_evaluates_and_goes_on(folder):
 
 
 def test_the_contract_is_kept(folder):
-    done = run(folder, sys.executable, "my_script.py")
+    # Steps of a ResNet.
+    variables = {"PYTHONPATH": str(ROOT), "JAX_DISABLE_MOST_OPTIMIZATIONS": "0"}
+    done = subprocess.run(
+        [sys.executable, "my_script.py"],
+        cwd=folder,
+        env=os.environ | variables,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr[-3000:]

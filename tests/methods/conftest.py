@@ -3,7 +3,6 @@ import pytest
 
 from tests.methods.small import unit
 from tests.training.conftest import (  # noqa: F401
-    _hardly_optimized,
     _no_picture,
     _two_layers,
     shared_assemblies,

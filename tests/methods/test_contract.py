@@ -9,12 +9,11 @@ from bccl_jax import methods
 from bccl_jax.config.validation import validate
 from bccl_jax.errors import ConfigError
 from bccl_jax.reporting import console
-from bccl_jax.training.assemble import assemble
 from bccl_jax.training.loop import train_and_evaluate
 from tests.killed import check_resumed
 from tests.tiny import tiny_config
 
-pytestmark = pytest.mark.usefixtures("_hardly_optimized", "_no_picture", "_two_layers")
+pytestmark = pytest.mark.usefixtures("_no_picture", "_two_layers")
 
 
 # Of a stage or none, with contrast and without: everything that a run can add to a method.
@@ -91,9 +90,9 @@ def test_a_run_killed_in_mid_epoch_ends_where_the_whole_one_ends(run, tmp_path):
     check_resumed(result, config, tmp_path / "run", 5, 4)
 
 
-def test_it_predicts_a_class_for_each_image(run):
+def test_it_predicts_a_class_for_each_image(run, shared_assemblies):
     method, result, _ = run
-    classifier = assemble(small_config(method)).classifier
+    classifier = shared_assemblies(small_config(method)).classifier
     images = np.zeros((6, 8, 8, 3), np.uint8)
     predictions, confidences = classifier.predict(result.state, images, jnp.zeros(10))
     assert predictions.shape == confidences.shape == (6,)
@@ -101,17 +100,18 @@ def test_it_predicts_a_class_for_each_image(run):
     assert np.all((confidences > 0) & (confidences <= 1))
 
 
-def test_it_lowers_for_accelerators_that_are_not_there(run):
+def test_it_lowers_for_accelerators_that_are_not_there(run, shared_assemblies):
     method, _, _ = run
-    assembled = assemble(small_config(method))
+    assembled = shared_assemblies(small_config(method))
     state = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), assembled.abstract_state)
     batch = {
         "image": jax.ShapeDtypeStruct((160, 8, 8, 3), np.uint8),
         "label": jax.ShapeDtypeStruct((160,), np.int32),
     }
     for stage in assembled.stages:
-        exported = jax.export.export(jax.jit(stage.train_step), platforms=("cuda", "tpu"))
-        assert exported(state, batch).platforms == ("cuda", "tpu")
+        traced = jax.jit(stage.train_step).trace(state, batch)
+        lowered = traced.lower(lowering_platforms=("cuda", "tpu"))
+        assert "stablehlo" in lowered.as_text()
 
 
 def test_a_prior_in_the_loss_is_not_taken_off_again(run):

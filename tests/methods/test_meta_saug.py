@@ -21,7 +21,7 @@ from tests.losses.test_semantic_augmentation import loss_loop, spread_loop
 from tests.methods.small import CONTEXT, COUNTS, LABELS
 from tests.tiny import differing, tiny_config
 
-pytestmark = pytest.mark.usefixtures("_hardly_optimized", "_no_picture", "_two_layers")
+pytestmark = pytest.mark.usefixtures("_no_picture", "_two_layers")
 
 OTHERS = jnp.array([2, 1, 0, 2])
 RATE, GAMMA, LAMBDA = 0.4, 0.3, 0.9

@@ -1,15 +1,12 @@
 """ProCo by loops in float64 and by its public code: the means of the classes, loss, gradients."""
 
 import functools
-import json
-import os
-import subprocess
-import sys
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import NamedSharding, PartitionSpec
 from scipy.special import i0e
 
 from bccl_jax.config import get_config
@@ -20,10 +17,11 @@ from bccl_jax.methods.base import Batch, Context, Progress
 from bccl_jax.methods.logit_adjustment import LogitAdjustment
 from bccl_jax.methods.proco import ProCo, begin_epoch, take_in
 from bccl_jax.training.loop import train_and_evaluate
+from tests import forked
 from tests.killed import Killed, act_at, kill
 from tests.losses import differences, power_series, public
 from tests.methods.small import CONTEXT, COUNTS, LABELS, loss_of, unit
-from tests.tiny import ROOT, differing, tiny_config
+from tests.tiny import differing, tiny_config
 
 SIZES = {"projector_dim": 6, "projector_hidden": 5}
 METHOD = ProCo(**SIZES)
@@ -273,55 +271,59 @@ def test_losses_and_gradients_are_those_of_public_code(dim, loss_off, slope_off)
             np.testing.assert_allclose(found, theirs, atol=slope_off[epoch], rtol=1e-6)
 
 
-SCRIPT = """
-import json, sys
-import jax, jax.numpy as jnp, numpy as np
-from jax.sharding import NamedSharding, PartitionSpec
-from bccl_jax.methods.base import Batch, Context, Progress
-from bccl_jax.methods.proco import ProCo
+def find():
+    """Losses, states and slopes of two steps on one device and on eight."""
+    assert jax.device_count() == 8
+    method = ProCo(projector_dim=6)
+    rng = np.random.default_rng(0)
+    labels, logits = rng.integers(0, 4, (2, 16)), rng.normal(size=(2, 16, 5))
+    embeddings = rng.normal(size=(2, 32, 6))
+    embeddings /= np.linalg.norm(embeddings, axis=-1, keepdims=True)
 
-assert jax.device_count() == 8
-method = ProCo(projector_dim=6)
-rng = np.random.default_rng(0)
-labels, logits = rng.integers(0, 4, (2, 16)), rng.normal(size=(2, 16, 5))
-embeddings = rng.normal(size=(2, 32, 6))
-embeddings /= np.linalg.norm(embeddings, axis=-1, keepdims=True)
+    def loss(outputs, labels, state, epoch):
+        views = (jnp.zeros((16, 2, 2, 3)),) * 3
+        found, (metrics, state, _) = method.loss(
+            lambda *_: (outputs, None),
+            None,
+            Batch(views, labels),
+            state,
+            None,
+            Progress(epoch, epoch),
+        )
+        return found, state
 
-def loss(outputs, labels, state, epoch):
-    views = (jnp.zeros((16, 2, 2, 3)),) * 3
-    found, (metrics, state, _) = method.loss(
-        lambda *_: (outputs, None), None, Batch(views, labels), state, None, Progress(epoch, epoch)
-    )
-    return found, state
-
-found = {}
-for devices in (1, 8):
-    mesh = jax.make_mesh((devices,), ("batch",), devices=jax.devices()[:devices],
-                         axis_types=(jax.sharding.AxisType.Auto,))
-    split, whole = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in (("batch",), ()))
-    step = jax.jit(jax.value_and_grad(loss, has_aux=True), out_shardings=((whole, whole), split))
-    state = method.init(None, Context(np.array([9, 7, 5, 3, 1]), 3, jnp.float32))
-    state, kept = jax.device_put(state, whole), []
-    for epoch in (0, 1):
-        outputs = jnp.float32(logits[epoch]), jnp.float32(embeddings[epoch])
-        outputs = jax.device_put(outputs, split)
-        on_devices = jax.device_put(jnp.asarray(labels[epoch]), split)
-        (value, state), slopes = step(outputs, on_devices, state, jnp.int32(epoch))
-        kept.append([float(value), *(np.asarray(x).tolist() for x in jax.tree.leaves(state)),
-                     *(np.asarray(x).tolist() for x in slopes)])
-    found[devices] = kept
-json.dump(found, sys.stdout)
-"""
+    found = {}
+    for devices in (1, 8):
+        mesh = jax.make_mesh(
+            (devices,),
+            ("batch",),
+            devices=jax.devices()[:devices],
+            axis_types=(jax.sharding.AxisType.Auto,),
+        )
+        split, whole = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in (("batch",), ()))
+        step = jax.jit(
+            jax.value_and_grad(loss, has_aux=True), out_shardings=((whole, whole), split)
+        )
+        state = method.init(None, Context(np.array([9, 7, 5, 3, 1]), 3, jnp.float32))
+        state, kept = jax.device_put(state, whole), []
+        for epoch in (0, 1):
+            outputs = jnp.float32(logits[epoch]), jnp.float32(embeddings[epoch])
+            outputs = jax.device_put(outputs, split)
+            on_devices = jax.device_put(jnp.asarray(labels[epoch]), split)
+            (value, state), slopes = step(outputs, on_devices, state, jnp.int32(epoch))
+            kept.append(
+                [
+                    float(value),
+                    *(np.asarray(x).tolist() for x in jax.tree.leaves(state)),
+                    *(np.asarray(x).tolist() for x in slopes),
+                ]
+            )
+        found[devices] = kept
+    return found
 
 
 def test_the_number_of_devices_changes_nothing():
-    flags = f"--xla_force_host_platform_device_count=8 {os.environ['XLA_FLAGS']}"
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT], cwd=ROOT, env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    one, eight = json.loads(done.stdout).values()
+    one, eight = forked.on_devices(8, find).values()
     for steps in zip(one, eight, strict=True):
         for found, expected in zip(*steps, strict=True):
             np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)

@@ -12,9 +12,6 @@ from bccl_jax.models.convolution import Conv
 from bccl_jax.models.normalization import BatchNorm, relu
 from bccl_jax.optimization.virtual_step import meta_gradient
 from tests.losses.differences import slopes
-from tests.training.conftest import _hardly_optimized  # noqa: F401
-
-pytestmark = pytest.mark.usefixtures("_hardly_optimized")
 
 COUNTS, CLASS_WEIGHTS = (30, 9, 3), (0.2, 0.7, 2.1)
 STRENGTH, MARGIN = 0.6, 0.5

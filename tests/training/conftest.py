@@ -1,12 +1,15 @@
 """What makes many small runs of one config cheap."""
 
+import dataclasses
+import json
+
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 import pytest
 
 from bccl_jax.classifier import reading
 from bccl_jax.classifier.image_classifier import create_classifier
+from bccl_jax.config.sizing import sized
 from bccl_jax.models import BACKBONES
 from bccl_jax.training import loop, results
 from bccl_jax.training.assemble import assemble
@@ -16,15 +19,22 @@ from bccl_jax.training.assemble import assemble
 def shared_assemblies():
     """Runs of equal configs share one assembly, which is stateless, and so what is traced of it.
 
-    The fixture's value makes such an assembly of a config.
+    So do runs that save at other steps, but for their config. The fixture's value makes such an
+    assembly of a config.
     """
     made, read = {}, {}
 
     def shared(config):
-        key = config.to_json_best_effort(sort_keys=True)
+        settings = json.loads(config.to_json_best_effort(sort_keys=True))
+        del settings["checkpoint"]
+        key = json.dumps(settings)
         if key not in made:
             made[key] = assemble(config)
-        return made[key]
+        run = made[key]
+        own = sized(config, len(run.dataset.train))
+        if own == run.config:
+            return run
+        return dataclasses.replace(run, classifier=dataclasses.replace(run.classifier, config=own))
 
     def shared_classifier(config, *classes):
         key = config.to_json_best_effort(sort_keys=True), repr(classes)
@@ -50,14 +60,6 @@ class TwoLayers(nn.Module):
 
 
 @pytest.fixture(scope="module")
-def _hardly_optimized():
-    """Programs that run a few times on tiny arrays: hardly optimised they are done sooner."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
-@pytest.fixture(scope="module")
 def _two_layers():
     """Makes "two_layers" a backbone."""
     with pytest.MonkeyPatch.context() as patch:
@@ -65,7 +67,9 @@ def _two_layers():
         yield
 
 
-@pytest.fixture
-def _no_picture(monkeypatch):
-    """Runs end without their picture; those of a module's fixtures have theirs."""
-    monkeypatch.setattr(results, "save_report", lambda *args: None)
+@pytest.fixture(scope="module")
+def _no_picture():
+    """Runs end without their picture, which takes longer than they do."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(results, "save_report", lambda *args: None)
+        yield

@@ -18,6 +18,7 @@ from bccl_jax.training.state import TrainState
 from tests.killed import check_resumed
 from tests.tiny import bits, differing, tiny_config
 
+OPTIMIZED = True
 pytestmark = pytest.mark.usefixtures("_no_picture", "_two_layers")
 
 DECAY = 0.8
@@ -108,7 +109,7 @@ def test_a_killed_run_ends_where_the_whole_one_ends(whole, tmp_path, call):
     check_resumed(result, config, tmp_path / "run", call)
 
 
-def test_it_is_evaluated_recorded_and_read(whole):
+def test_it_is_evaluated_recorded_and_read(whole, shared_assemblies):
     method, result = whole
     last = result.records[-1]
     assert last["eval_ema"].keys() == last["eval"].keys()
@@ -118,7 +119,7 @@ def test_it_is_evaluated_recorded_and_read(whole):
     for name in ("params", "batch_stats"):
         assert differing(getattr(saved.variables, name), result.state.average[name]) == []
     assert differing(saved.variables.method, result.state.method) == []
-    run = assemble(small_config(method))
+    run = shared_assemblies(small_config(method))
     found = evaluate(saved.classifier, saved.variables, run.dataset.test)
     assert found.record() == result.ema["last"]
     evaluations = evaluate_checkpoints(small_config(method), result.workdir)

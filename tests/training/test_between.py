@@ -22,9 +22,7 @@ from tests.registered import registered
 from tests.tiny import differing, tiny_config
 from tests.training.test_photographs import tiny_folder_config, write_pictures
 
-pytestmark = pytest.mark.usefixtures(
-    "_hardly_optimized", "_no_picture", "_two_layers", "_registered"
-)
+pytestmark = pytest.mark.usefixtures("_no_picture", "_two_layers", "_registered")
 
 PER_CLASS = 3
 

@@ -1,90 +1,81 @@
 """One run on 1 and 8 devices: a process of its own sees eight of them."""
 
-import json
-import os
-import subprocess
-import sys
+import functools
 
+import jax
 import numpy as np
 import pytest
 
-from bccl_jax.devices.mesh import create_mesh, initialize_processes
-from bccl_jax.errors import ConfigError
-from tests.tiny import ROOT, tiny_config
-
-SCRIPT = """
-import functools, json, sys
-import jax, numpy as np
 from bccl_jax.data.feeding.resident import put_on_device
-from bccl_jax.devices.mesh import replicated
+from bccl_jax.devices.mesh import create_mesh, initialize_processes, replicated
+from bccl_jax.errors import ConfigError
 from bccl_jax.models import BACKBONES
 from bccl_jax.models.cifar_resnet import CifarResNet
 from bccl_jax.training import engine
 from bccl_jax.training.assemble import assemble
+from tests import forked
 from tests.tiny import tiny_config
 
-assert jax.device_count() == 8
-# A convolution and a normalisation, for each line below compiles another program.
-BACKBONES["resnet8"] = functools.partial(CifarResNet, blocks=0)
-found = {}
-for name, devices, changes in (
-    ("1", 1, {}),
-    ("8", 8, {}),
-    ("1 of 4 parts", 1, {"accumulation": 4}),
-    ("8 of 4 parts, split by class", 8, {
-        "accumulation": 4, "method.split_classes": True, "method.class_chunk": 3
-    }),
-    ("device norm", 4, {"model.batch_norm": "device"}),
-):
-    config = tiny_config().unlock()
-    # So small that rounding, which differs, is not amplified.
-    config.optimizer.learning_rate = 0.0002
-    # Compiles faster.
-    config.augment.sim.jitter = (0.0, 0.0, 0.0, 0.0)
-    config.update_from_flattened_dict({"devices": devices, **changes})
-    run = assemble(config)
-    with jax.set_mesh(run.mesh):
-        data = put_on_device(run.dataset.train, replicated(run.mesh))
-        run_epoch = engine.looped(
-            run.train_step, data, run.order, run.mesh, run.state_shardings
-        )
-        state, losses, gradients = run.init_state(), [], []
-        for epoch in range(2):
-            for state, metrics in run_epoch(state, epoch, 0):
-                losses.append(float(metrics["loss"]))
-                gradients.append([float(metrics[f"{name}_gradient"]) for name in run.method.taps])
-            if epoch == 0:
-                first = np.asarray(state.method.queue.features)[:10].tolist()
-                if name in ("1", "8"):
-                    renewed, _ = run.method.refresh(state.method, state.key)
-                    state = state.replace(method=renewed)
-        queue = state.method.queue
-        found[name] = {
-            "losses": losses,
-            "gradients": gradients,
-            "features before the clustering": first,
-            "features": np.asarray(queue.features)[:10].tolist(),
-            "count": np.asarray(queue.count)[:10].tolist(),
-            "cursor": np.asarray(queue.cursor)[:10].tolist(),
-            "devices": len(queue.features.sharding.device_set),
-            "classes of a device": queue.features.addressable_shards[0].data.shape[0],
-        }
-json.dump(found, sys.stdout)
-"""
+
+def find():
+    """What is tested, where there are eight devices."""
+    assert jax.device_count() == 8
+    # A convolution and a normalisation, for each line below compiles another program.
+    BACKBONES["resnet8"] = functools.partial(CifarResNet, blocks=0)
+    found = {}
+    for name, devices, changes in (
+        ("1", 1, {}),
+        ("8", 8, {}),
+        ("1 of 4 parts", 1, {"accumulation": 4}),
+        (
+            "8 of 4 parts, split by class",
+            8,
+            {"accumulation": 4, "method.split_classes": True, "method.class_chunk": 3},
+        ),
+        ("device norm", 4, {"model.batch_norm": "device"}),
+    ):
+        config = tiny_config().unlock()
+        # So small that rounding, which differs, is not amplified.
+        config.optimizer.learning_rate = 0.0002
+        # Compiles faster.
+        config.augment.sim.jitter = (0.0, 0.0, 0.0, 0.0)
+        config.update_from_flattened_dict({"devices": devices, **changes})
+        run = assemble(config)
+        with jax.set_mesh(run.mesh):
+            data = put_on_device(run.dataset.train, replicated(run.mesh))
+            run_epoch = engine.looped(
+                run.train_step, data, run.order, run.mesh, run.state_shardings
+            )
+            state, losses, gradients = run.init_state(), [], []
+            for epoch in range(2):
+                for after, metrics in run_epoch(state, epoch, 0):
+                    state = after
+                    losses.append(float(metrics["loss"]))
+                    gradients.append(
+                        [float(metrics[f"{name}_gradient"]) for name in run.method.taps]
+                    )
+                if epoch == 0:
+                    first = np.asarray(state.method.queue.features)[:10].tolist()
+                    if name in ("1", "8"):
+                        renewed, _ = run.method.refresh(state.method, state.key)
+                        state = state.replace(method=renewed)
+            queue = state.method.queue
+            found[name] = {
+                "losses": losses,
+                "gradients": gradients,
+                "features before the clustering": first,
+                "features": np.asarray(queue.features)[:10].tolist(),
+                "count": np.asarray(queue.count)[:10].tolist(),
+                "cursor": np.asarray(queue.cursor)[:10].tolist(),
+                "devices": len(queue.features.sharding.device_set),
+                "classes of a device": queue.features.addressable_shards[0].data.shape[0],
+            }
+    return found
 
 
 @pytest.fixture(scope="module")
 def found():
-    environment = {
-        **os.environ,
-        "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count=8 {os.environ['XLA_FLAGS']}",
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT], cwd=ROOT, env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return forked.on_devices(8, find)
 
 
 @pytest.mark.parametrize(

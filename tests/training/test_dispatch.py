@@ -1,21 +1,17 @@
 """What the host does in training: a dispatch a chunk, its indices, nothing compiled anew."""
 
-import functools
-
 import jax
 import numpy as np
 import pytest
 
 from bccl_jax.data.feeding.resident import put_on_device
 from bccl_jax.devices.mesh import replicated
-from bccl_jax.models import BACKBONES
-from bccl_jax.models.cifar_resnet import CifarResNet
 from bccl_jax.training import engine
 from bccl_jax.training.assemble import assemble
 from bccl_jax.training.loop import train_and_evaluate
 from tests.tiny import tiny_config
 
-pytestmark = pytest.mark.usefixtures("_no_picture")
+pytestmark = pytest.mark.usefixtures("_no_picture", "_two_layers")
 COMPILATION = "/jax/core/compile/backend_compile_duration"
 
 
@@ -42,7 +38,9 @@ def test_the_counter_counts(compilations):
 def test_epochs_send_their_indices_and_nothing_else_and_compile_once(
     kind, compilations, monkeypatch
 ):
-    run = assemble(tiny_config("cross_entropy"))
+    config = tiny_config("cross_entropy")
+    config.model.backbone = "two_layers"
+    run = assemble(config)
     sent = []
     put = jax.device_put
     data = put_on_device(run.dataset.train, replicated(run.mesh))
@@ -65,12 +63,12 @@ def test_epochs_send_their_indices_and_nothing_else_and_compile_once(
     assert sent == [4 * run.order(0).size // dispatches] * 3 * dispatches
 
 
-def test_a_longer_run_compiles_no_more_than_a_short_one(compilations, tmp_path, monkeypatch):
+def test_a_longer_run_compiles_no_more_than_a_short_one(compilations, tmp_path):
     """Both refresh, evaluate, log and save; the first run fills what JAX keeps for eager calls."""
-    monkeypatch.setitem(BACKBONES, "resnet8", functools.partial(CifarResNet, blocks=0))
     counts = []
     for epochs in (4, 4, 8):
         config = tiny_config().unlock()
+        config.model.backbone = "two_layers"
         config.epochs = epochs
         # The step of a short run and of a long one is one program then.
         config.optimizer.schedule = "constant"

@@ -1,80 +1,66 @@
 """PaCo and GPaCo on 1 and 8 devices: a process of its own sees eight of them."""
 
-import json
-import os
-import subprocess
-import sys
-
+import jax
 import numpy as np
 import pytest
 
-from tests.tiny import ROOT
-
-SCRIPT = """
-import json, sys
-import jax, numpy as np
 from bccl_jax.data.feeding.resident import put_on_device
 from bccl_jax.devices.mesh import replicated
 from bccl_jax.errors import ConfigError
 from bccl_jax.models import BACKBONES
 from bccl_jax.training import engine
 from bccl_jax.training.assemble import assemble
+from tests import forked
 from tests.tiny import tiny_config
 from tests.training.conftest import TwoLayers
 
-assert jax.device_count() == 8
-BACKBONES["two_layers"] = TwoLayers
 
-def assembled(name, devices, **changes):
-    config = tiny_config(name).unlock()
-    config.optimizer.learning_rate = 0.001
-    config.augment.sim.jitter = (0.0, 0.0, 0.0, 0.0)
-    usual = {"devices": devices, "model.backbone": "two_layers", "batch_size": 160}
-    config.update_from_flattened_dict(usual | changes)
-    return assemble(config)
+def find():
+    """What is tested, where there are eight devices."""
+    assert jax.device_count() == 8
+    BACKBONES["two_layers"] = TwoLayers
 
-found = {}
-for name in ("paco", "gpaco"):
-    for devices in (1, 8):
-        run = assembled(name, devices)
-        with jax.set_mesh(run.mesh):
-            data = put_on_device(run.dataset.train, replicated(run.mesh))
-            run_epoch = engine.looped(
-                run.train_step, data, run.order, run.mesh, run.state_shardings
-            )
-            state, losses = run.init_state(), []
-            for epoch in range(2):
-                for state, metrics in run_epoch(state, epoch, 0):
-                    losses.append(float(metrics["loss"]))
-        queue = state.method["queue"]
-        copy = state.method.get("copy", {})
-        found[f"{name} {devices}"] = {
-            "losses": losses,
-            "keys": np.asarray(queue.keys).tolist(),
-            "labels": np.asarray(queue.labels).tolist(),
-            "copy": [np.asarray(x).ravel().tolist() for x in jax.tree.leaves(copy)],
-            "devices": len(queue.keys.sharding.device_set),
-        }
-try:
-    assembled("paco", 8, **{"model.batch_norm": "device", "model.backbone": "resnet8"})
-except ConfigError as error:
-    found["refused"] = str(error)
-json.dump(found, sys.stdout)
-"""
+    def assembled(name, devices, **changes):
+        config = tiny_config(name).unlock()
+        config.optimizer.learning_rate = 0.001
+        config.augment.sim.jitter = (0.0, 0.0, 0.0, 0.0)
+        usual = {"devices": devices, "model.backbone": "two_layers", "batch_size": 160}
+        config.update_from_flattened_dict(usual | changes)
+        return assemble(config)
+
+    found = {}
+    for name in ("paco", "gpaco"):
+        for devices in (1, 8):
+            run = assembled(name, devices)
+            with jax.set_mesh(run.mesh):
+                data = put_on_device(run.dataset.train, replicated(run.mesh))
+                run_epoch = engine.looped(
+                    run.train_step, data, run.order, run.mesh, run.state_shardings
+                )
+                state, losses = run.init_state(), []
+                for epoch in range(2):
+                    for after, metrics in run_epoch(state, epoch, 0):
+                        state = after
+                        losses.append(float(metrics["loss"]))
+            queue = state.method["queue"]
+            copy = state.method.get("copy", {})
+            found[f"{name} {devices}"] = {
+                "losses": losses,
+                "keys": np.asarray(queue.keys).tolist(),
+                "labels": np.asarray(queue.labels).tolist(),
+                "copy": [np.asarray(x).ravel().tolist() for x in jax.tree.leaves(copy)],
+                "devices": len(queue.keys.sharding.device_set),
+            }
+    try:
+        assembled("paco", 8, **{"model.batch_norm": "device", "model.backbone": "resnet8"})
+    except ConfigError as error:
+        found["refused"] = str(error)
+    return found
 
 
 @pytest.fixture(scope="module")
 def found():
-    environment = {
-        **os.environ,
-        "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count=8 {os.environ['XLA_FLAGS']}",
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT], cwd=ROOT, env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return forked.on_devices(8, find)
 
 
 @pytest.mark.parametrize("name", ["paco", "gpaco"])

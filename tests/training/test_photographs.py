@@ -21,7 +21,7 @@ from bccl_jax.workdir.checkpoint import Checkpoints
 from tests.killed import Killed, act_at, check_resumed, kill, without_times
 from tests.tiny import differing, shipped_config, shrink
 
-pytestmark = pytest.mark.usefixtures("_no_picture")
+pytestmark = pytest.mark.usefixtures("_no_picture", "_two_layers")
 COLORS = {"red": (200, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 200)}
 
 
@@ -41,7 +41,7 @@ def tiny_folder_config(photos, method="bccl"):
     config.data.dir = str(photos)
     config.data.workers = 0
     config.dtype = "float32"
-    config.model.backbone = "resnet8"
+    config.model.backbone = "two_layers"
     config.augment.size = 8
     config.augment.eval_resize = 10
     # Operations that move colours would teach that red may be blue.
@@ -334,7 +334,7 @@ def test_a_run_starts_from_the_weights_that_are_named(photos, tmp_path, monkeypa
     plain = assemble.assemble(tiny_folder_config(photos, "cross_entropy")).init_state()
 
     def weights(path, backbone):
-        assert (path, backbone) == (pathlib.Path.home() / "weights.safetensors", "resnet8")
+        assert (path, backbone) == (pathlib.Path.home() / "weights.safetensors", "two_layers")
         kept = {"params": plain.params, "batch_stats": plain.batch_stats}
         return {which: jax.tree.map(np.ones_like, kept[which]["backbone"]) for which in kept}
 

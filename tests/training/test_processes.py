@@ -1,42 +1,27 @@
 """Two processes on this machine make one run, as two hosts would."""
 
 import json
-import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
 
 from bccl_jax.workdir.checkpoint import Checkpoints
-from tests.tiny import ROOT
+from tests import forked
 
 LOSSES = ("loss", "contrastive_loss", "classification_loss", "centroid_loss")
 
 
-def start(workdir, devices=1, **variables):
-    command = [sys.executable, "-m", "bccl_jax.main"]
-    command += ["--config=tests/training/two_processes_config.py"]
-    environment = {
-        **os.environ,
-        "JAX_PLATFORMS": "cpu",
-        # XLA's complaints about cached code may fill a pipe that nobody reads yet.
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-        "BCCL_JAX_HEARTBEAT_SECONDS": "10",
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices} {os.environ['XLA_FLAGS']}",
+def start(workdir, **variables):
+    return forked.start(
+        "--config=tests/training/two_processes_config.py",
+        f"--workdir={workdir}",
+        JAX_PLATFORMS="cpu",
+        BCCL_JAX_HEARTBEAT_SECONDS="10",
         **variables,
-    }
-    return subprocess.Popen(
-        [*command, f"--workdir={workdir}"],
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
     )
 
 

@@ -12,7 +12,7 @@ from bccl_jax.training.assemble import assemble
 from bccl_jax.training.parts import joined, parted
 from tests.tiny import bits, differing, tiny_config
 
-pytestmark = pytest.mark.usefixtures("_hardly_optimized", "_two_layers")
+pytestmark = pytest.mark.usefixtures("_two_layers")
 
 RHO, RATE = 0.3, 0.1
 
@@ -30,9 +30,8 @@ def sam_config(method, rho=RHO, **changes):
     return config
 
 
-def stepped(config, state=None, stage=0):
+def stepped(run, state=None, stage=0):
     """A state before a step, after it, and the step's metrics."""
-    run = assemble(config)
     with jax.set_mesh(run.mesh):
         data = put_on_device(run.dataset.train, replicated(run.mesh))
         state = run.init_state() if state is None else state
@@ -47,7 +46,7 @@ def gradient_of(before, after):
 @pytest.mark.parametrize(("method", "accumulation"), [("cross_entropy", 2), ("bccl", 1)])
 def test_the_gradient_is_that_uphill_and_all_else_the_first_passs(method, accumulation):
     changes = {"accumulation": accumulation}
-    plain = sam_config(method, 0.0, **changes)
+    plain = assemble(sam_config(method, 0.0, **changes))
     start, once, metrics = stepped(plain)
     first = gradient_of(start, once)
     norm = np.sqrt(sum(np.sum(g**2) for g in jax.tree.leaves(first)))
@@ -57,7 +56,7 @@ def test_the_gradient_is_that_uphill_and_all_else_the_first_passs(method, accumu
     ahead = jax.tree.map(lambda x, g: jnp.float32(x + RHO * g / norm), start.params, first)
     hill, beyond, _ = stepped(plain, start.replace(params=ahead))
     second = gradient_of(hill, beyond)
-    _, found, told = stepped(sam_config(method, **changes), start)
+    _, found, told = stepped(assemble(sam_config(method, **changes)), start)
     for mine, theirs in zip(
         jax.tree.leaves(gradient_of(start, found)), jax.tree.leaves(second), strict=True
     ):
@@ -76,7 +75,8 @@ def test_the_gradient_is_that_uphill_and_all_else_the_first_passs(method, accumu
 
 
 def test_a_stage_that_trains_a_part_goes_uphill_in_that_part_alone():
-    start, once, _ = stepped(sam_config("crt", 0.0), stage=1)
+    plain = assemble(sam_config("crt", 0.0))
+    start, once, _ = stepped(plain, stage=1)
     first = gradient_of(start, once)
     ahead = {
         "heads_classifier": jax.tree.map(
@@ -86,11 +86,9 @@ def test_a_stage_that_trains_a_part_goes_uphill_in_that_part_alone():
         )
     }
     rest = parted(start.params, ("heads_classifier",))[1]
-    hill, beyond, _ = stepped(
-        sam_config("crt", 0.0), start.replace(params=joined(ahead, rest)), stage=1
-    )
+    hill, beyond, _ = stepped(plain, start.replace(params=joined(ahead, rest)), stage=1)
     second = gradient_of(hill, beyond)["heads_classifier"]
-    _, found, _ = stepped(sam_config("crt"), start, stage=1)
+    _, found, _ = stepped(assemble(sam_config("crt")), start, stage=1)
     assert differing(found.params["backbone"], start.params["backbone"]) == []
     mine = gradient_of(start, found)["heads_classifier"]
     for one, other in zip(jax.tree.leaves(mine), jax.tree.leaves(second), strict=True):

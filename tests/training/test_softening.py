@@ -1,10 +1,6 @@
 """The options that soften labels, in the batch that a loss sees and in a run."""
 
 import dataclasses
-import json
-import os
-import subprocess
-import sys
 
 import jax
 import jax.numpy as jnp
@@ -12,12 +8,19 @@ import numpy as np
 import pytest
 
 from bccl_jax.config.validation import validate_against_data
+from bccl_jax.data.feeding.resident import put_on_device
 from bccl_jax.data.split import Split
+from bccl_jax.devices.mesh import replicated
 from bccl_jax.errors import ConfigError
 from bccl_jax.methods.base import Batch
+from bccl_jax.models import BACKBONES
+from bccl_jax.training import engine
 from bccl_jax.training.assemble import assemble
 from bccl_jax.training.softening import make_soften
-from tests.tiny import ROOT, tiny_config
+from tests import forked
+from tests.methods.test_contract import OPTIONS
+from tests.tiny import tiny_config
+from tests.training.conftest import TwoLayers
 
 pytestmark = pytest.mark.usefixtures("_two_layers")
 
@@ -62,47 +65,30 @@ def test_mixing_leaves_labels_and_contrasted_views_and_joins_with_smoothing(rng)
         np.testing.assert_allclose(smooth.targets, expected, rtol=1e-5)
 
 
-SCRIPT = """
-import json, sys
-import jax, numpy as np
-from bccl_jax.data.feeding.resident import put_on_device
-from bccl_jax.devices.mesh import replicated
-from bccl_jax.models import BACKBONES
-from bccl_jax.training import engine
-from bccl_jax.training.assemble import assemble
-from tests.methods.test_contract import OPTIONS
-from tests.training.conftest import TwoLayers
-from tests.training.test_softening import small_config
-
-assert jax.device_count() == 8
-BACKBONES["two_layers"] = TwoLayers
-found = []
-for devices in (1, 8):
-    config = small_config(**OPTIONS, devices=devices)
-    run = assemble(config)
-    with jax.set_mesh(run.mesh):
-        data = put_on_device(run.dataset.train, replicated(run.mesh))
-        epoch = engine.looped(run.train_step, data, run.order, run.mesh, run.state_shardings)
-        losses = []
-        for state, metrics in epoch(run.init_state(), 0, 0):
-            losses.append([float(metrics[name]) for name in ("loss", "gradient_norm", "accuracy")])
-        leaves = jax.tree.leaves((state.params, state.average))
-        found.append([losses, [np.asarray(leaf).ravel().tolist() for leaf in leaves]])
-json.dump(found, sys.stdout)
-"""
+def find():
+    """Losses and weights of one device and of eight."""
+    assert jax.device_count() == 8
+    BACKBONES["two_layers"] = TwoLayers
+    found = []
+    for devices in (1, 8):
+        config = small_config(**OPTIONS, devices=devices)
+        run = assemble(config)
+        with jax.set_mesh(run.mesh):
+            data = put_on_device(run.dataset.train, replicated(run.mesh))
+            epoch = engine.looped(run.train_step, data, run.order, run.mesh, run.state_shardings)
+            state, losses = run.init_state(), []
+            for after, metrics in epoch(state, 0, 0):
+                state = after
+                losses.append(
+                    [float(metrics[name]) for name in ("loss", "gradient_norm", "accuracy")]
+                )
+            leaves = jax.tree.leaves((state.params, state.average))
+            found.append([losses, [np.asarray(leaf).ravel().tolist() for leaf in leaves]])
+    return found
 
 
 def test_devices_that_share_a_batch_mix_it_as_one_does():
-    environment = {
-        **os.environ,
-        "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count=8 {os.environ['XLA_FLAGS']}",
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT], cwd=ROOT, env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    (one, weights), (other, weights_there) = json.loads(done.stdout)
+    (one, weights), (other, weights_there) = forked.on_devices(8, find)
     np.testing.assert_allclose(other, one, rtol=1e-4)
     for mine, theirs in zip(weights, weights_there, strict=True):
         np.testing.assert_allclose(theirs, mine, rtol=1e-3, atol=1e-4)

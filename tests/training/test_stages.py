@@ -9,13 +9,12 @@ import pytest
 from bccl_jax.config.validation import validate
 from bccl_jax.errors import ConfigError
 from bccl_jax.training import epoch_end
-from bccl_jax.training.assemble import assemble
 from bccl_jax.training.loop import train_and_evaluate
 from bccl_jax.training.parts import joined, parted
 from tests.killed import check_resumed
 from tests.tiny import bits, differing, tiny_config
 
-pytestmark = pytest.mark.usefixtures("_hardly_optimized", "_no_picture", "_two_layers")
+pytestmark = pytest.mark.usefixtures("_no_picture", "_two_layers")
 
 
 def staged_config(method):
@@ -58,9 +57,9 @@ def test_the_second_stage_trains_the_classifier_alone(crt):
     assert len(changed(second, third)) == 2  # kernel and bias
 
 
-def test_its_classifier_starts_anew(crt):
+def test_its_classifier_starts_anew(crt, shared_assemblies):
     result, (_, first, second, _) = crt
-    run = assemble(staged_config("crt"))
+    run = shared_assemblies(staged_config("crt"))
     begun = run.stages[1].begin(result.state)
     kernel = begun.params["heads_classifier"]["Dense_0"]["kernel"]
     start = run.init_state().params["heads_classifier"]["Dense_0"]["kernel"]
@@ -73,13 +72,13 @@ def test_its_classifier_starts_anew(crt):
     assert len(changed(first, second)) == 2
 
 
-def test_records_and_schedule_tell_the_stages(crt):
+def test_records_and_schedule_tell_the_stages(crt, shared_assemblies):
     result, _ = crt
     assert [record["stage"] for record in result.records] == [1, 1, 2, 2]
     rates = [record["train"]["learning_rate"] for record in result.records]
     # Each stage's cosine falls over its own epochs; the second one starts at the peak, 0.1.
     assert rates[2] > rates[1]
-    spe = assemble(staged_config("crt")).steps_per_epoch
+    spe = shared_assemblies(staged_config("crt")).steps_per_epoch
     # Of its last step.
     expected = 0.1 * (1 + np.cos(np.pi * (spe - 1) / (2 * spe))) / 2
     np.testing.assert_allclose(rates[2], expected, rtol=1e-5)
@@ -122,7 +121,7 @@ def test_a_sampler_is_an_option_of_every_method(shared_assemblies, tmp_path):
     config = tiny_config("cross_entropy")
     config.model.backbone = "two_layers"
     config.data.sampler = "class_balanced"
-    run = assemble(config)
+    run = shared_assemblies(config)
     labels = run.dataset.train.labels
     times = np.bincount(labels[run.order(0).ravel()])
     assert np.ptp(times) <= 1

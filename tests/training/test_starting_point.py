@@ -9,7 +9,7 @@ from bccl_jax.training.assemble import assemble
 from bccl_jax.training.loop import train_and_evaluate
 from tests.tiny import tiny_config
 
-pytestmark = pytest.mark.usefixtures("_hardly_optimized", "_no_picture", "_two_layers")
+pytestmark = pytest.mark.usefixtures("_no_picture", "_two_layers")
 
 
 def small_config(method, start=""):

@@ -14,9 +14,7 @@ from tests.killed import check_resumed
 from tests.registered import registered
 from tests.tiny import differing, tiny_config
 
-pytestmark = pytest.mark.usefixtures(
-    "_hardly_optimized", "_no_picture", "_two_layers", "_registered"
-)
+pytestmark = pytest.mark.usefixtures("_no_picture", "_two_layers", "_registered")
 
 
 @dataclasses.dataclass(frozen=True)

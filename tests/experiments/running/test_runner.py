@@ -1,3 +1,4 @@
+import multiprocessing
 import os
 import signal
 import threading
@@ -14,6 +15,16 @@ from experiments.running.stopping import Stop, signals_stop
 from tests.experiments.running import fake_worker
 from tests.experiments.running.fake_worker import DIES, FAILS, STOPS_ALONE, WAITS
 from tests.experiments.running.made_up import digits
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _imported_once():
+    """Worker processes are forks of one that has imported what they need."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([fake_worker.__name__])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(multiprocessing, "get_context", lambda method: context)
+        yield
 
 
 def runner(tmp_path, parallel=1, deadline=None):

@@ -1,15 +1,19 @@
 import numpy as np
+import pytest
 
 from experiments.records import results
 from experiments.records.results import Paths
 from experiments.running import measuring, provenance, training
 from tests.experiments.running.made_up import digits
 from tests.tiny import shrink
+from tests.training.conftest import _two_layers  # noqa: F401
 
 
+@pytest.mark.usefixtures("_two_layers")
 def test_a_cell_becomes_a_record(tmp_path):
     (cell,) = digits(3)
     config = cell.config
+    config.model.backbone = "two_layers"
     config.seed, config.epochs, config.eval.every_epochs = 3, 4, 2
     config.optimizer.warmup_epochs = 1
     config.optimizer.ema = 0.9
