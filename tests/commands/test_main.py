@@ -104,7 +104,7 @@ def test_a_run_that_sigkill_ends_goes_on_to_the_same_bits(whole, tmp_path):
         (["--config=configs/digit_lt.py"], "configs/digit_lt.py"),
         (["--config=configs/digits_lt.py:bcll"], "bcll"),
         (["--config=configs/digits_lt.py", "--mod=eval"], "mod"),
-        ([], "--config=configs/digits_lt.py"),
+        ([], "--config=digits_lt"),
         (["--mode=eval"], "run holds no run"),
         (["--config=configs/digits_lt.py", "--verify"], "--verify goes with --mode=inspect"),
         (["--config=configs/digits_lt.py", "--mode=pack"], "--mode=pack and --output=DIR go"),
