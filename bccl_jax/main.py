@@ -23,6 +23,7 @@ from ml_collections import config_flags
 
 from bccl_jax.commands import parsing as command_line
 from bccl_jax.config.files import is_of_run
+from bccl_jax.config.shared import is_shared
 from bccl_jax.errors import BcclError
 from bccl_jax.system.environment import check_jax_variables
 from bccl_jax.system.names import plain, printable
@@ -112,6 +113,8 @@ def _workdir() -> pathlib.Path:
         return pathlib.Path(_WORKDIR.value)
     if is_of_run(_config_file()):
         return pathlib.Path(_config_file()).parent
+    if is_shared(_config_file()) and _MODE.value != "inspect":
+        return pathlib.Path(_config_file())
     name, _, argument = _config_file().partition(":")
     stem = pathlib.Path(name).stem
     # Folders of one's own are told apart by their names.
@@ -172,14 +175,19 @@ def _train(config, workdir: pathlib.Path) -> int:
             rows[_label(*told, average=True)] = result.ema[which]
     print(f"\n{console.table(rows)}\n\n{remarks.explain(rows, result.class_names)}\n")
     print(f"picture      {printable(workdir / 'report.png')}")
-    command = [sys.executable, "-m", "bccl_jax.main", f"--workdir={workdir}"]
-    # Bytes that are not UTF-8 can only be shown.
-    command = os.fsencode(shlex.join(command)).decode(errors="backslashreplace")
+    command = _shown_command("bccl_jax.main", f"--workdir={workdir}")
     print(f"evaluate     {command} --mode=eval")
     print(f"resume       {command}")
+    print(f"predict      {_shown_command('bccl_jax.predict', str(workdir))} PICTURES")
     logs = printable(workdir / "tensorboard")
     print(f"TensorBoard  pip install tensorboard; tensorboard --logdir={logs}")
     return 0
+
+
+def _shown_command(*arguments: str) -> str:
+    command = shlex.join([sys.executable, "-m", *arguments])
+    # Bytes that are not UTF-8 can only be shown.
+    return os.fsencode(command).decode(errors="backslashreplace")
 
 
 def _evaluate(config, workdir: pathlib.Path) -> int:

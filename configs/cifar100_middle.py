@@ -23,6 +23,6 @@ def get_config(method="bccl"):
     config.optimizer.warmup_epochs = round(config.optimizer.warmup_epochs * 75 / 200)
     # A step takes a fifth of a second on a core.
     config.engine = "scan"
-    if config.method.name == "bccl":
+    if "num_centroids" in config.method:
         config.method.warmup_epochs = round(config.method.warmup_epochs * 75 / 200)
     return config

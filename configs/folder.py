@@ -27,6 +27,6 @@ def get_config(variant=""):
     # The authors' code warms rate and contrast up over the same ten epochs.
     if config.method.get("preset") != "released":
         config.optimizer.warmup_epochs = -1
-        if config.method.name == "bccl":
+        if "num_centroids" in config.method:
             config.method.warmup_epochs = -1
     return config

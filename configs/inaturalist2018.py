@@ -26,6 +26,6 @@ def get_config(variant=""):
         "checkpoint.every_steps": 500,
     }
     config = recipes.photographs(variant, changes, published=("inaturalist2018",))
-    if config.method.name == "bccl":
+    if "num_centroids" in config.method:
         config.method.queue_dtype = "bfloat16"
     return config

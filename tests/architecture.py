@@ -35,10 +35,10 @@ FLOORS: Floors = (
     ("reporting",),
     ("inspecting", "workdir"),
     ("classifier",),
-    ("evaluation",),
+    ("evaluation", "use"),
     ("training",),
     ("commands",),
-    ("main", "datasets"),
+    ("main", "predict", "share", "datasets"),
 )
 # Every part of a room that no floor names.
 EACH = "every other one"
@@ -54,8 +54,16 @@ WITHIN: dict[str, Floors] = {
         ("feeding",),
         ("packing",),
     ),
-    # `shared` is what methods have in common beyond the seam, so that it may stand on `base`.
-    "methods": (("seam",), ("base",), ("shared",), (EACH,), ("__init__",)),
+    # `shared` is what methods have in common beyond the seam, so that it may stand on `base`. Those
+    # of CUDA are another method each, under a curriculum.
+    "methods": (
+        ("seam",),
+        ("base",),
+        ("shared",),
+        (EACH,),
+        ("cuda", "cuda_balanced_softmax", "cuda_bccl", "cuda_bcl", "cuda_ldam_drw"),
+        ("__init__",),
+    ),
 }
 
 

@@ -41,8 +41,11 @@ def shrink(method):
     method.update({key: value for key, value in SMALL.items() if key in method})
     if method.name == "tau_norm":
         method.tau = 0.5
-    if method.name == "bccl":
+    if "num_centroids" in method:
         method.warmup_epochs = 1
+    if method.name == "meta_saug":
+        # Two epochs of each stage.
+        method.deferred = 0.5
     if method.name in ("paco", "gpaco"):
         # More than a batch, and no multiple of it.
         method.queue_size = 200

@@ -41,16 +41,21 @@ def _mean(luma: Array) -> Array:
     return ((total + count // 2) // count).astype(jnp.float32)
 
 
+def with_border(inner: Array, planes: Array) -> Array:
+    """What a 3x3 filter makes, [B, 3, H - 2, W - 2], and around it the border of the planes."""
+    padded = jnp.pad(inner, [(0, 0), (0, 0), (1, 1), (1, 1)])
+    height, width = planes.shape[2:]
+    row, column = jnp.arange(height)[:, None], jnp.arange(width)[None, :]
+    inside = (row > 0) & (row < height - 1) & (column > 0) & (column < width - 1)
+    return jnp.where(inside[None, None], padded, planes)
+
+
 def _smooth(planes: Array) -> Array:
     """``ImageFilter.SMOOTH``: a 3x3 mean with a heavy centre; the border stays as it is."""
     rows = planes[:, :, :-2] + planes[:, :, 1:-1] + planes[:, :, 2:]
     total = rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:] + 4 * planes[:, :, 1:-1, 1:-1]
     # The nearest whole number; 13 is odd, so no sum lies half-way between two.
-    mean = jnp.pad(jnp.floor(total * np.float32(1 / 13) + 0.5), [(0, 0), (0, 0), (1, 1), (1, 1)])
-    height, width = planes.shape[2:]
-    row, column = jnp.arange(height)[:, None], jnp.arange(width)[None, :]
-    inner = (row > 0) & (row < height - 1) & (column > 0) & (column < width - 1)
-    return jnp.where(inner[None, None], mean, planes)
+    return with_border(jnp.floor(total * np.float32(1 / 13) + 0.5), planes)
 
 
 def _blend(degenerate: Array, planes: Array, factor: Array) -> Array:
@@ -93,6 +98,31 @@ def enhance(images: Array, kind: Array, factor: Array) -> Array:
         jnp.where(kind == CONTRAST, _mean(luma), luma),
     )
     return from_planes(_blend(degenerate, planes, factor))
+
+
+def sharpen(images: Array, chosen: Array, *, edges: bool) -> Array:
+    """``ImageFilter.DETAIL`` or ``EDGE_ENHANCE`` of the chosen images.
+
+    Args:
+        images: uint8 [B, H, W, 3].
+        chosen: bool [B].
+        edges: which of both: whether a pixel's four diagonal neighbours count too.
+
+    Returns:
+        uint8 [B, H, W, 3].
+    """
+    planes = jax.lax.optimization_barrier(to_planes(images))
+    centre = planes[:, :, 1:-1, 1:-1]
+    total = 10 * centre
+    total -= planes[:, :, :-2, 1:-1] + planes[:, :, 2:, 1:-1]
+    total -= planes[:, :, 1:-1, :-2] + planes[:, :, 1:-1, 2:]
+    if edges:
+        total -= planes[:, :, :-2, :-2] + planes[:, :, :-2, 2:]
+        total -= planes[:, :, 2:, :-2] + planes[:, :, 2:, 2:]
+    # Halves are exact in float32, so that they are rounded up as Pillow means to.
+    filtered = jnp.floor(total / (2 if edges else 6) + 0.5).clip(0, 255)
+    filtered = with_border(filtered, planes)
+    return from_planes(jnp.where(chosen[:, None, None, None], filtered, planes))
 
 
 # Pillow keeps hue and saturation as float32 quotients before it truncates 255 times them: where

@@ -151,6 +151,28 @@ def _fixed_point(inverse: Array, height: int, width: int) -> tuple[Array, Array]
     return position[:, 1], position[:, 0]
 
 
+def nearest_sample(images: Array, inverse: Array, fill: tuple[int, int, int]) -> Array:
+    """``affine_sample`` where every image takes the nearest pixel: one tap a pixel, not sixteen.
+
+    Args:
+        images: uint8 [B, H, W, 3].
+        inverse: float32 [B, 2, 3], maps the output's (x, y, 1) to the input's (x, y).
+        fill: colour outside the image.
+
+    Returns:
+        uint8 [B, H, W, 3].
+    """
+    _, height, width, _ = images.shape
+    row, column = _fixed_point(inverse, height, width)
+    inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+    taken = _take(_pack(images), row.clip(0, height - 1), column.clip(0, width - 1))
+    channels = [
+        jnp.where(inside, channel, level)
+        for channel, level in zip(_unpack(taken), fill, strict=True)
+    ]
+    return jnp.stack(channels, axis=-1).astype(jnp.uint8)
+
+
 def affine_sample(
     images: Array,
     inverse: Array,

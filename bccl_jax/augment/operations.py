@@ -47,7 +47,7 @@ def apply_operation(
     images: Array,
     op: Array,
     value: Array,
-    kernel: Array,
+    kernel: Array | None,
     fill: tuple[int, int, int],
     *,
     one_axis: bool = False,
@@ -60,7 +60,8 @@ def apply_operation(
         value: float32 [B], the operation's argument in Pillow's units: shear factor, translation
             as a fraction of the side, degrees, bits kept, threshold, addend, enhancement factor;
             ignored by the others.
-        kernel: int32 [B], the sampling kernel of shear, translation and rotation.
+        kernel: int32 [B], the sampling kernel of shear, translation and rotation; None for the
+            nearest pixel in every image, which is read at once.
         fill: colour that comes in from outside.
         one_axis: as in ``geometry.affine_sample``: rotations must then sample nearest.
 
@@ -69,10 +70,14 @@ def apply_operation(
     """
     # Each form reads its input several times, and every pixel its image's parameters: the barriers
     # keep compilers from making them anew, random bits included, at each of these reads.
-    kernel = jnp.where(op <= INDEX["rotate"], kernel, geometry.NEAREST)
+    if kernel is not None:
+        kernel = jnp.where(op <= INDEX["rotate"], kernel, geometry.NEAREST)
     inverse = _inverse_maps(op, value, images.shape[1], images.shape[2])
     op, value, kernel, inverse = jax.lax.optimization_barrier((op, value, kernel, inverse))
-    images = geometry.affine_sample(images, inverse, kernel, fill, one_axis=one_axis)
+    if kernel is None:
+        images = geometry.nearest_sample(images, inverse, fill)
+    else:
+        images = geometry.affine_sample(images, inverse, kernel, fill, one_axis=one_axis)
     images = jax.lax.optimization_barrier(images)
     images = tables.apply_table(images, _choose_table(images, op, value))
     images = jax.lax.optimization_barrier(images)

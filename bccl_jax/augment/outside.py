@@ -11,7 +11,9 @@ from bccl_jax.settings.bounds import shown
 from bccl_jax.settings.registry import Origin, Registry
 
 # The package's own.
-VIEW_NAMES = ("strong", "sim", "plain")
+VIEW_NAMES = ("strong", "sim", "plain", "curriculum")
+# What these take beside images and key.
+_TAKEN = {"curriculum": ("level", "chance")}
 # (images uint8 [B, H, W, 3], key, what else it takes) -> views of them, of the same shape and kind.
 View = Callable[..., jax.Array]
 OWN = Registry("view", {}, taken=VIEW_NAMES)
@@ -50,7 +52,7 @@ def register(name: str) -> Callable[[View], View]:
 def taken(name: str) -> tuple[str, ...]:
     """The names of the arrays that a view takes beside images and key; () of most."""
     if name not in OWN.table:
-        return ()
+        return _TAKEN.get(name, ())
     try:
         parameters = list(inspect.signature(OWN.table[name]).parameters.values())
     except ValueError:  # what is not written in Python may have none

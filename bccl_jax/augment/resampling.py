@@ -95,11 +95,42 @@ def resized_crop(images: Array, boxes: Array, size: int, mirrored: Array) -> Arr
     rows = _triangle_weights(boxes[:, 0], boxes[:, 2], height, size)
     columns = _triangle_weights(boxes[:, 1], boxes[:, 3], width, size)
     columns = jnp.where(mirrored[:, None, None], columns[:, ::-1], columns)
+    return _resample(images, rows, columns)
+
+
+def _resample(images: Array, rows: Array, columns: Array) -> Array:
+    """Filters columns, then rows, by weights [B, outputs, inputs]."""
     # HIGHEST: an accelerator's default would round the weights to 8 or 10 bits.
     exact = jax.lax.Precision.HIGHEST
     narrow = jnp.einsum("bchw,bow->bcho", to_planes(images), columns, precision=exact)
     values = jnp.einsum("bph,bcho->bcpo", rows, _round_levels(narrow), precision=exact)
     return from_planes(_round_levels(values))
+
+
+def enlarge_centre(images: Array, heights: Array, widths: Array) -> Array:
+    """Enlarges every image with Pillow's LANCZOS and cuts its middle out, of the size as before.
+
+    Args:
+        images: uint8 [B, H, W, 3].
+        heights: int32 [B], rows of the enlarged image, at least H; H leaves them as they are.
+        widths: int32 [B], its columns, at least W. The cut begins at ``widths // 2 - W // 2``.
+
+    Returns:
+        uint8 [B, H, W, 3].
+    """
+    _, height, width, _ = images.shape
+    rows, columns = _lanczos_weights(heights, height), _lanczos_weights(widths, width)
+    return _resample(images, rows, columns)
+
+
+def _lanczos_weights(enlarged: Array, length: int) -> Array:
+    """Rows [B, length, length] that enlarge to so many pixels and keep those in the middle."""
+    first = enlarged // 2 - length // 2
+    scale = (length / enlarged)[:, None, None]
+    centre = (jnp.arange(length)[None, :, None] + first[:, None, None] + 0.5) * scale
+    offset = jnp.arange(length)[None, None, :] + 0.5 - centre
+    weights = jnp.where(jnp.abs(offset) < 3, jnp.sinc(offset) * jnp.sinc(offset / 3), 0)
+    return weights / weights.sum(2, keepdims=True)
 
 
 def gaussian_blur(images: Array, sigma: Array, max_sigma: float) -> Array:

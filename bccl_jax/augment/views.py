@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from bccl_jax.augment import geometry, policies, resampling
+from bccl_jax.augment.curriculum import curriculum
 from bccl_jax.augment.outside import (
     OWN,
     VIEW_NAMES,
@@ -26,6 +27,8 @@ __all__ = ["SimView", "StrongView", "make_views", "normalize", "register", "stro
 
 STRONG_POLICIES = ("autoaugment_cifar10", "randaugment", "none")
 CROPS = ("padded", "resized", "none")
+# Tells what the curriculum draws from what else a strong view does.
+_CURRICULUM = 0xC0DA
 
 
 def view_names() -> tuple[str, ...]:
@@ -132,7 +135,13 @@ def normalize(
 
 
 def strong_view(
-    images: Array, key: Array, view: StrongView, size: int = 0, cropped: bool = False
+    images: Array,
+    key: Array,
+    view: StrongView,
+    size: int = 0,
+    cropped: bool = False,
+    level: Array | None = None,
+    chance: Array | None = None,
 ) -> Array:
     """The classification view of every image, before normalising.
 
@@ -142,6 +151,8 @@ def strong_view(
         view: the settings.
         size: side of the resized crop's output, 0 for the images' height.
         cropped: whether the images are crops already; they are only mirrored then.
+        level: int32 [B] of the ``curriculum`` between policy and Cutout; None for none.
+        chance: float32 [B], of it too.
 
     Returns:
         uint8 [B, H, W, 3], or [B, size, size, 3] after a resized crop.
@@ -170,6 +181,8 @@ def strong_view(
             magnitude_std=view.magnitude_std,
             fill=view.fill,
         )
+    if level is not None:
+        images = curriculum(images, jax.random.fold_in(key, _CURRICULUM), level, chance)
     if view.cutout:
         images = policies.cutout(images, cutout_key, view.cutout)
     return images
@@ -203,14 +216,14 @@ def make_views(
             images were cropped as they were decoded.
         key: a PRNG key; the views are a pure function of the images and the key.
         names: of `view_names()`, V of them; a repeated name is drawn anew. "plain" is normalised
-            only.
-        strong: settings of "strong".
+            only; "curriculum" is what "strong" makes of the same key, and ``curriculum`` within it.
+        strong: settings of "strong" and "curriculum".
         sim: settings of "sim".
         mean: per channel, of images in [0, 1].
         std: per channel.
         size: side of what a resized crop gives, 0 for the images' height.
         dtype: of the views.
-        inputs: arrays [B, ...] that views of one's own take, by name; what none takes is left out.
+        inputs: arrays [B, ...] that views take, by name; what none takes is left out.
 
     Returns:
         one array of ``dtype`` [B, size, size, 3] per name.
@@ -262,8 +275,9 @@ def _make_views(
         view_key = jax.random.fold_in(kind_key, seen[name])
         seen[name] += 1
         view = images[:, index] if cropped else images
-        if name == "strong":
-            view = strong_view(view, view_key, strong, size, cropped)
+        given = {each: inputs[each] for each in taken(name)}
+        if name in ("strong", "curriculum"):
+            view = strong_view(view, view_key, strong, size, cropped, **given)
         elif name == "sim":
             settings = dataclasses.asdict(sim)
             view = policies.simaugment(view, view_key, size=size, cropped=cropped, **settings)
@@ -271,7 +285,6 @@ def _make_views(
             crop_key, view_key = jax.random.split(view_key)
             if strong.crop == "resized" and not cropped:
                 view = _resized_crop(view, crop_key, strong, size, jnp.zeros(len(view), bool))
-            given = {each: inputs[each] for each in taken(name)}
             view = own_view(name, functions[name], view, view_key, given)
         views.append(normalize(view, mean, std, dtype))
     return tuple(views)
@@ -279,4 +292,6 @@ def _make_views(
 
 def _number(name: str) -> int:
     """What of the key a view has: the same however many others are registered."""
+    if name == "curriculum":
+        name = "strong"
     return VIEW_NAMES.index(name) if name in VIEW_NAMES else 2**31 + zlib.crc32(name.encode()) // 2

@@ -112,6 +112,25 @@ class ImageClassifier:
         shapes = jax.eval_shape(self.init, jax.random.key(0), jax.random.key(0))
         return with_shardings(shapes, self.shardings(shapes))
 
+    @functools.cached_property
+    def predicting_variables(self) -> Variables:
+        """Those of them that a prediction reads: no method's own state where that is unread.
+
+        Queues may take gigabytes, and as many places as the devices of the run made of them.
+        """
+        abstract = self.abstract_variables
+        images = jax.ShapeDtypeStruct((1, *self.image_shape), jnp.uint8)
+
+        def logits(params, batch_stats, images):
+            apply = inference(self.network, batch_stats)
+            return self.method.logits(apply, params, self.normalize(images), {})
+
+        try:
+            jax.eval_shape(logits, abstract.params, abstract.batch_stats, images)
+        except Exception:  # of any kind: a method may be a user's own
+            return abstract
+        return abstract.replace(method={})
+
 
 def with_shardings(shapes: Any, shardings: Any) -> Any:
     """Joins shapes and shardings to what a checkpoint is read into."""

@@ -4,6 +4,8 @@ These find their own number of clusters, while the losses need a fixed one. Of e
 `num_clusters` largest clusters are kept and the rest left out: small clusters hold outliers, and
 merging them would put centroids where no feature is. A cluster's centroid is the mean direction of
 its members, as in spherical k-means, so that the methods differ in their partition alone.
+
+scikit-learn takes as long to import as JAX: it is where it is needed alone.
 """
 
 import warnings
@@ -12,8 +14,6 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from sklearn.cluster import AffinityPropagation, MeanShift, estimate_bandwidth
-from sklearn.exceptions import ConvergenceWarning
 
 
 def mean_shift(
@@ -37,6 +37,7 @@ def mean_shift(
     Raises:
       ValueError: shapes that do not fit together, or a cap below 1.
     """
+    from sklearn.cluster import MeanShift, estimate_bandwidth
 
     def partition(features):
         bandwidth = estimate_bandwidth(features, quantile=quantile)
@@ -77,6 +78,9 @@ def affinity_propagation(
 
 def _propagate(features):
     """Affinity propagation's cluster of each row, all 0 where it does not converge."""
+    from sklearn.cluster import AffinityPropagation
+    from sklearn.exceptions import ConvergenceWarning
+
     for damping, max_iter in ((0.5, 200), (0.9, 1000)):
         model = AffinityPropagation(damping=damping, max_iter=max_iter, random_state=0)
         with warnings.catch_warnings():

@@ -16,7 +16,8 @@ _ARGUMENT = "the config's argument, as in --config="
 _FLAGS = {
     "--workdir": "output_dir out_dir outdir out save_dir log_dir logdir run_dir work_dir exp_dir "
     "experiment_dir results_dir checkpoint_dir ckpt_dir model_dir save_path o",
-    "--mode=eval": "eval evaluate evaluation test test_only eval_only validate predict",
+    "--mode=eval": "eval evaluate evaluation test test_only eval_only validate",
+    "python -m bccl_jax.predict WORKDIR PICTURES": "predict predictions inference infer classify",
     "--mode=train": "train training fit do_train",
     "--mode=inspect": "inspect info stats",
     "--mode=pack": "pack",
@@ -52,7 +53,10 @@ def sentence(error: Exception, argv: list[str]) -> str:
         return _unusable_value(found[1], overrides(argv).get(found[1], ""), text)
     if found := re.match(r"flag --mode=([^:]*)", text):
         modes = flags.FLAGS["mode"].parser.enum_values
-        meant = nearest(_WORDS.get(found[1], found[1]).removeprefix("--mode="), modes)
+        meant = _WORDS.get(found[1], found[1]).removeprefix("--mode=")
+        if meant.startswith("python "):
+            return text + did_you_mean(meant)
+        meant = nearest(meant, modes)
         return text + did_you_mean(meant and f"--mode={meant}")
     return text
 

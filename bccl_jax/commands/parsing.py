@@ -109,11 +109,14 @@ def _register(argv: list[str]) -> None:
 def _of_run(argv: list[str]) -> list[str]:
     """The --config of a run whose directory alone is named, if any."""
     from bccl_jax.config import files as config_files
+    from bccl_jax.config.shared import is_shared
 
     for i, argument in enumerate(argv[1:], 1):
         name, equals, value = argument.partition("=")
         if name in ("--workdir", "-workdir"):
             path = pathlib.Path(value if equals else "".join(argv[i + 1 : i + 2]))
+            if is_shared(path):
+                return [f"--config={path}"]
             own = path / config_files.RUN_CONFIG
             return [f"--config={own}"] if config_files.is_of_run(str(own)) else []
     return []

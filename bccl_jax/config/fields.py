@@ -199,8 +199,9 @@ def get_config(
     # Start the last normalisation of each block of "resnet50" and "resnext50" at zero.
     model.zero_init_residual = False
     # What to start from: torchvision's weights (.pth or .safetensors) for "resnet50" or
-    # "resnext50"; or the directory of another run, whose last checkpoint gives the backbone and the
-    # heads that fit, the classifier where the classes are the same. "" starts from random weights.
+    # "resnext50"; or the directory of another run, or a shared file, whose (last) checkpoint gives
+    # the backbone and the heads that fit, the classifier where the classes are the same. "" starts
+    # from random weights.
     model.pretrained = ""
 
     # The method's own settings; `bccl_jax/methods/NAME.py` documents them.

@@ -14,6 +14,7 @@ from bccl_jax.config.allowed import check_keys
 from bccl_jax.config.importing import import_files
 from bccl_jax.config.places import PLACES, led
 from bccl_jax.config.remembering import files_of
+from bccl_jax.config.shared import is_shared, of_shared
 from bccl_jax.errors import BcclError, ConfigError
 from bccl_jax.settings.bounds import shown
 from bccl_jax.settings.suggestions import did_you_mean, nearest
@@ -31,8 +32,8 @@ def load(
     """Returns what the `get_config` of a config file gives, or the config of a run.
 
     Args:
-      named: "FILE.py", "FILE.py:ARGUMENT" to call `get_config(ARGUMENT)`, or "DIR/config.json" of a
-        run's directory; a shipped file goes by its bare name too, as "digits_lt".
+      named: "FILE.py", "FILE.py:ARGUMENT" to call `get_config(ARGUMENT)`, "DIR/config.json" of a
+        run's directory, or a shared file; a shipped file goes by its bare name too, as "digits_lt".
       option: that it was named by, for the messages.
       imports: files of one's own to import before; in place of those that a run remembers.
 
@@ -46,6 +47,8 @@ def load(
     """
     if is_of_run(named):
         return of_run(pathlib.Path(named), imports)
+    if is_shared(named):
+        return of_shared(named, imports)
     import_files({"imports": tuple(imports or ())})
     written, colon, argument = named.partition(":")
     arguments = [argument] if colon else []

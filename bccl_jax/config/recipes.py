@@ -77,7 +77,7 @@ def photographs(
         config.method.update(
             view_set="sim+sim", temperature=0.07, projector_hidden=2048, projector_dim=2048
         )
-    elif method == "bccl":
+    elif "num_centroids" in config.method:
         config.method.update(
             temperature=0.07,
             warmup_epochs=10,
@@ -95,6 +95,9 @@ def photographs(
                 temperature=0.07, projector_hidden=1024, projector_dim=2048, classifier="cosine"
             )
         config.update_from_flattened_dict(settings)
+    if "curriculum_accept" in config.method:
+        # Of CUDA's code, whatever method it is over.
+        config.method.curriculum_accept = 0.4
     config.update_from_flattened_dict({**(changes or {}), **own})
     return config
 

@@ -14,7 +14,7 @@ from bccl_jax.data.sampling import SAMPLERS, is_sampler
 from bccl_jax.data.split import Dataset, Split
 from bccl_jax.data.subset import BalancedSubset
 from bccl_jax.errors import ConfigError
-from bccl_jax.methods.base import Method
+from bccl_jax.methods.base import Method, scheduled
 from bccl_jax.optimization.optimizer import OPTIMIZERS
 from bccl_jax.settings.bounds import shown
 from bccl_jax.settings.suggestions import did_you_mean, nearest
@@ -56,6 +56,7 @@ def validate(config: ml_collections.ConfigDict) -> None:
     _check_views(config.method.name, method)
     _check_streams(config.method.name, method)
     _check_schedules(config, method)
+    _check_unfit(config, method)
     _check_soft_labels(config, method)
     if config.eval.logit_adjustment and method.prior_in_loss:
         raise ConfigError(
@@ -131,6 +132,22 @@ def _check_soft_labels(config: ml_collections.ConfigDict, method: Method) -> Non
         )
 
 
+def _check_unfit(config: ml_collections.ConfigDict, method: Method) -> None:
+    """Checks that no option is set that the method cannot go with."""
+    values, usual = flatten(config), flatten(get_config())
+    for key, reason in method.unfit.items():
+        if key not in values:
+            raise ConfigError(
+                f"config.method.name is {config.method.name!r}, whose Method.unfit names "
+                f"{shown(key)}, which is no key of a config{did_you_mean(nearest(key, values))}"
+            )
+        if values[key] != usual[key]:
+            raise ConfigError(
+                f"config.{key} is {shown(values[key])}, but {reason}; leave it at "
+                f"{shown(usual[key])}"
+            )
+
+
 def _check_schedules(config: ml_collections.ConfigDict, method: Method) -> None:
     """Checks that learning-rate schedules fit into the stages that they are of."""
     stages = method.stages(config.epochs)
@@ -141,13 +158,15 @@ def _check_schedules(config: ml_collections.ConfigDict, method: Method) -> None:
             f"{config.epochs}; Method.stages has to share out config.epochs"
         )
     for number, stage in enumerate(stages, 1):
+        if not stage.epochs and not config.model.pretrained:
+            raise ConfigError(
+                f"stage {number} of {len(stages)} of {config.method.name} has no epochs of "
+                f"the {config.epochs}, so that nothing was trained before; raise "
+                "config.epochs, or name the run that trained it by config.model.pretrained"
+            )
+    stages = scheduled(stages)
+    for number, stage in enumerate(stages, 1):
         if not stage.epochs:
-            if not config.model.pretrained:
-                raise ConfigError(
-                    f"stage {number} of {len(stages)} of {config.method.name} has no epochs of "
-                    f"the {config.epochs}, so that nothing was trained before; raise "
-                    "config.epochs, or name the run that trained it by config.model.pretrained"
-                )
             continue
         own = stage_config(config, stage)
         length = f"a run of {config.epochs} epochs"

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections import Counter
+from collections.abc import Sequence
 
 import jax
 import numpy as np
@@ -221,8 +222,13 @@ def create_mesh(config) -> Mesh:
             f"{number} devices cannot share evenly; make it a multiple of "
             f"{number * config.accumulation}, or lower config.devices"
         )
+    return mesh_over(there[:number])
+
+
+def mesh_over(devices: Sequence[jax.Device]) -> Mesh:
+    """The mesh of the one axis `AXIS` over some devices."""
     # Auto: with axes of the Explicit type, the default, z @ z.T of a contrastive loss is an error.
-    return Mesh(np.array(there[:number]), (AXIS,), axis_types=(AxisType.Auto,))
+    return Mesh(np.array(devices), (AXIS,), axis_types=(AxisType.Auto,))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

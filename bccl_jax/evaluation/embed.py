@@ -5,12 +5,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bccl_jax.classifier.features import features_of
 from bccl_jax.classifier.image_classifier import ImageClassifier
 from bccl_jax.classifier.variables import Variables
 from bccl_jax.data.split import Split
-from bccl_jax.errors import ConfigError
 from bccl_jax.evaluation.passes import make_pass
-from bccl_jax.models.forward import plain_features, plain_outputs
 
 
 class Embeddings(NamedTuple):
@@ -43,20 +42,7 @@ def make_embed(
     Raises:
       ConfigError: the method has no such head.
     """
-    config, heads = classifier.config, classifier.network.heads
-    if head is not None and head not in heads:
-        raise ConfigError(
-            f"config.method.name is {config.method.name!r}, which has no head {head!r}; there "
-            f"are {', '.join(heads)}, or the backbone alone"
-        )
-
-    outputs = plain_features if head is None else plain_outputs(head)
-
-    def forward(apply, params, images, state):
-        del state
-        return apply(params, outputs, images)[0]
-
-    run = make_pass(classifier, forward)
+    run = make_pass(classifier, features_of(classifier, head))
 
     def embed(variables: Variables, split: Split) -> Embeddings:
         features, decoded = run(variables, split)

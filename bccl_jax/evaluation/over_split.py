@@ -108,7 +108,9 @@ def _check_decoded(
     undecoded = np.flatnonzero(~decoded)
     if len(undecoded) and note_broken is not None:
         note_broken(undecoded.tolist())
-    if len(undecoded) <= allowed_broken(share, of or len(split)) and decoded.any():
+    # A picture may be asked for many times; it is one picture all the same.
+    pictures = len({split.images.name(int(index)) for index in undecoded})
+    if pictures <= allowed_broken(share, of or len(split)) and decoded.any():
         return
     limit = f"more than config.data.max_broken={share:g} allows"
     limit = limit if decoded.any() else "which leaves nothing to evaluate"

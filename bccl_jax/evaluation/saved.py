@@ -21,8 +21,7 @@ from bccl_jax.evaluation.evaluate import Evaluation
 from bccl_jax.evaluation.told import evaluate_split
 from bccl_jax.reporting import console
 from bccl_jax.system.progress import under_way
-from bccl_jax.workdir.checkpoint import Checkpoints
-from bccl_jax.workdir.directory import Workdir
+from bccl_jax.workdir.opened import Run, checkpoints_of, opened
 
 
 class SavedEvaluation(NamedTuple):
@@ -49,8 +48,9 @@ def evaluate_checkpoints(
 
     Args:
       config: of the run; `config.eval` and where the data lies may differ from it.
-      workdir: the run's directory.
-      which: "last", "best" or a step; None takes the last, and the best if one was evaluated.
+      workdir: the run's directory, or a shared file.
+      which: "last", "best" or a step; None takes the last, and the best if one was evaluated, or
+        the one of a shared file.
 
     Returns:
       The figures of each checkpoint, by `which`; of a run with `config.optimizer.ema` also those of
@@ -60,11 +60,11 @@ def evaluate_checkpoints(
       BcclError: bad config, data or directory, or no such checkpoint.
     """
     with under_way("preparing the evaluation", shown=speaks()):
-        return _evaluate_saved(config, Workdir(workdir), which)
+        return _evaluate_saved(config, opened(workdir), which)
 
 
 def _evaluate_saved(
-    config: ml_collections.ConfigDict, directory: Workdir, which: str | None
+    config: ml_collections.ConfigDict, directory: Run, which: str | None
 ) -> dict[str, SavedEvaluation]:
     start(config)
     if not directory.check(config, evaluating=True):
@@ -81,22 +81,22 @@ def _evaluate_saved(
     chosen_on = "validation" if own else "test"
     with (
         jax.set_mesh(classifier.mesh),
-        Checkpoints(directory.checkpoints, read_only=True) as checkpoints,
+        checkpoints_of(directory) as checkpoints,
     ):
-        names = [which]
-        if which is None:
-            names = ["last"] if checkpoints.best() is None else ["last", "best"]
+        names = checkpoints.named() if which is None else [which]
         steps = {name: checkpoints.resolve(name) for name in names}
         averages = [False, True] if classifier.config.optimizer.ema else [False]
+        if checkpoints.averaged is not None:
+            averages = [checkpoints.averaged]
         found = {}
         for step in dict.fromkeys(steps.values()):
             if is_lead():
                 those = " and ".join(name for name in steps if steps[name] == step)
-                where = directory.checkpoints / str(step)
-                print(f"evaluating {those}: {budget.position(step)}, {where}", flush=True)
+                where = f"{budget.position(step)}, {checkpoints.place(step)}"
+                print(f"evaluating {those}: {where}", flush=True)
             epoch = step // classifier.steps_per_epoch
             for average in averages:
-                variables = restored(classifier, checkpoints, step, average)
+                variables = restored(classifier, checkpoints, step, average, whole=False)
                 evaluation = evaluate_split(classifier, variables, dataset.test)
                 found[step, average] = SavedEvaluation(epoch, evaluation, chosen_on)
     return {
@@ -106,7 +106,7 @@ def _evaluate_saved(
     }
 
 
-def _tested(classifier: ImageClassifier, directory: Workdir) -> Dataset:
+def _tested(classifier: ImageClassifier, directory: Run) -> Dataset:
     """The test split of a run, checked to be the run's, and the others where they are needed."""
     dataset = load_tested(classifier.config, classifier.class_names)
     if dataset is None:

@@ -23,12 +23,16 @@ from bccl_jax.methods.seam.between import Passed as Passed
 from bccl_jax.methods.seam.context import Context as Context
 from bccl_jax.methods.seam.context import Progress as Progress
 from bccl_jax.methods.seam.context import Stage as Stage
+from bccl_jax.methods.seam.context import scheduled as scheduled
 from bccl_jax.models.forward import classify as classify
 from bccl_jax.models.forward import plain_features as plain_features
 from bccl_jax.models.forward import plain_logits
 from bccl_jax.models.heads import CLASSIFIER_STARTS, CLASSIFIERS, create_classifier
 from bccl_jax.models.network import Network
 from bccl_jax.settings.bounds import Choice, Real
+
+# The options that soften labels, for the `unfit` of a method that mixes images itself.
+SOFTENING = ("label_smoothing", "augment.mixup_alpha", "augment.cutmix_alpha")
 
 CLASSIFIER_SCALE = Real(0.01, 10_000)
 
@@ -46,8 +50,9 @@ class Method:
     `taps` names the places of the forward pass (`models.taps.tapped`) at which the norm of the
     gradient is logged, as the metric NAME_gradient. `fine_metrics` names the metrics that an
     epoch's record also has as means over the quarters of its steps. `soft_labels` says that the
-    classification loss is of `Batch.truth`, so that labels may be soft. `published` has the
-    method's own recipes, by what they are for ("cifar", or "cifar10" where that differs;
+    classification loss is of `Batch.truth`, so that labels may be soft. `unfit` has the options of
+    a run that the method cannot go with, by flat config key, each with the reason. `published` has
+    the method's own recipes, by what they are for ("cifar", or "cifar10" where that differs;
     "photographs" for ImageNet-LT; "inaturalist2018"): what they change in the harness's, by flat
     config key. On any other photographs the settings among them that are the method's are those of
     "photographs".
@@ -63,6 +68,7 @@ class Method:
     taps: ClassVar[tuple[str, ...]] = ()
     fine_metrics: ClassVar[tuple[str, ...]] = ()
     soft_labels: ClassVar[bool] = False
+    unfit: ClassVar[Mapping[str, str]] = {}
     published: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     # Settings that stay None in a config, so that another preset changes them.
     left_to_preset: ClassVar[tuple[str, ...]] = ()
@@ -172,7 +178,7 @@ class Method:
           batch: views and labels.
           state: the method's own state.
           key: this step's key for whatever the method draws.
-          progress: step and epoch, as arrays.
+          progress: step, epoch and learning rate, as arrays.
 
         Returns:
           The scalar float32 loss, and (scalar metrics by name, new method state, new batch

@@ -32,6 +32,7 @@ import jax.numpy as jnp
 from bccl_jax.augment.mixing import cutmix_with
 from bccl_jax.losses.classification import logit_compensation_loss, mixed
 from bccl_jax.losses.semantic_labels import semantically_consistent_labels
+from bccl_jax.methods import base
 from bccl_jax.methods.shared.prototypes import CIFAR, PHOTOGRAPHS, WithPrototypes
 from bccl_jax.models.heads import l2_normalize
 from bccl_jax.settings.bounds import Real, Whole
@@ -83,8 +84,10 @@ class ConCutMix(WithPrototypes):
             "method.omega": 1628 / 255,
         },
     }
-    # It mixes by itself.
     soft_labels: ClassVar[bool] = False
+    unfit: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        base.SOFTENING, "concutmix mixes the classified view itself, and its labels with it"
+    )
 
     cutmix_probability: Annotated[float, Real(0, 1)] = 0.5
     mix_alpha: Annotated[float, Real(0.001, 1000)] = 1.0

@@ -78,6 +78,9 @@ class GLMC(base.Method):
       projector_dim: D, dimension of projections and predictions, each a dense layer.
     """
 
+    unfit: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        base.SOFTENING, "glmc mixes both of its views itself, and their labels with them"
+    )
     published: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "cifar": {
             "epochs": 200,

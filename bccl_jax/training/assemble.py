@@ -20,7 +20,7 @@ from bccl_jax.data.order import Order, Part
 from bccl_jax.data.photographs.crops import Crop
 from bccl_jax.data.split import Dataset
 from bccl_jax.errors import ConfigError
-from bccl_jax.methods.base import Method
+from bccl_jax.methods.base import Method, scheduled
 from bccl_jax.models import Network
 from bccl_jax.optimization.optimizer import create_optimizer
 from bccl_jax.optimization.schedule import create_schedule
@@ -45,7 +45,7 @@ class RunStage:
       optimizer: renews the parameters.
       train_step: (state, batch) -> (state, metrics), not yet compiled.
       begin: the state at the end of the stage before -> that at the beginning of this one; None of
-        the first.
+        the first, and where it continues that one.
     """
 
     start: int
@@ -156,7 +156,6 @@ def assemble(config: ml_collections.ConfigDict) -> Run:
     )
     augment, crops = create_views(config, classifier.method.views)
     stages = _create_stages(classifier, augment)
-    samplers = [stage.sampler for stage in classifier.method.stages(config.epochs)]
     init_state, abstract_state = create_state(classifier, stages[0].optimizer)
     _check_view_inputs(classifier, abstract_state)
     return Run(
@@ -166,10 +165,7 @@ def assemble(config: ml_collections.ConfigDict) -> Run:
             train.labels,
             config.batch_size,
             config.seed,
-            tuple(
-                Part(stage.start, stage.epochs, sampler or config.data.sampler)
-                for stage, sampler in zip(stages, samplers, strict=True)
-            ),
+            _create_parts(config, classifier.method),
             classifier.method.streams,
         ),
         augment=augment,
@@ -191,14 +187,26 @@ def _check_view_inputs(classifier: ImageClassifier, shapes: TrainState) -> None:
         check_inputs(view, given, config.batch_size, f"{who}, but ")
 
 
+def _create_parts(config: ml_collections.ConfigDict, method: Method) -> tuple[Part, ...]:
+    parts, start = [], 0
+    for stage in scheduled(method.stages(config.epochs)):
+        parts.append(Part(start, stage.epochs, stage.sampler or config.data.sampler))
+        start += stage.epochs
+    return tuple(parts)
+
+
 def _create_stages(classifier: ImageClassifier, augment: Callable) -> tuple[RunStage, ...]:
     config, method = classifier.config, classifier.method
     steps = classifier.steps_per_epoch
     stages, start = [], 0
-    for number, stage in enumerate(method.stages(config.epochs)):
-        own = stage_config(config, stage)
-        schedule = create_schedule(own, steps)
-        optimizer = create_optimizer(own, schedule)
+    of_method = method.stages(config.epochs)
+    whole = iter(scheduled(of_method))
+    for number, stage in enumerate(of_method):
+        begins = not (number and stage.continues)
+        if begins:
+            own = stage_config(config, next(whole))
+            schedule = create_schedule(own, steps)
+            optimizer, first_epoch = create_optimizer(own, schedule), start
         step = make_train_step(
             classifier.network,
             method,
@@ -208,14 +216,16 @@ def _create_stages(classifier: ImageClassifier, augment: Callable) -> tuple[RunS
             steps,
             config.accumulation,
             stage=number,
-            first_epoch=start,
+            first_epoch=first_epoch,
             trains=stage.trains,
             anew=stage.anew,
             ema=config.optimizer.ema,
             sam_rho=config.optimizer.sam_rho,
             soften=make_soften(config, classifier.context.num_classes),
         )
-        begin = _make_begin(classifier, optimizer, stage.anew, number) if number else None
+        begin = None
+        if number and begins:
+            begin = _make_begin(classifier, optimizer, stage.anew, number)
         stages.append(RunStage(start, stage.epochs, optimizer, step, begin))
         start += stage.epochs
     return tuple(stages)

@@ -8,15 +8,16 @@ import jax
 
 from bccl_jax.classifier.image_classifier import ImageClassifier, with_shardings
 from bccl_jax.classifier.reading import classifier_of
-from bccl_jax.config.files import is_of_run, of_run
+from bccl_jax.config.files import is_of_run
+from bccl_jax.config.shared import is_shared
 from bccl_jax.devices.mesh import replicated
 from bccl_jax.errors import ConfigError
 from bccl_jax.models.pretrained import load as load_pretrained
 from bccl_jax.system.environment import expanded
 from bccl_jax.system.names import shown
 from bccl_jax.training.state import TrainState
-from bccl_jax.workdir.checkpoint import Checkpoints
 from bccl_jax.workdir.directory import Workdir
+from bccl_jax.workdir.opened import checkpoints_of, config_of, opened
 
 
 @flax.struct.dataclass
@@ -30,9 +31,9 @@ class Weights:
 def started(state: TrainState, classifier: ImageClassifier) -> TrainState:
     """The state before the first step with the weights that `config.model.pretrained` names.
 
-    Of a file the backbone is taken. Of the directory of another run the last checkpoint's backbone
-    is, and each head that this run has too: by its name, of the same shapes, and where it has an
-    output for each class, of the same classes.
+    Of torchvision's file the backbone is taken. Of the last checkpoint of another run's directory,
+    or the one of a shared file, the backbone is, and each head that this run has too: by its name,
+    of the same shapes, and where it has an output for each class, of the same classes.
 
     Args:
       state: with random weights.
@@ -50,8 +51,10 @@ def started(state: TrainState, classifier: ImageClassifier) -> TrainState:
     if not config.model.pretrained:
         return state
     path = expanded(config.model.pretrained)
-    if path.is_dir() or is_of_run(os.fspath(path)):
-        found = _of_run(path if path.is_dir() else path.parent, classifier)
+    if path.is_dir() or is_shared(path):
+        found = _of_run(path, classifier)
+    elif is_of_run(os.fspath(path)):
+        found = _of_run(path.parent, classifier)
     else:
         pretrained = load_pretrained(path, config.model.backbone)
         found = Weights({"backbone": pretrained["params"]}, {"backbone": pretrained["batch_stats"]})
@@ -65,27 +68,27 @@ def started(state: TrainState, classifier: ImageClassifier) -> TrainState:
 
 
 def _of_run(path: os.PathLike, classifier: ImageClassifier) -> Weights:
-    directory = Workdir(path)
+    run = opened(path)
     named = f"config.model.pretrained={shown(path)}"
-    if not directory.config.is_file():
+    if isinstance(run, Workdir) and not run.config.is_file():
         raise ConfigError(
             f"{named} is a folder that holds no run; name a run's --workdir or a file of weights"
         )
-    config = of_run(directory.config)
+    config = config_of(run)
     if config.model.backbone != classifier.config.model.backbone:
         raise ConfigError(
             f"{named} is a run of config.model.backbone={config.model.backbone!r}, and this one's "
             f"is {classifier.config.model.backbone!r}; choose the same"
         )
-    other = classifier_of(config, directory, classifier.mesh)
+    other = classifier_of(config, run, classifier.mesh)
     abstract = Weights(
         *(
             with_shardings(shapes, jax.tree.map(lambda _: replicated(classifier.mesh), shapes))
             for shapes in (other.abstract_variables.params, other.abstract_variables.batch_stats)
         )
     )
-    with Checkpoints(directory.checkpoints, read_only=True) as checkpoints:
-        there = checkpoints.restore_part(checkpoints.resolve("last"), abstract)
+    with checkpoints_of(run) as checkpoints:
+        there = checkpoints.restore_part(checkpoints.resolve(checkpoints.named()[0]), abstract)
     shared = {"backbone"} | {name for name in there.params if _fits(name, classifier, other)}
     return Weights(
         *(

@@ -41,7 +41,7 @@ def make_train_step(
       network: backbone and heads.
       method: owns the loss.
       optimizer: renews the parameters.
-      schedule: the optimizer's learning rate, to be logged.
+      schedule: the optimizer's learning rate, which the loss sees and which is logged.
       augment: (images uint8 [B, H, W, 3] or crops [B, V, S, S, 3], key) -> the method's views, a
         tuple of floats; with `inputs=`, what `Method.view_inputs` gives, if it gives any.
       steps_per_epoch: steps of an epoch.
@@ -49,7 +49,8 @@ def make_train_step(
         gradients are averaged, statistics and the method's state pass from part to part. Views see
         the state before the step.
       stage: which of the method's stages the step is of.
-      first_epoch: of that stage, from which optimizer and schedule count.
+      first_epoch: from which optimizer and schedule count: of that stage, or of the one that it
+        continues.
       trains: paths of the parameters that are trained; empty for all.
       anew: paths of those that started anew with the stage.
       ema: decay of the average of the weights, which an `AveragedState` then has; 0 for none.
@@ -65,6 +66,9 @@ def make_train_step(
       or in a scan.
     """
     streams = len(method.streams)
+
+    def rate_at(step):
+        return schedule(step - first_epoch * steps_per_epoch)
 
     def see(batch, key, own):
         """The views and labels of a batch, by the method's state before the step."""
@@ -89,7 +93,7 @@ def make_train_step(
         return drawn._replace(others=tuple(others)), method_key
 
     def differentiate(params, batch_stats, method_state, batch, key, step):
-        progress = Progress(step, step // steps_per_epoch, stage)
+        progress = Progress(step, step // steps_per_epoch, stage, rate_at(step))
         trained, frozen = parted(params, trains)
 
         def loss_of(trained, sinks):
@@ -182,7 +186,7 @@ def make_train_step(
         metrics = {
             **metrics,
             "gradient_norm": optax.global_norm(first),
-            "learning_rate": schedule(state.step - first_epoch * steps_per_epoch),
+            "learning_rate": rate_at(state.step),
         }
         state = state.replace(
             step=state.step + 1,

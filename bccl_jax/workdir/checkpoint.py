@@ -53,6 +53,9 @@ class Checkpoints:
         or cannot be read.
     """
 
+    # Averaged weights, of a run that has them, lie beside the raw ones.
+    averaged = None
+
     def __init__(self, directory: pathlib.Path, read_only: bool = False):
         options = ocp.CheckpointManagerOptions(
             # Every call of `save` is meant: the loop decides when.
@@ -159,6 +162,14 @@ class Checkpoints:
         self._manager.wait_until_finished()
         step = self._manager.best_step()
         return None if step is None or self._manager.metrics(step) is None else step
+
+    def named(self) -> list[str]:
+        """Those that have a name: "last", and "best" if one was evaluated."""
+        return ["last"] if self.best() is None else ["last", "best"]
+
+    def place(self, step: int) -> str:
+        """Where a checkpoint lies, for a message."""
+        return str(self.directory / str(step))
 
     def resolve(self, which: str) -> int:
         """Turns "last", "best" or a number into a step that there is.

@@ -1,9 +1,9 @@
 """A run's directory: config, records, checkpoints, and the rule that it is one run's."""
 
 import contextlib
-import errno
 import pathlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from typing import Any
 
 import ml_collections
 import numpy as np
@@ -22,28 +22,17 @@ from bccl_jax.system.locks import lock
 from bccl_jax.system.names import shown
 from bccl_jax.system.numbers import whole_number
 from bccl_jax.system.progress import say
-from bccl_jax.workdir import broken_list, content, identity, json_files
+from bccl_jax.workdir import broken_list, content, identity, json_files, write_errors
 from bccl_jax.workdir.agreement import differences
 
 # What a run that failed before its first step may have left.
+_RECORDS = ("splits", "classes", "sized", "image_shape", "inputs", "images", "places", "config")
 _REMAINS = (
     ".lock",
-    "splits.json",
-    "splits.tmp",
-    "classes.json",
-    "classes.tmp",
-    "sized.json",
-    "sized.tmp",
-    "image_shape.json",
-    "image_shape.tmp",
     "images.npz",
-    "images.tmp",
-    "config.tmp",
-    "places.json",
-    "places.tmp",
+    *(f"{name}.tmp" for name in _RECORDS),
+    *(f"{name}.json" for name in _RECORDS if name not in ("images", "config")),
 )
-# What no reading gives.
-_WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 # What a name below the directory may grow to.
 _LONGEST_NAME = 100
 
@@ -73,6 +62,7 @@ class Workdir:
         self.images = self.path / "images.npz"
         self.sized = self.path / "sized.json"
         self.image_shape = self.path / "image_shape.json"
+        self.inputs = self.path / "inputs.json"
         self.skipped = self.path / "broken.txt"
 
     def check(self, config: ml_collections.ConfigDict, evaluating: bool = False) -> bool:
@@ -92,7 +82,10 @@ class Workdir:
         self._check_access()
         if not self.config.exists():
             if self.path.exists() and not self.path.is_dir():
-                raise WorkdirError(f"{self._named} is a file; name a directory")
+                raise WorkdirError(
+                    f"{self._named} is a file; name a directory (from a shared file a run starts "
+                    "by --config.model.pretrained)"
+                )
             if self.path.is_dir() and any(p.name not in _REMAINS for p in self.path.iterdir()):
                 raise WorkdirError(
                     f"{self._named} holds files but no run (no {RUN_CONFIG}); "
@@ -126,22 +119,25 @@ class Workdir:
                 f"{self._named} cannot be used ({error.strerror}); mend that or name another one"
             ) from error
 
-    @contextlib.contextmanager
-    def writing(self) -> Iterator[None]:
-        """Says in one sentence what keeps a run from writing within it.
+    def record(self, name: str, kind: type) -> Any:
+        """The JSON value of a kind, dict or list, that the run recorded under a name.
 
         Raises:
-          WorkdirError: in place of an error that only writing has.
+          WorkdirError: the record is missing or broken.
         """
-        try:
-            yield
-        except OSError as error:
-            if error.errno not in _WRITE_ERRORS:
-                raise
-            raise WorkdirError(
-                f"{self._named} cannot be written ({error.strerror}); mend that and give the same "
-                "command again, which goes on from the last checkpoint if there is one"
-            ) from error
+        return json_files.read(self.path / f"{name}.json", kind)
+
+    def has(self, name: str) -> bool:
+        """Whether there is such a record."""
+        return (self.path / f"{name}.json").exists()
+
+    def place(self, name: str) -> str:
+        """Where that record is, for a message."""
+        return shown(self.path / f"{name}.json")
+
+    def writing(self) -> contextlib.AbstractContextManager[None]:
+        """See `write_errors.told`."""
+        return write_errors.told(self._named)
 
     def has_checkpoint(self) -> bool:
         """Whether a run would go on, and not begin."""
@@ -281,6 +277,7 @@ class Workdir:
                 json_files.write(self.splits, identity.digests(dataset))
                 content.write(self.images, numbers)
                 json_files.write(self.image_shape, list(image_shape(sized, dataset.train)))
+                json_files.write(self.inputs, {"photographs": dataset.train.encoded})
                 json_files.write(self.sized, remembered(sized))
                 json_files.write(self.places, places(flatten(config)))
                 json_files.write(self.config, remembered(config))

@@ -1,49 +1,89 @@
-"""What a run's directory says of the classes and the images that its network was made for."""
+"""What a run's directory says of its classes, of the images of its network, and of how it ended."""
+
+from typing import Any
 
 import ml_collections
 import numpy as np
 
 from bccl_jax.errors import WorkdirError
-from bccl_jax.system.names import shown
-from bccl_jax.workdir import json_files
-from bccl_jax.workdir.directory import Workdir
+from bccl_jax.workdir.opened import Run
+
+# Data sets of images in memory at the time when this was not recorded.
+_ARRAYS = ("digits", "cifar10", "cifar100")
+# No class has so many images, and no network sees so large ones; a file may say anything.
+_MOST = 2**40
+_LONGEST_SIDE = 2**14
 
 
-def read_classes(directory: Workdir) -> tuple[tuple[str, ...], np.ndarray]:
+def read_classes(run: Run) -> tuple[tuple[str, ...], np.ndarray]:
     """Names of the classes and int [K], training images of each, as the run has them.
 
     Raises:
-      WorkdirError: the record of them is missing or broken.
+      BcclError: the record of them is missing or broken.
     """
-    table = json_files.read(directory.classes, list)
+    table = run.record("classes", list)
     try:
         names = tuple(str(row["name"]) for row in table)
-        return names, np.array([row["images"] for row in table], np.int64)
-    except (KeyError, TypeError, ValueError) as error:
+        counts = [row["images"] for row in table]
+        sound = all(type(count) is int and 0 <= count < _MOST for count in counts) and any(counts)
+    except (KeyError, TypeError):
+        sound = False
+    if not sound:
         raise WorkdirError(
-            f"{shown(directory.classes)} is not the table of classes that a run writes; restore it "
-            "or name another --workdir"
-        ) from error
+            f"{run.place('classes')} is not the table of classes that a run writes; restore it or "
+            "name another --workdir"
+        )
+    return names, np.array(counts, np.int64)
 
 
-def read_image_shape(directory: Workdir, config: ml_collections.ConfigDict) -> tuple[int, int, int]:
+def read_image_shape(run: Run, config: ml_collections.ConfigDict) -> tuple[int, int, int]:
     """(H, W, 3) of what the run's network sees.
 
     Args:
-      directory: of the run.
+      run: that is read.
       config: of the run, for one of a time when the shape was not recorded.
 
     Raises:
-      WorkdirError: the record is broken.
+      BcclError: the record is broken.
     """
-    path = directory.image_shape
-    if not path.exists():
+    if not run.has("image_shape"):
         # Any will do: no backbone of that time has parameters that depend on it.
         side = config.augment.size or config.data.pixels or 32
         return side, side, 3
-    shape = json_files.read(path, list)
-    if len(shape) != 3 or not all(isinstance(n, int) and n > 0 for n in shape):
+    shape = run.record("image_shape", list)
+    if len(shape) != 3 or not all(type(n) is int and 0 < n <= _LONGEST_SIDE for n in shape):
         raise WorkdirError(
-            f"{shown(path)} is not height, width and channels; restore it or name another --workdir"
+            f"{run.place('image_shape')} is not height, width and channels; restore it or name "
+            "another --workdir"
         )
     return tuple(shape)
+
+
+def read_photographs(run: Run, config: ml_collections.ConfigDict) -> bool:
+    """Whether the run's images are photographs, which are cropped, or arrays of one size.
+
+    Args:
+      run: that is read.
+      config: of the run, for one of a time when this was not recorded.
+
+    Raises:
+      BcclError: the record is broken.
+    """
+    if not run.has("inputs"):
+        return config.data.name not in _ARRAYS and config.augment.size > 0
+    found = run.record("inputs", dict).get("photographs")
+    if not isinstance(found, bool):
+        raise WorkdirError(
+            f"{run.place('inputs')} does not say whether images are photographs; restore it or "
+            "name another --workdir"
+        )
+    return found
+
+
+def read_results(run: Run) -> dict[str, Any]:
+    """What the run ended with; {} of one that did not end yet.
+
+    Raises:
+      BcclError: the record is broken.
+    """
+    return run.record("results", dict) if run.has("results") else {}

@@ -39,7 +39,7 @@ TABLE1 = Experiment(
         Row("TSC", None, paper=_cifar((43.8, 47.4, 59.0), (79.7, 82.9, 88.7))),
         Row("BCL", "bcl", paper=_cifar((51.93, 56.69, 64.87), (84.32, 87.24, 91.12))),
         Row("SBCL", None, paper=_cifar((44.9, 48.7, 57.9))),
-        Row("CUDA", None, paper=_cifar((52.3, 56.2, 64.6))),
+        Row("CUDA", "cuda_bcl", paper=_cifar((52.3, 56.2, 64.6))),
         Row("GLMC", "glmc", paper=_cifar((43.55, 52.69, 62.27), (84.47, 86.53, 90.92))),
         Row(
             "GLMC, 4x wide",
@@ -74,7 +74,7 @@ TABLE3 = Experiment(
         Row("BCCL", paper=_photographs(57.1, 72.3)),
         RELEASED,
         Row("SCL", "scl", paper=_photographs(49.8, 66.4)),
-        Row("MetaSAug", None, paper=_photographs(47.4, 65.6)),
+        Row("MetaSAug", "meta_saug", paper=_photographs(47.4, 65.6)),
         Row("LWS", "lws", paper=_photographs(49.9, 65.9)),
         Row("KCL", None, paper=_photographs(51.5, 68.6)),
         Row("DisAlign", None, paper=_photographs(52.9, 69.5)),

@@ -5,6 +5,7 @@ import pytest
 
 from bccl_jax.augment import policies
 from bccl_jax.augment.views import SimView, StrongView, make_views, normalize, strong_view
+from bccl_jax.errors import ConfigError
 
 NO_JITTER = (0.0, 0.0, 0.0, 0.0)
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
@@ -50,6 +51,22 @@ def test_a_repeated_name_is_drawn_anew_and_independent_of_the_others(digits):
     together = views(digits, ("strong", "sim", "sim"), **CHEAP)
     np.testing.assert_allclose(together[1], first, atol=1e-5)
     np.testing.assert_allclose(together[2], second, atol=1e-5)
+
+
+def test_the_curriculum_is_the_strong_view_with_more_operations_before_cutout(photos):
+    images, bare = np.maximum(photos, 1), {"strong": StrongView(**BARE | {"cutout": 8})}
+    level = np.int32(np.arange(24) % 2 * 5)
+    inputs = {"level": level, "chance": np.ones(24, np.float32)}
+    (hard,) = map(np.asarray, views(images, ("curriculum",), inputs=inputs, **bare))
+    (plain,) = map(np.asarray, views(images, ("strong",), **bare))
+    np.testing.assert_array_equal(hard[level == 0], plain[level == 0])
+    # Some of five operations show. What Cutout blackened is black after them.
+    assert np.all((hard != plain)[level == 5].mean((1, 2, 3)) > 0.1)
+    hole = np.isclose(plain, numpy_normalized(np.zeros(3)), atol=1e-5).all(3)
+    assert 24 * 16 <= hole.sum() <= 24 * 64
+    np.testing.assert_array_equal(hard[hole], plain[hole])
+    with pytest.raises(ConfigError, match=r"'curriculum' takes 'level', which is not given"):
+        views(images, ("curriculum",), **bare)
 
 
 def test_views_are_a_pure_function_of_images_and_key(digits):

@@ -61,7 +61,7 @@ def test_training_ends_with_the_table_and_what_to_do_next(whole):
     assert re.search(r"^last.*: worst class .*, macro F1 \d", stdout, re.MULTILINE)
     assert last.startswith("last (epoch 4)")
     assert "chosen on the test set" in best
-    for line in ("evaluate ", "resume ", "TensorBoard "):
+    for line in ("evaluate ", "resume ", "predict ", "TensorBoard "):
         assert re.search(f"^{line}.*{workdir}", stdout, re.MULTILINE), line
     assert (workdir / "report.png").exists()
 

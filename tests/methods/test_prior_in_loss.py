@@ -23,6 +23,7 @@ from tests.tiny import tiny_config
         ("paco", {}, True),
         ("gpaco", {}, True),
         ("glmc", {}, False),
+        ("meta_saug", {}, False),
         ("scl", {}, False),
         ("bcl", {}, True),
         ("gcl", {}, False),
@@ -30,6 +31,12 @@ from tests.tiny import tiny_config
         ("concutmix", {"prior_factor": 0.0}, False),
         ("bccl", {}, True),
         ("bccl", {"logit_compensation": False}, False),
+        ("cuda", {}, False),
+        ("cuda_balanced_softmax", {}, True),
+        ("cuda_ldam_drw", {}, False),
+        ("cuda_bcl", {}, True),
+        ("cuda_bccl", {}, True),
+        ("cuda_bccl", {"logit_compensation": False}, False),
     ],
 )
 def test_each_method_says_whether_its_loss_has_the_prior(name, changes, expected):

@@ -20,7 +20,8 @@ OTHER_LOSSES = ("paco", "gpaco", "gcl")
 
 
 def test_the_methods_of_a_softmax_cross_entropy_take_them():
-    assert set(methods.names()) - set(SOFT) == {"ldam_drw", "glmc", "concutmix"}
+    hard = {"ldam_drw", "cuda_ldam_drw", "glmc", "concutmix", "meta_saug"}
+    assert set(methods.names()) - set(SOFT) == hard
 
 
 def create(name):
@@ -69,13 +70,19 @@ def test_label_smoothing_is_refused_where_it_would_do_nothing(name):
     if name in SOFT:
         validate(config)
         return
-    message = f"config.label_smoothing is 0.1, but the loss of {name} takes one label"
+    message = {
+        "glmc": "glmc mixes both of its views itself",
+        "concutmix": "concutmix mixes the classified view itself",
+    }.get(name, f"the loss of {name} takes one label")
+    message = f"config.label_smoothing is 0.1, but {message}"
     with pytest.raises(ConfigError, match=message):
         validate(config)
 
 
 @pytest.mark.parametrize("key", ["mixup_alpha", "cutmix_alpha"])
-@pytest.mark.parametrize("method", ["cross_entropy", "bccl", "bccl,released", "ldam_drw", "paco"])
+@pytest.mark.parametrize(
+    "method", ["cross_entropy", "bccl", "bccl,released", "ldam_drw", "paco", "glmc", "concutmix"]
+)
 def test_mixing_is_refused_where_an_image_has_to_have_a_class(method, key):
     config = get_config(method)
     config.augment.mix_probability = 0.5
@@ -83,6 +90,8 @@ def test_mixing_is_refused_where_an_image_has_to_have_a_class(method, key):
         validate(config)
     config.augment[key] = 1.0
     message = {
+        "glmc": f"config.augment.{key} is 1.0, but glmc mixes both of its views itself.*leave it",
+        "concutmix": f"config.augment.{key} is 1.0, but concutmix mixes the classified view.*leave",
         "ldam_drw": f"config.augment.{key} is 1, but the loss of ldam_drw takes one label",
         "bccl,released": f"config.augment.{key} is 1, but the view that this bccl classifies is.*"
         "as config.method.view_set",

@@ -89,6 +89,22 @@ for devices in (1, 4):
         "passes": [{k: v.tolist() for k, v in p.outputs.items()} for p in passes],
         "sizes": [len(p.labels) for p in passes],
     }
+    # A gradient within a gradient, through statistics of the whole batch.
+    config = tiny_config("meta_saug").unlock()
+    config.model.backbone = "two_layers"
+    config.batch_size, config.devices = 80, devices
+    run = assemble(config)
+    with jax.set_mesh(run.mesh):
+        data = put_on_device(run.dataset.train, replicated(run.mesh))
+        run_epoch = engine.looped(
+            run.stages[1].train_step, data, run.order, run.mesh, run.state_shardings
+        )
+        state = run.init_state()
+        state = state.replace(step=state.step + 3 * run.steps_per_epoch - 2)
+        for state, metrics in run_epoch(state, 2, run.steps_per_epoch - 2):
+            pass
+    found[devices]["meta_saug"] = {name: float(value) for name, value in metrics.items()}
+    found[devices]["covariances"] = state.method["covariances"].covariances.tolist()
 json.dump(found, sys.stdout)
 """
 
@@ -113,6 +129,16 @@ def test_streams_and_views_are_the_same(found):
     for name in ("first", "other", "loss"):
         assert np.ptp(one[name]) > 0
         np.testing.assert_allclose(four[name], one[name], rtol=1e-4, atol=1e-5)
+
+
+def test_a_meta_gradient_is_the_same(found):
+    one, four = found["1"]["meta_saug"], found["4"]["meta_saug"]
+    assert one.keys() == four.keys()
+    assert one["correction_norm"] > 0
+    for name, value in one.items():
+        assert four[name] == pytest.approx(value, rel=2e-3), name
+    largest = np.max(one_of := found["1"]["covariances"])
+    np.testing.assert_allclose(found["4"]["covariances"], one_of, atol=1e-3 * largest)
 
 
 def test_passes_are_the_same_however_the_devices_share_a_batch(found):

@@ -1,7 +1,6 @@
 """scikit-learn's 1,797 real handwritten digits of 8x8 pixels: nothing to download."""
 
 import numpy as np
-from sklearn.datasets import load_digits
 
 from bccl_jax.data.split import Split
 
@@ -11,6 +10,9 @@ TRAINING_IMAGES_A_CLASS = 100
 
 def load() -> tuple[Split, Split]:
     """Returns the training split, the first 100 images of each digit, and the test split of 797."""
+    # Here, for it takes as long to import as JAX, and most commands need no digits.
+    from sklearn.datasets import load_digits
+
     bunch = load_digits()
     grey = np.round(bunch.images * (255 / 16)).astype(np.uint8)  # [1797, 8, 8], values 0 to 16
     images = np.repeat(grey[..., None], 3, axis=-1)

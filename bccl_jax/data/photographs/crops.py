@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from bccl_jax.data.photographs.decode import Box, Picture
+from bccl_jax.data.photographs.decode import Box, Picture, Pixels
 from bccl_jax.data.photographs.levels import WHITE, Color
 
 _TRIES = 10
@@ -145,7 +145,22 @@ def evaluation_crop(
     picture = Picture(data, background)
     height, width = picture.height, picture.width
     most = min(height, width) / (_EVALUATION_MARGIN * resize)
-    pixels = picture.decode(most if reduced else 1)
+    return central_square(picture.decode(most if reduced else 1), (height, width), resize, size)
+
+
+def central_square(pixels: Pixels, sides: tuple[int, int], resize: int, size: int) -> np.ndarray:
+    """Resizes a picture to a length of its short side and cuts out the central square.
+
+    Args:
+      pixels: of the picture.
+      sides: height and width of the full picture.
+      resize: see `evaluation_crop`.
+      size: see `evaluation_crop`.
+
+    Returns:
+      uint8 [size, size, 3].
+    """
+    height, width = sides
     h, w = min(height, _LONGEST_ASPECT * width), min(width, _LONGEST_ASPECT * height)
     part, (x0, y0, x1, y1) = pixels.cut(((height - h) // 2, (width - w) // 2, h, w))
     short = min(h, w)
@@ -157,3 +172,23 @@ def evaluation_crop(
     part = part.crop((left, 0, left + size, tall))
     part = part.resize((size, rows), bilinear, (0, y0, size, y1))
     return np.array(part.crop((0, top, size, top + size)))
+
+
+def fitted(pixels: Pixels, sides: tuple[int, int], shape: tuple[int, int]) -> np.ndarray:
+    """Scales the largest central part of a picture that has the proportions of a shape.
+
+    A picture of that very shape stays as it is, bit for bit.
+
+    Args:
+      pixels: of the picture.
+      sides: height and width of the full picture.
+      shape: height and width of the result.
+
+    Returns:
+      uint8 [*shape, 3].
+    """
+    (height, width), (rows, columns) = sides, shape
+    h = min(height, max(round(width * rows / columns), 1))
+    w = min(width, max(round(height * columns / rows), 1))
+    part, inner = pixels.cut(((height - h) // 2, (width - w) // 2, h, w))
+    return np.array(part.resize((columns, rows), Image.Resampling.BILINEAR, inner))

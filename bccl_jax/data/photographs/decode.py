@@ -170,6 +170,29 @@ def decode(data: bytes, background: Color = WHITE) -> Image.Image:
     return Picture(data, background).decode().image
 
 
+def upright_rgb(image: Image.Image, background: Color = WHITE) -> Image.Image:
+    """An image that is open already as `decode` would give it of its file.
+
+    Args:
+      image: of any mode; it is loaded if it was not.
+      background: see `Picture`.
+
+    Returns:
+      An upright RGB image.
+
+    Raises:
+      BrokenImageError: it cannot be loaded, has no pixels, or levels of unknown scale.
+    """
+    with _as_broken_image():
+        if min(image.size) < 1:
+            raise BrokenImageError("the image has no pixels")
+        encoding = levels.encoding(image)
+        image.load()
+        orientation = _orientation(image)
+        image = levels.to_rgb(image, encoding, background)
+        return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
+
+
 def is_broken(images: Sequence[bytes], index: int) -> bool:
     """Whether an encoded image cannot be read, or not be decoded."""
     try:

@@ -38,8 +38,9 @@ class Encoding(NamedTuple):
 
 
 def encoding(image: Image.Image) -> Encoding:
-    """The encoding of an image that is open and not loaded."""
-    arguments = image.tile[0][3] if image.tile else ""
+    """The encoding of an image that is open and not loaded; of one of no file there is little."""
+    tile = getattr(image, "tile", None)
+    arguments = tile[0][3] if tile else ""
     packing = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
     packing = packing if isinstance(packing, str) else ""
     bits = getattr(image, "tag_v2", {}).get(_TIFF_BITS_PER_SAMPLE, (16,))[0]

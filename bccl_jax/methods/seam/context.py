@@ -1,11 +1,13 @@
 """What a method knows of its run, and of which parts the run is made."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+
+from bccl_jax.errors import ConfigError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,11 +42,13 @@ class Progress(NamedTuple):
       step: int32 [], steps done before this one.
       epoch: int32 [], epochs completed before this one.
       stage: which of the method's stages this is, a Python number: each is a program of its own.
+      learning_rate: float32 [], of the optimizer in this step.
     """
 
     step: jax.Array
     epoch: jax.Array
     stage: int = 0
+    learning_rate: jax.Array | float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +56,8 @@ class Stage:
     """A part of a run: epochs that train the same things in the same way.
 
     A stage after the first one begins with an optimizer that has seen nothing and with a
-    learning-rate schedule of its own, over its own epochs.
+    learning-rate schedule of its own, over its own epochs; unless it continues the one before it,
+    whose optimizer then goes on, under one schedule over the epochs of both.
 
     Attributes:
       epochs: how many; 0 leaves the stage out, for a run that starts from another one.
@@ -62,6 +67,11 @@ class Stage:
       anew: paths in the parameters that start from new random numbers.
       sampler: how its images are drawn, of `data.sampling.SAMPLERS`; "" for `config.data.sampler`.
       optimizer: keys of `config.optimizer` that differ, and their values.
+      continues: whether it goes on with the optimizer, the schedule and the sampler of the stage
+        before it. It may train something else or by another loss, but starts nothing anew.
+
+    Raises:
+      ConfigError: it continues another one and has an optimizer, a sampler or a start of its own.
     """
 
     epochs: int
@@ -69,3 +79,24 @@ class Stage:
     anew: tuple[str, ...] = ()
     sampler: str = ""
     optimizer: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    continues: bool = False
+
+    def __post_init__(self):
+        own = [name for name in ("anew", "sampler", "optimizer") if getattr(self, name)]
+        if self.continues and own:
+            raise ConfigError(
+                f"a stage continues the one before it and names {', '.join(own)}, which would be "
+                "of its own; leave either out of Method.stages"
+            )
+
+
+def scheduled(stages: Sequence[Stage]) -> tuple[Stage, ...]:
+    """Stages as the optimizer has them: each with the epochs of those that continue it."""
+    found: list[Stage] = []
+    for stage in stages:
+        if found and stage.continues:
+            epochs = found[-1].epochs + stage.epochs
+            found[-1] = dataclasses.replace(found[-1], epochs=epochs)
+        else:
+            found.append(stage)
+    return tuple(found)

@@ -86,7 +86,7 @@ def test_a_published_data_set_may_lie_anywhere():
 def test_every_experiment_runs_on_a_file(tmp_path):
     mine = write(tmp_path / "mine.py")
     found = cells(EXPERIMENTS["table1"], Scale(seeds=1, datasets=(mine,), data_dir="there"))
-    assert len(found) == 8
+    assert len(found) == 9
     assert {cell.dataset for cell in found} == {find(mine, "there").label}
     assert {cell.config.data.dir for cell in found} == {"there"}
     assert not any(cell.full_size for cell in found)
@@ -141,7 +141,7 @@ def test_what_is_no_data_set_is_one_sentence_with_the_mend(monkeypatch, named, m
         (
             START,
             "    c = default.get_config(method)\n    c.method.num_centroids = 3\n    return c\n",
-            "'method.num_centroids' .* is a setting of bccl; set it where config.method.name is",
+            "'method.num_centroids' .* is a setting of bccl and cuda_bccl; set it where config",
         ),
     ],
 )

@@ -1,0 +1,70 @@
+"""Training called from Python, by the path of a config file."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import ml_collections
+
+from bccl_jax.config import files
+from bccl_jax.config.allowed import unknown_key
+from bccl_jax.config.flattening import flatten
+from bccl_jax.errors import ConfigError
+from bccl_jax.settings.bounds import shown
+from bccl_jax.training.loop import Observe, train_and_evaluate
+from bccl_jax.training.results import Result
+
+
+def train(
+    config: str | os.PathLike | ml_collections.ConfigDict,
+    workdir: str | os.PathLike,
+    changes: Mapping[str, Any] | None = None,
+    *,
+    observe: Observe | None = None,
+) -> Result:
+    """Trains a run to its end, or goes on with the one that the directory holds.
+
+    Args:
+      config: "FILE.py" or "FILE.py:METHOD" of a config file, "DIR/config.json" of a run, or a
+        config.
+      workdir: the run's directory: a new one, or that of a run of the very same config.
+      changes: values by their keys, such as {"epochs": 5, "optimizer.learning_rate": 0.1}.
+      observe: called after each evaluation, for measures of one's own.
+
+    Returns:
+      The final state and its figures.
+
+    Raises:
+      BcclError: as `bccl_jax.training.loop.train_and_evaluate`; or there is no such config file or
+        key.
+    """
+    if isinstance(config, str | os.PathLike):
+        config = files.load(os.fspath(config), option="config")
+    elif not isinstance(config, ml_collections.ConfigDict | ml_collections.FrozenConfigDict):
+        raise ConfigError(
+            f"config is {shown(config, 40)}; it must be the path of a config file, or what "
+            "bccl_jax.config.get_config gives"
+        )
+    return train_and_evaluate(changed(config, changes or {}), workdir, observe)
+
+
+def changed(
+    config: ml_collections.ConfigDict, changes: Mapping[str, Any]
+) -> ml_collections.ConfigDict:
+    """A copy of a config with other values of some keys.
+
+    Raises:
+      ConfigError: there is no such key, or a value is of another kind than its key's.
+    """
+    config = ml_collections.ConfigDict(config).copy_and_resolve_references()
+    known = flatten(config)
+    for key, value in changes.items():
+        if key not in known:
+            raise ConfigError(unknown_key(key, known))
+        try:
+            config.update_from_flattened_dict({key: value})
+        except (TypeError, OverflowError) as error:
+            raise ConfigError(
+                f"config.{key} is {shown(value)}, which is not a value of it"
+            ) from error
+    return config

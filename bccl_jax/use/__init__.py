@@ -1,0 +1,1 @@
+"""What a run trained, put to use: pictures in, classes out."""

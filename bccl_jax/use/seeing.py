@@ -1,0 +1,91 @@
+"""An image of any kind and size as a run's network sees it: what an evaluation does to it."""
+
+import dataclasses
+import pathlib
+
+import numpy as np
+from PIL import Image
+
+from bccl_jax.classifier.reading import Saved
+from bccl_jax.data.photographs.crops import central_square, evaluation_crop, fitted
+from bccl_jax.data.photographs.decode import Picture, Pixels, upright_rgb
+from bccl_jax.data.photographs.levels import Color
+from bccl_jax.data.split import Split
+
+
+@dataclasses.dataclass(frozen=True)
+class Sight:
+    """How a run's network sees an image.
+
+    Photographs are resized and cut to their centre as in an evaluation. A run on arrays of one size
+    sees the largest central part of a picture that has their proportions, scaled to that size; one
+    of that very size stays as it is. A run with `config.data.pixels` has the means of squares where
+    a picture can be cut into as many, as its own images were reduced.
+
+    Attributes:
+      shape: (H, W) of what the network sees.
+      photographs: whether the run is on photographs.
+      resize: length of a photograph's short side before the crop.
+      pixels: side that images of the run were reduced to by averaging; 0 for none.
+      background: red, green and blue of the ground that transparent parts are put on.
+    """
+
+    shape: tuple[int, int]
+    photographs: bool
+    resize: int
+    pixels: int
+    background: Color
+
+    @classmethod
+    def of(cls, saved: Saved) -> "Sight":
+        """That of a run."""
+        config, (height, width, _) = saved.classifier.config, saved.classifier.image_shape
+        return cls(
+            (height, width),
+            saved.photographs,
+            config.augment.eval_resize,
+            0 if saved.photographs else config.data.pixels,
+            tuple(config.data.background),
+        )
+
+    def see(self, source: str | bytes | Image.Image | np.ndarray) -> np.ndarray:
+        """Makes uint8 [H, W, 3] of an image; threads may do so at the same time.
+
+        Args:
+          source: as `given.Item` has it.
+
+        Raises:
+          BrokenImageError: it cannot be decoded.
+          OSError: it cannot be read.
+        """
+        if isinstance(source, str):
+            source = pathlib.Path(source).read_bytes()
+        if isinstance(source, bytes):
+            return self._of_file(source)
+        if isinstance(source, Image.Image):
+            return self._of_image(upright_rgb(source, self.background))
+        if source.shape[-1] == 4:
+            return self._of_image(upright_rgb(Image.fromarray(source), self.background))
+        source = np.broadcast_to(source, (*source.shape[:2], 3))
+        if not self.photographs and source.shape[:2] == self.shape:
+            return source
+        return self._of_image(Image.fromarray(source))
+
+    def _of_file(self, data: bytes) -> np.ndarray:
+        if self.photographs:
+            return evaluation_crop(data, self.resize, self.shape[0], background=self.background)
+        picture = Picture(data, self.background)
+        return self._fitted(picture.decode(), (picture.height, picture.width))
+
+    def _of_image(self, image: Image.Image) -> np.ndarray:
+        sides = image.height, image.width
+        if self.photographs:
+            return central_square(Pixels(image), sides, self.resize, self.shape[0])
+        return self._fitted(Pixels(image), sides)
+
+    def _fitted(self, pixels: Pixels, sides: tuple[int, int]) -> np.ndarray:
+        height, width = sides
+        if self.pixels and height == width and height % self.pixels == 0:
+            whole = Split(np.asarray(pixels.image)[None], np.zeros(1, np.int32), ())
+            return whole.reduced(self.pixels).images[0]
+        return fitted(pixels, sides, self.shape)
