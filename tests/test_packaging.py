@@ -72,6 +72,7 @@ def test_every_file_of_requirements_is_an_extra_or_made_of_them():
         (["--workdir", "runs"], "bccl_jax.main", ["--workdir", "runs"]),
         ([], "bccl_jax.main", []),
         (["eval"], "bccl_jax.main", ["eval"]),
+        (["predict", "runs/a", "b.jpg"], "bccl_jax.predict", ["runs/a", "b.jpg"]),
         (["digits_lt", "--mode=eval"], "bccl_jax.main", ["digits_lt", "--mode=eval"]),
         (["experiments", "run", "table4"], "bccl_jax.experiments.run", ["table4"]),
         (["experiments", "report", "-h"], "bccl_jax.experiments.report", ["-h"]),
@@ -98,9 +99,18 @@ def test_a_wrong_command_is_one_sentence(arguments, message):
     assert str(end.value).startswith("error: bccl_jax experiment")
 
 
-def test_the_commands_modules_are_there_and_run():
-    for module in COMMANDS.values():
-        path = module.removeprefix("bccl_jax.experiments.").replace(".", "/")
-        place = "experiments" if "experiments" in module else "bccl_jax"
-        text = (ROOT / place / f"{path.removeprefix('bccl_jax/')}.py").read_text()
-        assert 'if __name__ == "__main__":' in text
+def commands_in(folder, package):
+    """The modules of a folder that `python -m` runs."""
+    paths = [
+        path for path in folder.glob("*.py") if 'if __name__ == "__main__":' in path.read_text()
+    ]
+    return {f"{package}.{path.stem}" for path in paths}
+
+
+def test_every_command_of_the_package_has_a_short_name():
+    there = commands_in(ROOT / "bccl_jax", "bccl_jax")
+    there |= commands_in(ROOT / "experiments", "bccl_jax.experiments")
+    # The second writes a page of the repository.
+    assert there - {"bccl_jax.main", "bccl_jax.experiments.methods_page"} == set(COMMANDS.values())
+    for words, module in COMMANDS.items():
+        assert chosen([*words.split(), "x"]) == (module, ["x"])

@@ -1,7 +1,7 @@
 """The command `bccl_jax` that pip installs: `python -m` of the package's commands, by short names.
 
 bccl_jax --config=digits_lt             python -m bccl_jax.main --config=digits_lt
-bccl_jax datasets cifar100              python -m bccl_jax.datasets cifar100
+bccl_jax predict runs/digits_lt PHOTOS  python -m bccl_jax.predict runs/digits_lt PHOTOS
 bccl_jax experiments run table4         python -m bccl_jax.experiments.run table4
 """
 
@@ -13,6 +13,8 @@ from bccl_jax.settings.suggestions import did_you_mean, nearest
 # The words of a command, and the module that is run; without any it is `main`. What lies in
 # experiments/ of the repository is installed within the package.
 COMMANDS = {
+    "predict": "bccl_jax.predict",
+    "share": "bccl_jax.share",
     "datasets": "bccl_jax.datasets",
     "experiments run": "bccl_jax.experiments.run",
     "experiments report": "bccl_jax.experiments.report",

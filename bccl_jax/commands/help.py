@@ -35,6 +35,7 @@ def help_text() -> str:
         f"{program} [--workdir=DIR] [--config.KEY=VALUE ...]",
         "  python -m bccl_jax.main --workdir=DIR --mode=eval [--checkpoint=last|best|STEP]",
         f"{program.replace('digits_lt', 'folder')} --config.data.dir=DIR --mode=inspect [--verify]",
+        "  python -m bccl_jax.datasets cifar100|cifar10 [--dir=data]",
         "",
         "Flags:",
     ]
@@ -52,7 +53,6 @@ def help_text() -> str:
     )
     lines += [
         "",
-        "CIFAR: python -m bccl_jax.datasets cifar100 downloads it into data/.",
         "All keys: --print_config, bccl_jax/config/fields.py, bccl_jax/methods/NAME.py for a",
         "method, README.md. A change: --config.epochs=5; what you wrote yourself: "
         "docs/extending.md.",

@@ -266,7 +266,7 @@ def test_what_a_preset_decides_is_written_out_but_for_the_weights():
 def test_another_preset_by_its_key_alone_would_be_misnamed(name, variant, changes):
     config = shipped_config(name, variant)
     config.method.update(changes)
-    message = f"preset is '{changes['preset']}' but .*cifar100_lt.py:bccl,released"
+    message = f"preset is '{changes['preset']}' but .*--config=cifar100_lt:bccl,released"
     with pytest.raises(ConfigError, match=message):
         validate(config)
 
