@@ -28,19 +28,22 @@ _OWN_LEVEL = _COMPILE_FAST not in os.environ["XLA_FLAGS"]
 # The longest files, begun first, so that no worker is left alone with one at the end. Neighbours
 # compile different programs: two workers would each compile what they need at the same time.
 _LONGEST = (
-    "training/test_loop.py",
-    "training/test_photographs.py",
-    "benchmarks/test_benchmarks.py",
-    "training/test_devices.py",
+    "methods/test_contract.py",
     "training/test_processes.py",
     "commands/test_main.py",
-    "experiments/running/test_training.py",
-    "training/test_dispatch.py",
-    "losses/test_contrastive.py",
+    "training/test_averages.py",
+    "extending/test_page.py",
+    "benchmarks/test_benchmarks.py",
+    "training/test_devices.py",
     "augment/test_policies.py",
-    "clustering/test_kmeans.py",
-    "models/test_models.py",
-    "augment/test_views.py",
+    "training/test_photographs.py",
+    "experiments/test_any_data.py",
+    "training/test_loop.py",
+    "training/test_stages.py",
+    "methods/test_proco.py",
+    "losses/test_contrastive.py",
+    "settings/test_bounds.py",
+    "clustering/test_sharded.py",
 )
 
 
