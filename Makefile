@@ -27,7 +27,7 @@ $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $$($(PYTHON) --version) is older than 3.11; name a newer one by PYTHON=" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/installed-$(REQUIREMENTS): requirements.txt requirements-cpu.txt requirements/cuda.txt | $(VENV)/bin/python
+$(VENV)/installed-$(REQUIREMENTS): requirements.txt requirements-cpu.txt requirements/cuda.txt requirements/tfds.txt | $(VENV)/bin/python
 	$(VENV)/bin/python -m pip install --quiet -r $(REQUIREMENTS)
 	@touch $@
 

@@ -61,7 +61,8 @@ def test_every_file_of_requirements_is_an_extra_or_made_of_them():
         f"requirements/{path.name}" for path in (ROOT / "requirements").iterdir()
     }
     lines = (ROOT / "requirements.txt").read_text().split("\n")
-    assert lines == ["-r requirements-cpu.txt", "-r requirements/cuda.txt", ""]
+    parts = ("-cpu", "/cuda", "/tfds")
+    assert lines == [*(f"-r requirements{part}.txt" for part in parts), ""]
     assert required(EXTRAS["cuda"]) == {"jax"}
 
 

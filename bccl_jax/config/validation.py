@@ -162,7 +162,7 @@ def _check_schedules(config: ml_collections.ConfigDict, method: Method) -> None:
             raise ConfigError(
                 f"stage {number} of {len(stages)} of {config.method.name} has no epochs of "
                 f"the {config.epochs}, so that nothing was trained before; raise "
-                "config.epochs, or name the run that trained it by config.model.pretrained"
+                f"{stage.set_by}, or name the run that trained it by config.model.pretrained"
             )
     stages = scheduled(stages)
     for number, stage in enumerate(stages, 1):

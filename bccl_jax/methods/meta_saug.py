@@ -162,14 +162,15 @@ class MetaSAug(base.Method):
 
     def stages(self, epochs):
         """See `base.Method.stages`."""
-        first = min(round(self.deferred * epochs), epochs - 1)
+        length = min(round(self.deferred * epochs), epochs - 1)
+        first = base.Stage(length, set_by="config.method.deferred")
         if not self.frozen_features:
-            return base.Stage(first), base.Stage(epochs - first, continues=True)
+            return first, base.Stage(epochs - length, continues=True)
         optimizer = {"warmup_epochs": 0, "schedule": "constant"}
         if self.frozen_learning_rate:
             optimizer["learning_rate"] = self.frozen_learning_rate
-        second = base.Stage(epochs - first, trains=("heads_classifier",), optimizer=optimizer)
-        return base.Stage(first), second
+        second = base.Stage(epochs - length, trains=("heads_classifier",), optimizer=optimizer)
+        return first, second
 
     def init(self, key, context):
         """Returns class counts int32 [K], weights float32 [K], and the epochs that rho grows over.

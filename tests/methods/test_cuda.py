@@ -20,6 +20,8 @@ from tests.losses import public
 from tests.methods.small import CONTEXT, COUNTS, SMALL, unit
 from tests.tiny import bits, shipped_config, tiny_config
 
+# The bits of two programs are compared.
+OPTIMIZED = True
 pytestmark = pytest.mark.usefixtures("_two_layers")
 
 VECTORS = public.load("cuda")

@@ -69,6 +69,7 @@ class Stage:
       optimizer: keys of `config.optimizer` that differ, and their values.
       continues: whether it goes on with the optimizer, the schedule and the sampler of the stage
         before it. It may train something else or by another loss, but starts nothing anew.
+      set_by: the config key that says how long it is, for the message where it has no epochs.
 
     Raises:
       ConfigError: it continues another one and has an optimizer, a sampler or a start of its own.
@@ -80,6 +81,7 @@ class Stage:
     sampler: str = ""
     optimizer: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     continues: bool = False
+    set_by: str = "config.epochs"
 
     def __post_init__(self):
         own = [name for name in ("anew", "sampler", "optimizer") if getattr(self, name)]
