@@ -17,6 +17,8 @@ from bccl_jax.models import (
 from bccl_jax.models.cifar_resnet import CifarResNet, option_a_shortcut
 from bccl_jax.models.imagenet_resnet import ImageNetResNet
 
+OPTIMIZED = True
+
 
 def parameters(tree):
     return sum(x.size for x in jax.tree.leaves(tree))
