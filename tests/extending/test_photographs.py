@@ -33,7 +33,8 @@ from bccl_jax.methods.cross_entropy import CrossEntropy
 
 ROOT = pathlib.Path({root!r})
 # The process that trains is the first to come by.
-MAIN_PID = int(os.environ.setdefault("MAIN_PID", str(os.getpid())))
+os.environ["MAIN_PID"] = os.environ["MAIN_PID"] or str(os.getpid())
+MAIN_PID = int(os.environ["MAIN_PID"])
 
 
 class Pictures(EncodedImages):
@@ -105,7 +106,8 @@ def config_file(tmp_path_factory):
     return path
 
 
-def test_a_reader_gets_the_class_without_its_module(config_file):
+def test_a_reader_gets_the_class_without_its_module(config_file, monkeypatch):
+    monkeypatch.setenv("MAIN_PID", "")
     images = load_data(config_files.load(str(config_file))).train.images
     text = cloudpickle.dumps(images)
     code = (
@@ -121,7 +123,7 @@ def test_it_trains_and_is_evaluated_from_its_directory(config_file, tmp_path):
     workdir = tmp_path / "run"
     told = []
     for arguments in ([f"--config={config_file}"], ["--mode=eval"]):
-        done = forked.run(*arguments, f"--workdir={workdir}")
+        done = forked.run(*arguments, f"--workdir={workdir}", MAIN_PID="")
         assert done.returncode == 0, done.stderr[-3000:]
         told.append(
             [row for row in done.stdout.splitlines() if row.startswith(("last (", "best ("))]
