@@ -16,6 +16,8 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 # half the time of level 2, at level 0 (`_optimization` below) in half of that. XLA_FLAGS that name
 # a level are left as they are: with level 3 the tests run what users run.
 _COMPILE_FAST = "--xla_backend_optimization_level=1"
+# The workers take all cores: parts of a program that are compiled side by side only cost more.
+_COMPILE_FAST += " --xla_cpu_parallel_codegen_split_count=1"
 if jax.__version_info__ < (0, 11):
     # Of the older versions' two ways to write loops the one that compiles a step in half the time.
     _COMPILE_FAST += " --xla_cpu_use_fusion_emitters=false"

@@ -3,6 +3,7 @@
 import functools
 import json
 import math
+import pickle
 
 import jax
 import jax.numpy as jnp
@@ -28,12 +29,13 @@ from bccl_jax.training.memory import check_memory
 from tests.tiny import shipped_config, tiny_config
 
 METHODS = methods.names()
-# All keys with one method, and the settings of the others.
+# All keys with one method, and the settings of the others. What CUDA adds to a method is checked
+# over plain cross-entropy, and the settings of that method with it alone.
 KEYS = [
     (name, key)
     for name in METHODS
     for key in default.flatten(default.get_config(name))
-    if name == "bccl" or key.startswith("method.")
+    if name == "bccl" or (key.startswith("method.") and not name.startswith("cuda_"))
 ]
 NUMBERS = [0, -1, 1, 2, 3, 255, 256, 2**15, 2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**40, 2**63]
 EXTREMES = [
@@ -50,9 +52,15 @@ EXTREMES = [
 ]
 
 
+@functools.cache
+def pickled(method):
+    """A method's config, of which a copy takes a seventh of the time of another one."""
+    return pickle.dumps(default.get_config(method))
+
+
 def changed(method, key, value):
     """The default config with any value at a key, as a config file could set it."""
-    config = default.get_config(method)
+    config = pickle.loads(pickled(method))
     *groups, last = key.split(".")
     group = functools.reduce(lambda inner, part: inner[part], groups, config)
     # Removed and set anew, so that the value is kept as it is.
