@@ -3,8 +3,8 @@
 Each method trains over the same random images by the harness's recipe, in one process; rounds of a
 few steps of each follow each other, so that a machine that is shared slows all of them alike. A
 method of several stages is timed in each, and its cost is the mean over its epochs. What a method
-does between epochs, as the k-means of BCCL, is not part of a step. The page docs/methods.md shows
-what these files have:
+does between epochs, as the k-means of BCCL, is not part of a step, and CUDA has all classes at
+level 0. The page docs/methods.md shows what these files have:
 
     python -m benchmarks.methods --json=docs/records/step_cost_full.json
     python -m benchmarks.methods --config=configs/cifar100_small.py --classes=20 --side=16 \

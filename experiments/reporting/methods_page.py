@@ -90,6 +90,7 @@ def _how_to_read(cost: Mapping) -> str:
     timed = f", {_timed_on(cost)}. Another device has other ratios" if cost["rows"] else ""
     return f"""\
 - *a step*: time of a training step, views included, over that of `cross_entropy`{timed}.
+  CUDA's are with all classes at level 0; each level that a batch draws adds a round of operations.
 - *printed*: accuracy in percent on CIFAR-100-LT at imbalance 100 in Kim & Ko 2025, ResNet-32, 200
   epochs. Figures of the methods' own papers stand below, by method.
 - *small*, *middle*, *full*: what this harness reached by the fair recipe, accuracy on all classes
