@@ -51,23 +51,9 @@ def parser() -> Parser:
         "the logits; refused where the loss has the prior (default: as the run was evaluated)",
     )
     made.add_argument(
-        "--checkpoint",
-        metavar="last|best|STEP",
-        help="what to predict with (default last, whose figures are those to report)",
-    )
-    made.add_argument(
-        "--average", action="store_true", help="with the averaged weights (config.optimizer.ema)"
-    )
-    made.add_argument(
         "--batch_size", type=int, default=64, metavar="N", help="pictures at a time (default 64)"
     )
-    made.add_argument(
-        "--imports",
-        action="append",
-        metavar="FILE.py",
-        help="file of your own that registers what the run was made with, in place of those that "
-        "it remembers",
-    )
+    made.add_flags_of_run()
     return made
 
 

@@ -24,21 +24,7 @@ def parser() -> Parser:
         "--output", required=True, metavar="FILE", help="the file to write, .safetensors"
     )
     made.add_argument("--overwrite", action="store_true", help="let it take the place of a file")
-    made.add_argument(
-        "--checkpoint",
-        metavar="last|best|STEP",
-        help="what is packed (default last, whose figures are those to report)",
-    )
-    made.add_argument(
-        "--average", action="store_true", help="the averaged weights (config.optimizer.ema)"
-    )
-    made.add_argument(
-        "--imports",
-        action="append",
-        metavar="FILE.py",
-        help="file of your own that registers what the run was made with, in place of those that "
-        "it remembers",
-    )
+    made.add_flags_of_run()
     return made
 
 

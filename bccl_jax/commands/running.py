@@ -27,6 +27,24 @@ class Parser(argparse.ArgumentParser):
             allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **options
         )
 
+    def add_flags_of_run(self) -> None:
+        """Adds the flags that say what of a run is read: `use.model.load` has them too."""
+        self.add_argument(
+            "--checkpoint",
+            metavar="last|best|STEP",
+            help="which is taken (default last, whose figures are those to report)",
+        )
+        self.add_argument(
+            "--average", action="store_true", help="the averaged weights (config.optimizer.ema)"
+        )
+        self.add_argument(
+            "--imports",
+            action="append",
+            metavar="FILE.py",
+            help="file of your own that registers what the run was made with, in place of those "
+            "that it remembers",
+        )
+
     def error(self, message: str) -> NoReturn:
         """Ends with a sentence on a mistake, and the flag that may be meant."""
         hint = "; --help names all flags"

@@ -1,5 +1,7 @@
 """A config as a flat dict of JSON values, and back."""
 
+from typing import Any
+
 import ml_collections
 
 from bccl_jax.config.fields import get_config
@@ -35,10 +37,17 @@ def unflatten(flat: dict) -> ml_collections.ConfigDict:
         )
     for key, value in flat.items():
         value = tuple(value) if isinstance(value, list) else value
-        try:
-            config.update_from_flattened_dict({key: value})
-        except (TypeError, OverflowError) as error:
-            raise ConfigError(
-                f"config.{key} is {shown(value)}, which is not a value of it"
-            ) from error
+        set_value(config, key, value)
     return config
+
+
+def set_value(config: ml_collections.ConfigDict, key: str, value: Any) -> None:
+    """Gives a key, such as "data.name", a value.
+
+    Raises:
+      ConfigError: the value is of another kind than the key's.
+    """
+    try:
+        config.update_from_flattened_dict({key: value})
+    except (TypeError, OverflowError) as error:
+        raise ConfigError(f"config.{key} is {shown(value)}, which is not a value of it") from error

@@ -8,7 +8,7 @@ import ml_collections
 
 from bccl_jax.config import files
 from bccl_jax.config.allowed import unknown_key
-from bccl_jax.config.flattening import flatten
+from bccl_jax.config.flattening import flatten, set_value
 from bccl_jax.errors import ConfigError
 from bccl_jax.settings.bounds import shown
 from bccl_jax.training.loop import Observe, train_and_evaluate
@@ -61,10 +61,5 @@ def changed(
     for key, value in changes.items():
         if key not in known:
             raise ConfigError(unknown_key(key, known))
-        try:
-            config.update_from_flattened_dict({key: value})
-        except (TypeError, OverflowError) as error:
-            raise ConfigError(
-                f"config.{key} is {shown(value)}, which is not a value of it"
-            ) from error
+        set_value(config, key, value)
     return config
