@@ -42,6 +42,9 @@ class ImageClassifier:
       predict: (variables, images uint8 [B, H, W, 3], offset float32 [K]) -> (predictions int32
         [B], confidences float32 [B]) of the logits minus `offset`; jitted, every process gets all
         of them.
+      judge: (variables, images, labels int32 [B], offset) -> the same and, of the class that is
+        each image's label, its probability float32 [B] and its rank among all int32 [B], 1 for the
+        predicted one; jitted, every process gets all of them.
     """
 
     config: ml_collections.ConfigDict
@@ -53,6 +56,7 @@ class ImageClassifier:
     network: Network
     normalize: Callable
     predict: Callable
+    judge: Callable
 
     @property
     def context(self) -> Context:
@@ -190,6 +194,7 @@ def create_classifier(
         network=network,
         normalize=preprocess,
         predict=make_predict(network, method, preprocess, mesh),
+        judge=make_judge(network, method, preprocess, mesh),
     )
 
 
@@ -217,12 +222,39 @@ def make_predict(network: Network, method: Method, normalize: Callable, mesh: Me
 
     @functools.partial(jax.jit, out_shardings=replicated(mesh))
     def predict(variables: Variables, images: jax.Array, offset: jax.Array):
-        apply = inference(network, variables.batch_stats)
-        logits = method.logits(apply, variables.params, normalize(images), variables.method)
-        probabilities = jax.nn.softmax(logits - offset[None, :])
+        probabilities = _probabilities(network, method, variables, normalize(images), offset)
         return jnp.argmax(probabilities, axis=-1), jnp.max(probabilities, axis=-1)
 
     return predict
+
+
+def make_judge(network: Network, method: Method, normalize: Callable, mesh: Mesh) -> Callable:
+    """Closes over everything static what is told of each image; see `ImageClassifier.judge`."""
+
+    @functools.partial(jax.jit, out_shardings=replicated(mesh))
+    def judge(variables: Variables, images: jax.Array, labels: jax.Array, offset: jax.Array):
+        probabilities = _probabilities(network, method, variables, normalize(images), offset)
+        of_true = jnp.take_along_axis(probabilities, labels[:, None], axis=-1)
+        # Of equal ones the first class is predicted.
+        first = jnp.arange(probabilities.shape[-1])[None, :] < labels[:, None]
+        before = (probabilities > of_true) | ((probabilities == of_true) & first)
+        return (
+            jnp.argmax(probabilities, axis=-1),
+            jnp.max(probabilities, axis=-1),
+            of_true[:, 0],
+            1 + jnp.sum(before, axis=-1, dtype=jnp.int32),
+        )
+
+    return judge
+
+
+def _probabilities(
+    network: Network, method: Method, variables: Variables, images: jax.Array, offset: jax.Array
+) -> jax.Array:
+    """Of normalised images, float32 [B, K]."""
+    apply = inference(network, variables.batch_stats)
+    logits = method.logits(apply, variables.params, images, variables.method)
+    return jax.nn.softmax(logits - offset[None, :])
 
 
 def _context(

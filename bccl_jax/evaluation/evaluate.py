@@ -1,17 +1,45 @@
 """Evaluates a state on a split, exactly: every image once, whatever the batch size."""
 
 import dataclasses
+import itertools
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
 from bccl_jax.classifier.image_classifier import ImageClassifier
 from bccl_jax.classifier.variables import Variables
 from bccl_jax.data.split import Split
+from bccl_jax.devices.mesh import put, split_over
 from bccl_jax.errors import NonFiniteLossError
 from bccl_jax.evaluation import metrics
-from bccl_jax.evaluation.over_split import compute_on
+from bccl_jax.evaluation.over_split import (
+    AS_EVALUATED,
+    Reading,
+    batch_of,
+    compute_on,
+    rows_of_batch,
+)
 from bccl_jax.losses.classification import post_hoc_offset
+
+
+class Judged(NamedTuple):
+    """What was found of each of the n images that are decoded, in the order of the split.
+
+    Attributes:
+      labels: int32 [n], the true classes.
+      predictions: int32 [n].
+      confidences: float32 [n], probability of the predicted class.
+      true_probabilities: float32 [n], that of the true class.
+      ranks: int32 [n], place of the true class among all by their probability: 1 where the
+        prediction is right.
+    """
+
+    labels: np.ndarray
+    predictions: np.ndarray
+    confidences: np.ndarray
+    true_probabilities: np.ndarray
+    ranks: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,11 +55,12 @@ class Evaluation:
       class_names: K names.
       classes: classes of "all", "many", "medium" and "few".
       classes_tested: those of them that have images here, which the means are over.
-      confusion: int64 [K, K], rows the true classes.
+      confusion: int64 [P, 3], as `metrics.confusion_pairs` has it.
       correct: bool [n], whether each decoded image was predicted right, in the order of the split.
       decoded: bool [N], which images of the split were decoded; the others are left out of all
         figures.
       undecoded: names of those others.
+      judged: what was found of each image; None unless it was asked for.
     """
 
     shots: dict[str, float | None]
@@ -45,6 +74,7 @@ class Evaluation:
     correct: np.ndarray
     decoded: np.ndarray
     undecoded: tuple[str, ...] = ()
+    judged: Judged | None = None
 
     @property
     def untested(self) -> list[str]:
@@ -73,6 +103,9 @@ def evaluate(
     split: Split,
     advance: Callable[[int], None] | None = None,
     note_broken: Callable[[list[int]], None] | None = None,
+    *,
+    judging: bool = False,
+    reading: Reading = AS_EVALUATED,
 ) -> Evaluation:
     """Predicts every image of a split and counts.
 
@@ -82,6 +115,8 @@ def evaluate(
       split: N images and labels.
       advance: called with the number of images that were done since the last call.
       note_broken: called with the positions of the pictures that cannot be decoded, if any.
+      judging: whether each image is told of, in `Evaluation.judged`.
+      reading: how the images are read.
 
     Returns:
       The figures, the same in every process.
@@ -93,13 +128,21 @@ def evaluate(
     class_counts, settings = classifier.class_counts, classifier.config.eval
     # Shot groups are the data set's, whatever a method holds out; the prior is what it was taught.
     offset = post_hoc_offset(classifier.trained_counts, settings.logit_adjustment)
-    (predictions, confidences), decoded = compute_on(
+    if judging:
+        of_batch = _judge(classifier, variables, split, offset, reading)
+    else:
+
+        def of_batch(images):
+            return classifier.predict(variables, images, offset)
+
+    (predictions, confidences, *of_true), decoded = compute_on(
         split,
-        lambda images: classifier.predict(variables, images, offset),
+        of_batch,
         classifier.config,
         classifier.mesh,
         advance,
         note_broken,
+        reading=reading,
     )
     if not np.isfinite(confidences).all():
         raise NonFiniteLossError(
@@ -111,13 +154,13 @@ def evaluate(
     labels = split.labels[decoded]
     undecoded = tuple(split.images.name(int(i)) for i in np.flatnonzero(~decoded))
 
-    confusion = metrics.confusion_matrix(predictions, labels, len(class_counts))
-    per_class = metrics.per_class_accuracy(confusion)
+    totals = metrics.class_totals(predictions, labels, len(class_counts))
+    per_class = metrics.per_class_accuracy(totals)
     bounds = {"many_above": settings.many_above, "few_below": settings.few_below}
     everyone = np.ones(len(class_counts), bool)
     return Evaluation(
         shots=metrics.shot_accuracy(predictions, labels, class_counts, **bounds),
-        macro_f1=metrics.macro_f1(confusion),
+        macro_f1=metrics.macro_f1(totals),
         calibration_error=metrics.expected_calibration_error(
             confidences, predictions == labels, num_bins=settings.calibration_bins
         ),
@@ -125,8 +168,28 @@ def evaluate(
         class_names=split.class_names,
         classes=metrics.count_classes(everyone, class_counts, **bounds),
         classes_tested=metrics.count_classes(~np.isnan(per_class), class_counts, **bounds),
-        confusion=confusion,
+        confusion=metrics.confusion_pairs(predictions, labels, len(class_counts)),
         correct=predictions == labels,
         decoded=decoded,
         undecoded=undecoded,
+        judged=Judged(labels, predictions, confidences, *of_true) if judging else None,
     )
+
+
+def _judge(
+    classifier: ImageClassifier,
+    variables: Variables,
+    split: Split,
+    offset: np.ndarray,
+    reading: Reading,
+) -> Callable:
+    """Images of a batch, which come in order -> what `ImageClassifier.judge` says of them."""
+    numbers = itertools.count()
+    size, filled = batch_of(split, classifier.config, classifier.mesh, reading)
+
+    def of_batch(images):
+        own = rows_of_batch(split.labels, number=next(numbers), size=size, filled=filled)
+        labels = put(own, split_over(classifier.mesh))
+        return classifier.judge(variables, images, labels, offset)
+
+    return of_batch

@@ -1,12 +1,50 @@
 """The figures of the long-tail protocol, from predictions on the host."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from bccl_jax.data.long_tail import shot_groups
 
 
-def confusion_matrix(predictions: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:
-    """Counts predictions by true class.
+class ClassTotals(NamedTuple):
+    """Images by class: what the figures of classes are made of.
+
+    Attributes:
+      tested: int64 [K], images of each true class.
+      predicted: int64 [K], images that each class was predicted for.
+      correct: int64 [K], images of each class that were predicted right.
+    """
+
+    tested: np.ndarray
+    predicted: np.ndarray
+    correct: np.ndarray
+
+
+def class_totals(predictions: np.ndarray, labels: np.ndarray, num_classes: int) -> ClassTotals:
+    """Counts images by class.
+
+    Args:
+      predictions: int [N].
+      labels: int [N].
+      num_classes: K.
+
+    Raises:
+      ValueError: the lengths differ, or a class is not an integer of 0 to K - 1.
+    """
+    predictions, labels = _checked(predictions, labels, num_classes)
+    return ClassTotals(
+        *(
+            np.bincount(classes, minlength=num_classes)
+            for classes in (labels, predictions, labels[predictions == labels])
+        )
+    )
+
+
+def confusion_pairs(predictions: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:
+    """Counts predictions by true class: what of a confusion matrix is not zero.
+
+    The matrix itself would have 66 million places for 8,142 classes.
 
     Args:
       predictions: int [N].
@@ -14,11 +52,20 @@ def confusion_matrix(predictions: np.ndarray, labels: np.ndarray, num_classes: i
       num_classes: K.
 
     Returns:
-      int64 [K, K], row the true class, column the predicted one.
+      int64 [P, 3], the true class, the predicted one and their images, in the order of both
+      classes.
 
     Raises:
-      ValueError: the lengths differ, or a class is not an integer of 0 to K - 1.
+      ValueError: as `class_totals`.
     """
+    predictions, labels = _checked(predictions, labels, num_classes)
+    flat, counts = np.unique(labels * num_classes + predictions, return_counts=True)
+    return np.stack([flat // num_classes, flat % num_classes, counts], axis=-1)
+
+
+def _checked(
+    predictions: np.ndarray, labels: np.ndarray, num_classes: int
+) -> tuple[np.ndarray, np.ndarray]:
     predictions, labels = np.asarray(predictions), np.asarray(labels)
     if predictions.shape != labels.shape or labels.ndim != 1:
         raise ValueError(
@@ -32,21 +79,13 @@ def confusion_matrix(predictions: np.ndarray, labels: np.ndarray, num_classes: i
             raise ValueError(
                 f"{name} lie in {values.min()} to {values.max()}, outside 0 to {num_classes - 1}"
             )
-    flat = labels.astype(np.int64) * num_classes + predictions.astype(np.int64)
-    return np.bincount(flat, minlength=num_classes**2).reshape(num_classes, num_classes)
+    return predictions.astype(np.int64), labels.astype(np.int64)
 
 
-def per_class_accuracy(confusion: np.ndarray) -> np.ndarray:
+def per_class_accuracy(totals: ClassTotals) -> np.ndarray:
     """Accuracy of each class in percent, float64 [K]; NaN for a class without images."""
-    totals = confusion.sum(axis=1)
-    correct = np.diagonal(confusion)
-    return np.where(totals > 0, 100.0 * correct / np.maximum(totals, 1), np.nan)
-
-
-def sparse_counts(confusion: np.ndarray) -> list[list[int]]:
-    """The counts of a confusion matrix that are not zero, as [true, predicted, count]."""
-    rows, columns = np.nonzero(confusion)
-    return [[int(r), int(c), int(confusion[r, c])] for r, c in zip(rows, columns, strict=True)]
+    tested, _, correct = totals
+    return np.where(tested > 0, 100.0 * correct / np.maximum(tested, 1), np.nan)
 
 
 def shot_accuracy(
@@ -73,12 +112,12 @@ def shot_accuracy(
       {"top1", "all", "many", "medium", "few"} in percent; None where there is no image.
 
     Raises:
-      ValueError: as `confusion_matrix`.
+      ValueError: as `class_totals`.
     """
-    confusion = confusion_matrix(predictions, labels, len(class_counts))
-    accuracies, total = per_class_accuracy(confusion), confusion.sum()
+    totals = class_totals(predictions, labels, len(class_counts))
+    accuracies, images = per_class_accuracy(totals), totals.tested.sum()
     tested = ~np.isnan(accuracies)
-    top1 = 100.0 * np.trace(confusion) / total if total else None
+    top1 = 100.0 * totals.correct.sum() / images if images else None
     return {
         "top1": None if top1 is None else float(top1),
         **{
@@ -111,7 +150,7 @@ def _groups(class_counts: np.ndarray, many_above: int, few_below: int) -> dict[s
     return {"all": everyone, **shot_groups(class_counts, many_above, few_below)}
 
 
-def macro_f1(confusion: np.ndarray) -> float | None:
+def macro_f1(totals: ClassTotals) -> float | None:
     """F1 = 2 TP / (2 TP + FP + FN) of each class in percent, the mean over classes.
 
     The mean is over the classes that have test images, as that of the accuracies is. One that is
@@ -121,16 +160,15 @@ def macro_f1(confusion: np.ndarray) -> float | None:
     not told the labels it takes in a class that is predicted alone, as 0.
 
     Args:
-      confusion: int [K, K], row the true class, column the predicted one.
+      totals: of `class_totals`.
 
     Returns:
       Percent; None where there is no image.
     """
-    totals, predicted = confusion.sum(axis=1), confusion.sum(axis=0)
-    tested = totals > 0
+    tested = totals.tested > 0
     if not tested.any():
         return None
-    f1 = 2.0 * np.diagonal(confusion)[tested] / (totals + predicted)[tested]
+    f1 = 2.0 * totals.correct[tested] / (totals.tested + totals.predicted)[tested]
     return float(100.0 * f1.mean())
 
 

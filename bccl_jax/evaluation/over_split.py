@@ -148,6 +148,21 @@ def batch_of(
     return size, reading.filled or size
 
 
+def rows_of_batch(array: np.ndarray, *, number: int, size: int, filled: int) -> np.ndarray:
+    """This process's rows of an array [N, ...] in a batch, as its images lie there.
+
+    Args:
+      array: a row for each image of a split.
+      number: of the batch.
+      size: rows of a batch, as `batch_of` has it.
+      filled: the same of images.
+    """
+    rows = local_rows(size)
+    own = np.asarray(array)[number * filled : (number + 1) * filled]
+    own = np.pad(own, ((0, size - len(own)), *[(0, 0)] * (own.ndim - 1)))
+    return own[rows.start : rows.stop]
+
+
 def _stream(
     split: Split,
     size: int,

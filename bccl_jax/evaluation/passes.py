@@ -14,9 +14,9 @@ from bccl_jax.classifier.image_classifier import ImageClassifier, inference
 from bccl_jax.classifier.variables import Variables
 from bccl_jax.config.views import create_views
 from bccl_jax.data.split import Split
-from bccl_jax.devices.mesh import local_rows, put, replicated, split_over
+from bccl_jax.devices.mesh import put, replicated, split_over
 from bccl_jax.errors import ConfigError
-from bccl_jax.evaluation.over_split import Reading, batch_of, compute_on
+from bccl_jax.evaluation.over_split import Reading, batch_of, compute_on, rows_of_batch
 
 # Images as they are, of photographs their central crops.
 PLAIN = "plain"
@@ -96,7 +96,7 @@ def make_pass(classifier: ImageClassifier, forward: Callable, view: str = PLAIN)
         def of_batch(images):
             number, labels, given = next(numbers), None, {}
             if drawn:
-                rows = functools.partial(_rows, number=number, size=size, filled=filled)
+                rows = functools.partial(rows_of_batch, number=number, size=size, filled=filled)
                 own = jax.tree.map(rows, (split.labels, dict(inputs or {})))
                 labels, given = put(own, split_over(mesh))
             outputs = compute(
@@ -119,11 +119,3 @@ def make_pass(classifier: ImageClassifier, forward: Callable, view: str = PLAIN)
         return structures[0].unflatten(leaves), decoded
 
     return run
-
-
-def _rows(array: np.ndarray, *, number: int, size: int, filled: int) -> np.ndarray:
-    """This process's rows of an array [N, ...] in a batch, as its images lie there."""
-    rows = local_rows(size)
-    own = np.asarray(array)[number * filled : (number + 1) * filled]
-    own = np.pad(own, ((0, size - len(own)), *[(0, 0)] * (own.ndim - 1)))
-    return own[rows.start : rows.stop]

@@ -14,7 +14,6 @@ import numpy as np
 from bccl_jax.data.split import Split
 from bccl_jax.devices.mesh import is_lead
 from bccl_jax.evaluation.evaluate import Evaluation
-from bccl_jax.evaluation.metrics import sparse_counts
 from bccl_jax.system.progress import under_way
 from bccl_jax.training.assemble import Run
 from bccl_jax.training.averages import average_record
@@ -97,7 +96,7 @@ class EpochEnd:
             with pause("observation"), self._under_way(epoch, "measuring"):
                 record |= self._observe(run, state, epoch)
         if epoch == run.config.epochs:
-            record["confusion"] = sparse_counts(evaluation.confusion)
+            record["confusion"] = evaluation.confusion.tolist()
         return evaluation, record
 
     def score(self, evaluation: Evaluation | None, epoch: int) -> dict[str, float] | None:

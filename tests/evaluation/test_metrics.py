@@ -4,11 +4,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bccl_jax.evaluation.metrics import (
-    confusion_matrix,
+    class_totals,
+    confusion_pairs,
     expected_calibration_error,
     per_class_accuracy,
     shot_accuracy,
-    sparse_counts,
 )
 
 COUNTS = np.array([200, 150, 50, 20, 5, 3])
@@ -66,19 +66,24 @@ def test_the_bounds_of_the_groups_can_be_moved():
 @given(pairs)
 def test_confusion_counts_every_image_once(pairs):
     predictions, labels = np.array(pairs).T
-    confusion = confusion_matrix(predictions, labels, 6)
     expected = np.zeros((6, 6), int)
     for p, y in pairs:
         expected[y, p] += 1
-    np.testing.assert_array_equal(confusion, expected)
+    found = confusion_pairs(predictions, labels, 6)
     rebuilt = np.zeros((6, 6), int)
-    for true, predicted, count in sparse_counts(confusion):
+    for true, predicted, count in found.tolist():
         rebuilt[true, predicted] = count
-    np.testing.assert_array_equal(rebuilt, confusion)
+    np.testing.assert_array_equal(rebuilt, expected)
+    assert found.tolist() == sorted(found.tolist())
+    assert found[:, 2].min() > 0
+    totals = class_totals(predictions, labels, 6)
+    np.testing.assert_array_equal(totals.tested, expected.sum(axis=1))
+    np.testing.assert_array_equal(totals.predicted, expected.sum(axis=0))
+    np.testing.assert_array_equal(totals.correct, np.diagonal(expected))
 
 
 def test_a_class_without_images_has_no_accuracy():
-    accuracy = per_class_accuracy(np.array([[3, 1], [0, 0]]))
+    accuracy = per_class_accuracy(class_totals([0, 0, 0, 1], [0, 0, 0, 0], 2))
     assert accuracy[0] == 75
     assert np.isnan(accuracy[1])
 
@@ -130,10 +135,10 @@ def test_the_order_of_the_images_does_not_matter(pairs, random):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: confusion_matrix(np.array([0]), np.array([0, 1]), 2), r"\(1,\) and labels \(2,\)"),
-        (lambda: confusion_matrix(np.array([0.5]), np.array([0]), 2), "must be integers"),
-        (lambda: confusion_matrix(np.array([2]), np.array([0]), 2), "predictions lie in 2 to 2"),
-        (lambda: confusion_matrix(np.array([0]), np.array([-1]), 2), "labels lie in -1 to -1"),
+        (lambda: confusion_pairs(np.array([0]), np.array([0, 1]), 2), r"\(1,\) and labels \(2,\)"),
+        (lambda: confusion_pairs(np.array([0.5]), np.array([0]), 2), "must be integers"),
+        (lambda: confusion_pairs(np.array([2]), np.array([0]), 2), "predictions lie in 2 to 2"),
+        (lambda: confusion_pairs(np.array([0]), np.array([-1]), 2), "labels lie in -1 to -1"),
         (
             lambda: expected_calibration_error(np.array([1.5]), np.array([True])),
             "outside 0 to 1",
