@@ -3,6 +3,8 @@
 import ml_collections
 
 from bccl_jax.config.validation import validate
+from bccl_jax.data.formats import another
+from bccl_jax.data.formats.table import Columns
 from bccl_jax.data.sources import load_dataset
 from bccl_jax.data.split import Dataset
 from bccl_jax.data.tested import load_test_split
@@ -75,3 +77,29 @@ def load_tested(config: ml_collections.ConfigDict, class_names: tuple[str, ...])
             label_column=data.label_column,
             split_column=data.split_column,
         )
+
+
+def load_another(
+    config: ml_collections.ConfigDict,
+    class_names: tuple[str, ...],
+    path: str,
+    known_only: bool = False,
+) -> Dataset:
+    """Reads a folder or a list of labelled pictures in the place of a run's test split.
+
+    Args:
+      config: of the run; of `config.data` the names of columns are read.
+      class_names: of the run, K names.
+      path: see `another.load`.
+      known_only: see there.
+
+    Returns:
+      The data set with its test split alone.
+
+    Raises:
+      DataError: see there.
+    """
+    data = config.data
+    columns = Columns(data.path_column, data.label_column, data.split_column)
+    with under_way("reading the pictures", shown=speaks()):
+        return another.load(path, class_names, known_only, columns)

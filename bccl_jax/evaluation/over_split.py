@@ -14,6 +14,7 @@ from bccl_jax.data.encoded import allowed_broken
 from bccl_jax.data.feeding.pipeline import read_batches, shared_bytes
 from bccl_jax.data.feeding.stream import EvaluationStream
 from bccl_jax.data.photographs.crops import Crop
+from bccl_jax.data.photographs.fitting import Fit
 from bccl_jax.data.split import Split
 from bccl_jax.devices.mesh import gather_rows, local_rows, put, split_over
 from bccl_jax.errors import BrokenPicturesError
@@ -31,12 +32,14 @@ class Reading:
         made for whole shares of all devices, so that it depends on their number.
       crop: the random crop that is cut out of photographs; None for the central one.
       seed: of random crops, whole numbers.
+      fit: how photographs are seen by a run on arrays of one size; None for a run on photographs.
     """
 
     of: int = 0
     filled: int = 0
     crop: Crop | None = None
     seed: tuple[int, ...] = ()
+    fit: Fit | None = None
 
 
 AS_EVALUATED = Reading()
@@ -148,6 +151,27 @@ def batch_of(
     return size, reading.filled or size
 
 
+def seen(
+    split: Split, indices: np.ndarray, config: ml_collections.ConfigDict, reading: Reading
+) -> np.ndarray:
+    """A few images of a split as the network sees them, before they are normalised.
+
+    Args:
+      split: whose images they are.
+      indices: int [n], of those that can be decoded.
+      config: of the run.
+      reading: how the images are read.
+
+    Returns:
+      uint8 [n, H, W, 3].
+    """
+    chosen = split.take(np.asarray(indices, np.int64))
+    if not split.encoded or not len(chosen):
+        return chosen.images if not split.encoded else np.zeros((0, 1, 1, 3), np.uint8)
+    stream = _stream(chosen, len(chosen), range(len(chosen)), config, len(chosen), reading)
+    return np.stack([stream[i]["image"] for i in range(len(chosen))])
+
+
 def rows_of_batch(array: np.ndarray, *, number: int, size: int, filled: int) -> np.ndarray:
     """This process's rows of an array [N, ...] in a batch, as its images lie there.
 
@@ -181,6 +205,7 @@ def _stream(
         filled=filled,
         crop=reading.crop,
         seed=reading.seed,
+        fit=reading.fit,
     )
 
 

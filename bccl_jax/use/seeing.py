@@ -7,10 +7,10 @@ import numpy as np
 from PIL import Image
 
 from bccl_jax.classifier.reading import Saved
-from bccl_jax.data.photographs.crops import central_square, evaluation_crop, fitted
-from bccl_jax.data.photographs.decode import Picture, Pixels, upright_rgb
+from bccl_jax.data.photographs.crops import central_square, evaluation_crop
+from bccl_jax.data.photographs.decode import Pixels, upright_rgb
+from bccl_jax.data.photographs.fitting import Fit
 from bccl_jax.data.photographs.levels import Color
-from bccl_jax.data.split import Split
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,9 +18,7 @@ class Sight:
     """How a run's network sees an image.
 
     Photographs are resized and cut to their centre as in an evaluation. A run on arrays of one size
-    sees the largest central part of a picture that has their proportions, scaled to that size; one
-    of that very size stays as it is. A run with `config.data.pixels` has the means of squares where
-    a picture can be cut into as many, as its own images were reduced.
+    sees pictures as `data.photographs.fitting.Fit` fits them.
 
     Attributes:
       shape: (H, W) of what the network sees.
@@ -74,18 +72,14 @@ class Sight:
     def _of_file(self, data: bytes) -> np.ndarray:
         if self.photographs:
             return evaluation_crop(data, self.resize, self.shape[0], background=self.background)
-        picture = Picture(data, self.background)
-        return self._fitted(picture.decode(), (picture.height, picture.width))
+        return self._fit.of_file(data)
 
     def _of_image(self, image: Image.Image) -> np.ndarray:
         sides = image.height, image.width
         if self.photographs:
             return central_square(Pixels(image), sides, self.resize, self.shape[0])
-        return self._fitted(Pixels(image), sides)
+        return self._fit.of_pixels(Pixels(image), sides)
 
-    def _fitted(self, pixels: Pixels, sides: tuple[int, int]) -> np.ndarray:
-        height, width = sides
-        if self.pixels and height == width and height % self.pixels == 0:
-            whole = Split(np.asarray(pixels.image)[None], np.zeros(1, np.int32), ())
-            return whole.reduced(self.pixels).images[0]
-        return fitted(pixels, sides, self.shape)
+    @property
+    def _fit(self) -> Fit:
+        return Fit(self.shape, self.pixels, self.background)

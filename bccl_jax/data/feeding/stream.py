@@ -14,6 +14,7 @@ from bccl_jax.data.encoded import EncodedImages
 from bccl_jax.data.order import Order
 from bccl_jax.data.photographs.crops import Crop, evaluation_crop, training_crops
 from bccl_jax.data.photographs.decode import BrokenImageError
+from bccl_jax.data.photographs.fitting import Fit
 from bccl_jax.data.photographs.levels import WHITE, Color
 from bccl_jax.errors import DataError
 from bccl_jax.system.names import shown
@@ -132,6 +133,7 @@ class EvaluationStream:
       filled: rows of a batch that have images; None for all but those at the end of the last one.
       crop: a random crop in the place of the central one.
       seed: of the random crops, of which each image's are a function of its position besides.
+      fit: for a run on arrays of one size, how photographs become such, in the place of any crop.
     """
 
     def __init__(
@@ -146,22 +148,24 @@ class EvaluationStream:
         filled: int | None = None,
         crop: Crop | None = None,
         seed: Sequence[int] = (),
+        fit: Fit | None = None,
     ):
         self._background = tuple(background)
         self._images, self._filled, self._rows = images, filled or batch_size, rows
         self._resize, self._size = resize, size
         self._crop, self._seed = crop, tuple(seed)
+        self._fit, self._shape = fit, fit.shape if fit else (size, size)
 
     @property
     def row_bytes(self) -> int:
-        """Bytes of the pixels of one crop."""
-        return self._size**2 * 3
+        """Bytes of the pixels of one image."""
+        return self._shape[0] * self._shape[1] * 3
 
     def __len__(self) -> int:
         return -(-len(self._images) // self._filled) * len(self._rows)
 
     def __getitem__(self, position: int) -> dict[str, Any]:
-        """One image: uint8 [S, S, 3], and whether it could be decoded."""
+        """One image: uint8 [S, S, 3] or as it is fitted, and whether it could be decoded."""
         batch, row = divmod(int(position), len(self._rows))
         index = batch * self._filled + self._rows[row]
         if self._rows[row] < self._filled and index < len(self._images):
@@ -169,11 +173,13 @@ class EvaluationStream:
                 return {"image": self._cut(index), "decoded": np.bool_(True)}
             except (BrokenImageError, OSError):
                 pass
-        black = np.zeros((self._size, self._size, 3), np.uint8)
+        black = np.zeros((*self._shape, 3), np.uint8)
         return {"image": black, "decoded": np.bool_(False)}
 
     def _cut(self, index: int) -> np.ndarray:
         data = _read(self._images, index)
+        if self._fit is not None:
+            return self._fit.of_file(data)
         if self._crop is None:
             return evaluation_crop(data, self._resize, self._size, background=self._background)
         rng = np.random.default_rng([*self._seed, index])

@@ -68,7 +68,7 @@ def load(path: str, columns: Columns = BY_NAME) -> tuple[dict[str, Split], tuple
       DataError: the file is broken or lacks a column, or an image is missing.
     """
     origin, root = shown(path), os.path.dirname(path) or "."
-    rows = _read(path, columns)
+    rows = read(path, columns)
     trained = set(rows.of("train").labels)
     if not trained:
         raise DataError(f"{origin} names no training image; add lines of the split train")
@@ -96,7 +96,7 @@ def load_test(path: str, class_names: tuple[str, ...], columns: Columns = BY_NAM
     Raises:
       DataError: the file is broken, or an image is missing or of a class that the run has not.
     """
-    rows = _read(path, columns).of("test")
+    rows = read(path, columns).of("test")
     if not rows.paths:
         return None
     for label, line in zip(rows.labels, rows.lines, strict=True):
@@ -111,8 +111,16 @@ def load_test(path: str, class_names: tuple[str, ...], columns: Columns = BY_NAM
 
 
 @dataclasses.dataclass(frozen=True)
-class _Rows:
-    """What the lines of a file say, one entry each."""
+class Rows:
+    """What the lines of a file say, one entry each.
+
+    Attributes:
+      paths: of the images, from the folder of the file.
+      labels: names of classes.
+      roles: "train", "test" or "validation"; "train" where the file has no splits.
+      lines: in which each stands.
+      notes: on what was not read.
+    """
 
     paths: list[str]
     labels: list[str]
@@ -120,19 +128,29 @@ class _Rows:
     lines: list[int]
     notes: tuple[str, ...]
 
-    def of(self, role: str) -> "_Rows":
+    def of(self, role: str) -> "Rows":
         """The rows of a split alone."""
-        kept = [n for n, other in enumerate(self.roles) if other == role]
+        return self.take(n for n, other in enumerate(self.roles) if other == role)
+
+    def take(self, kept: Iterable[int]) -> "Rows":
+        """Some of the rows."""
+        kept = list(kept)
         columns = (self.paths, self.labels, self.roles, self.lines)
-        return _Rows(*([column[n] for n in kept] for column in columns), self.notes)
+        return Rows(*([column[n] for n in kept] for column in columns), self.notes)
 
     def split(self, root: str, names: tuple[str, ...]) -> Split:
+        """The split of all of them; `names` are those of its classes, `root` the file's folder."""
         numbers = {name: number for number, name in enumerate(names)}
         labels = np.array([numbers[label] for label in self.labels], np.int32)
         return Split(FileImages(root, self.paths), labels, names)
 
 
-def _read(path: str, columns: Columns) -> _Rows:
+def read(path: str, columns: Columns = BY_NAME) -> Rows:
+    """Reads the lines of a CSV file; whether the images are there is not looked at.
+
+    Raises:
+      DataError: the file is broken or lacks a column.
+    """
     if path.lower().endswith(_ARCHIVES):
         raise DataError(
             f"config.data.dir is {shown(path)}, which is still packed; unpack it and name "
@@ -164,7 +182,7 @@ def _read(path: str, columns: Columns) -> _Rows:
         lines.append(line)
     if all(re.fullmatch(_INTEGER, label) for label in labels):
         labels = [str(int(label)) for label in labels]
-    return _Rows(paths, labels, roles, lines, table.notes())
+    return Rows(paths, labels, roles, lines, table.notes())
 
 
 class _Table:
