@@ -2,6 +2,7 @@
 
 python -m bccl_jax.main --config=digits_lt [--workdir=DIR] [--config.KEY=VALUE ...]
 python -m bccl_jax.main --workdir=DIR [--mode=eval] [--checkpoint=last|best|STEP]
+python -m bccl_jax.main --workdir=DIR --mode=eval --details [--test=DIR|LIST.csv] [--output=DIR]
 python -m bccl_jax.main --config=imagenet_lt --mode=inspect [--verify]
 python -m bccl_jax.main --config=imagenet_lt --mode=pack --output=DIR [--verify]
 python -m bccl_jax.main --config=digits_lt --print_config
@@ -22,9 +23,11 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from bccl_jax.commands import parsing as command_line
+from bccl_jax.commands.together import check_together
 from bccl_jax.config.files import is_of_run
 from bccl_jax.config.shared import is_shared
 from bccl_jax.errors import BcclError
+from bccl_jax.evaluation.details_folder import DetailsFolder, details_folder
 from bccl_jax.system.environment import check_jax_variables
 from bccl_jax.system.names import plain, printable
 from bccl_jax.system.output import of_a_command
@@ -55,7 +58,25 @@ _VERIFY = flags.DEFINE_bool(
     "verify", False, "With --mode=inspect or --mode=pack: decode every picture and list the broken."
 )
 _OUTPUT = flags.DEFINE_string(
-    "output", None, "With --mode=pack: the directory to write, new or of the same packing."
+    "output",
+    None,
+    "With --mode=pack: the directory to write, new or of the same packing. With --details: the "
+    "directory for them, in place of WORKDIR/details.",
+)
+_DETAILS = flags.DEFINE_bool(
+    "details",
+    False,
+    "With --mode=eval: write what was predicted of each image, the figures of each class, what is "
+    "taken for what, and a picture of the most certain mistakes.",
+)
+_TEST = flags.DEFINE_string(
+    "test",
+    None,
+    "With --mode=eval: a folder that holds a folder of each class, or a CSV file of paths and "
+    "labels, to evaluate on in place of the run's test images; classes are matched by name.",
+)
+_KNOWN_ONLY = flags.DEFINE_bool(
+    "known_only", False, "With --test: leave out images of classes that the run does not know."
 )
 _PRINT = flags.DEFINE_bool(
     "print_config", False, "Print the config as a config file, with what each key means, and stop."
@@ -73,19 +94,17 @@ def main(argv: list[str]) -> int:
     if _CONFIG.value is None:
         where = f"; --workdir={printable(_WORKDIR.value)} holds no run" if _WORKDIR.value else ""
         raise BcclError(f"say what to run: --config=digits_lt, for example{where}")
-    if _CHECKPOINT.value is not None and _MODE.value != "eval":
-        raise BcclError("--checkpoint goes with --mode=eval; training goes on from the last one")
-    if _VERIFY.value and _MODE.value not in ("inspect", "pack"):
-        raise BcclError("--verify goes with --mode=inspect or --mode=pack")
-    if (_OUTPUT.value is not None) != (_MODE.value == "pack"):
-        raise BcclError("--mode=pack and --output=DIR go together")
+    check_together(flags.FLAGS)
     config, workdir = _checked(_CONFIG.value), _workdir()
+    details = details_folder(workdir, _OUTPUT.value, _TEST.value) if _DETAILS.value else None
     if _MODE.value == "inspect":
         return _inspect(config)
     if _MODE.value == "pack":
         return _pack(config)
     _prepare_jax(config.deterministic)
-    return {"train": _train, "eval": _evaluate}[_MODE.value](config, workdir)
+    return (
+        _train(config, workdir) if _MODE.value == "train" else _evaluate(config, workdir, details)
+    )
 
 
 def _checked(config):
@@ -156,6 +175,7 @@ def _answers(program: str) -> bool:
 def _train(config, workdir: pathlib.Path) -> int:
     from bccl_jax.devices.mesh import is_lead
     from bccl_jax.reporting import console, remarks
+    from bccl_jax.reporting.labels import label
     from bccl_jax.system.interruption import Interrupted
     from bccl_jax.training.loop import train_and_evaluate
 
@@ -170,13 +190,14 @@ def _train(config, workdir: pathlib.Path) -> int:
     rows = {}
     for which, figures in (("last", result.last), ("best", result.best)):
         told = config, which, epochs[which], result.chosen_on
-        rows[_label(*told)] = figures
+        rows[label(*told)] = figures
         if result.ema:
-            rows[_label(*told, average=True)] = result.ema[which]
+            rows[label(*told, average=True)] = result.ema[which]
     print(f"\n{console.table(rows)}\n\n{remarks.explain(rows, result.class_names)}\n")
     print(f"picture      {printable(workdir / 'report.png')}")
     command = _shown_command("bccl_jax.main", f"--workdir={workdir}")
     print(f"evaluate     {command} --mode=eval")
+    print(f"mistakes     {command} --mode=eval --details")
     print(f"resume       {command}")
     print(f"predict      {_shown_command('bccl_jax.predict', str(workdir))} PICTURES")
     logs = printable(workdir / "tensorboard")
@@ -190,24 +211,12 @@ def _shown_command(*arguments: str) -> str:
     return os.fsencode(command).decode(errors="backslashreplace")
 
 
-def _evaluate(config, workdir: pathlib.Path) -> int:
-    from bccl_jax.devices.mesh import is_lead
-    from bccl_jax.evaluation.saved import evaluate_checkpoints
-    from bccl_jax.reporting import console, remarks
+def _evaluate(config, workdir: pathlib.Path, details: DetailsFolder | None) -> int:
+    from bccl_jax.commands.evaluating import evaluate
+    from bccl_jax.evaluation.saved import Another
 
-    found = evaluate_checkpoints(config, workdir, _CHECKPOINT.value)
-    rows = {}
-    for which, saved in found.items():
-        which, _, average = which.partition(" ")
-        label = _label(config, which, saved.epoch, saved.chosen_on, bool(average))
-        rows[label] = saved.evaluation.record()
-    if is_lead():
-        names = next(iter(found.values())).evaluation.class_names
-        print(f"{console.table(rows)}\n\n{remarks.explain(rows, names)}")
-        undecoded = sorted({name for s in found.values() for name in s.evaluation.undecoded})
-        for name in undecoded:
-            print(f"left out: {printable(name)} cannot be decoded")
-    return 0
+    another = Another(_TEST.value, _KNOWN_ONLY.value) if _TEST.value is not None else None
+    return evaluate(config, workdir, _CHECKPOINT.value, another, details)
 
 
 def _inspect(config) -> int:
@@ -222,16 +231,6 @@ def _pack(config) -> int:
     from bccl_jax.data.packing import packing
 
     return packing.pack_dataset(load_data(config), pathlib.Path(_OUTPUT.value), _VERIFY.value)
-
-
-def _label(config, which: str, epoch: int, chosen_on: str, average: bool = False) -> str:
-    notes = [f"epoch {epoch}"]
-    if which == "best":
-        notes.append(f"chosen on the {chosen_on} set")
-    if config.eval.logit_adjustment:
-        notes.append(f"logits adjusted by {config.eval.logit_adjustment:g}")
-    name = which if which in ("last", "best") else "saved"
-    return f"{name}{' averaged' if average else ''} ({', '.join(notes)})"
 
 
 def _guarded(argv: list[str]) -> int:

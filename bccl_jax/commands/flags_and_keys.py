@@ -5,7 +5,18 @@ import re
 from absl import flags
 
 # The flags of `bccl_jax/main.py`, in the order of the help.
-OWN = ("config", "workdir", "mode", "checkpoint", "output", "verify", "print_config")
+OWN = (
+    "config",
+    "workdir",
+    "mode",
+    "checkpoint",
+    "details",
+    "test",
+    "known_only",
+    "output",
+    "verify",
+    "print_config",
+)
 
 
 def overrides(argv: list[str]) -> dict[str, str]:

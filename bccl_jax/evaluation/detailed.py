@@ -19,6 +19,44 @@ from bccl_jax.reporting import contact_sheet, lettering
 from bccl_jax.reporting.confusion import confusion
 from bccl_jax.system.names import printable
 
+FILES = (
+    "predictions.csv",
+    "classes.csv",
+    "confused_pairs.csv",
+    "confusion.csv",
+    "confusion.png",
+    "most_certain_mistakes.png",
+)
+_PREDICTION = (
+    "image",
+    "true",
+    "predicted",
+    "probability",
+    "correct",
+    "true_probability",
+    "true_rank",
+)
+_CLASS = (
+    "class",
+    "label",
+    "group",
+    "training_images",
+    "test_images",
+    "predicted_images",
+    "correct_images",
+    "recall",
+    "precision",
+    "f1",
+)
+_PAIR = (
+    "class",
+    "other_class",
+    "mistakes",
+    "class_as_other",
+    "share_of_class",
+    "other_as_class",
+    "share_of_other",
+)
 # Classes that are drawn each by itself; of more, groups are. And the groups of those.
 MOST_DRAWN, GROUPS = 60, 20
 # Classes up to which confusion.csv is a table; of more it lists the pairs that occur.
@@ -48,15 +86,10 @@ class Details:
     seen: Callable[[np.ndarray], np.ndarray]
 
     def files(self) -> dict[str, Callable[[pathlib.Path], None]]:
-        """What writes each file, by its name."""
-        return {
-            "predictions.csv": self._csv(self._predictions()),
-            "classes.csv": self._csv(self._classes()),
-            "confused_pairs.csv": self._csv(self._pairs()),
-            "confusion.csv": self._csv(self._confusion()),
-            "confusion.png": self._draw_confusion,
-            "most_certain_mistakes.png": self._draw_mistakes,
-        }
+        """What writes each of `FILES`, by its name."""
+        tables = self._predictions, self._classes, self._pairs, self._confusion
+        writers = *map(_csv, tables), self._draw_confusion, self._draw_mistakes
+        return dict(zip(FILES, writers, strict=True))
 
     @functools.cached_property
     def names(self) -> tuple[str, ...]:
@@ -78,19 +111,8 @@ class Details:
         """The path of an image of the split, or its number, from 0, where it has none."""
         return printable(self.split.images.name(position)) if self.split.encoded else str(position)
 
-    @staticmethod
-    def _csv(rows: Iterable[Sequence]) -> Callable[[pathlib.Path], None]:
-        def write(path: pathlib.Path) -> None:
-            with path.open("w", encoding="utf-8", newline="") as file:
-                csv.writer(file, lineterminator="\n").writerows(rows)
-
-        return write
-
     def _predictions(self) -> Iterator[Sequence]:
-        yield ("image", "true", "predicted", "probability", "correct") + (
-            "true_probability",
-            "true_rank",
-        )
+        yield _PREDICTION
         positions = np.flatnonzero(self.evaluation.decoded).tolist()
         columns = (column.tolist() for column in self.evaluation.judged)
         for position, true, predicted, probability, of_true, rank in zip(
@@ -101,12 +123,7 @@ class Details:
             yield self.image_name(position), *names, *shares, rank
 
     def _classes(self) -> Iterator[Sequence]:
-        yield ("class", "label", "group", "training_images", "test_images", "predicted_images") + (
-            "correct_images",
-            "recall",
-            "precision",
-            "f1",
-        )
+        yield _CLASS
         totals, table = self.totals, class_table(self.totals)
         for k in worst_first(totals).tolist():
             group = next(name for name, members in self.groups.items() if members[k])
@@ -115,10 +132,7 @@ class Details:
             yield self.names[k], k, group, *counts, *map(_number, figures)
 
     def _pairs(self) -> Iterator[Sequence]:
-        yield ("class", "other_class", "mistakes", "class_as_other", "share_of_class") + (
-            "other_as_class",
-            "share_of_other",
-        )
+        yield _PAIR
         for one, other, there, back, of_one, of_other in zip(*self.confused, strict=True):
             names = self.names[one], self.names[other]
             yield *names, there + back, there, _number(of_one), back, _number(of_other)
@@ -188,6 +202,14 @@ class Details:
         which = f"the {len(chosen)} most certain of {wrong:,} mistakes" if wrong else "no mistake"
         title = f"{self.title}: {which} in {len(judged.labels):,} images"
         _save(contact_sheet.contact_sheet(images, lines, title), path, contact_sheet.DPI)
+
+
+def _csv(rows: Callable[[], Iterable[Sequence]]) -> Callable[[pathlib.Path], None]:
+    def write(path: pathlib.Path) -> None:
+        with path.open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerows(rows())
+
+    return write
 
 
 def _save(figure: Any, path: pathlib.Path, dpi: int) -> None:

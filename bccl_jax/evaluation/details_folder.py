@@ -3,7 +3,7 @@
 import json
 import os
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from bccl_jax.errors import BcclError
@@ -29,12 +29,12 @@ class DetailsFolder:
     def __init__(self, path: pathlib.Path, of: Mapping[str, Any]):
         self.path, self._of = path, dict(of)
 
-    def check(self, name: str, files: Mapping[str, Any]) -> None:
+    def check(self, name: str, files: Iterable[str]) -> None:
         """Checks that the details of a checkpoint may be written, before there are any.
 
         Args:
           name: of the checkpoint.
-          files: what will be written, by name.
+          files: names of what will be written.
 
         Raises:
           BcclError: the folder cannot be written, or has files of such names that are not older
@@ -130,6 +130,13 @@ def details_folder(
     # The run may move with its details.
     path = run.absolute() / "details"
     return DetailsFolder(path if test is None else path / _named(test), of | {"run": None})
+
+
+def folder_of(which: str) -> str:
+    """The folder of a checkpoint that is called "last", "best averaged" or by its step."""
+    name, _, average = which.partition(" ")
+    name = name if name in ("last", "best") else f"step_{name}"
+    return f"{name}_{average}" if average else name
 
 
 def _named(test: str) -> str:
