@@ -33,7 +33,7 @@ def help_text() -> str:
         "Trains an image classifier on long-tailed data, or evaluates one.",
         "",
         f"{program} [--workdir=DIR] [--config.KEY=VALUE ...]",
-        "  python -m bccl_jax.main --workdir=DIR --mode=eval [--checkpoint=last|best|STEP]",
+        "  python -m bccl_jax.main --workdir=DIR --mode=eval [--details] [--checkpoint=best]",
         f"{program.replace('digits_lt', 'folder')} --config.data.dir=DIR --mode=inspect [--verify]",
         "  python -m bccl_jax.datasets cifar100|cifar10 [--dir=data]",
         "",

@@ -21,6 +21,8 @@ _FLAGS = {
     "--mode=train": "train training fit do_train",
     "--mode=inspect": "inspect info stats",
     "--mode=pack": "pack",
+    "--test": "data.test test_on",
+    "--details": "mistakes errors confusion",
     "--checkpoint": "ckpt ckpt_path",
     "--config": "cfg conf config_file config_path c f",
     "--print_config": "show_config dump_config print_cfg list_config",
@@ -51,6 +53,11 @@ def sentence(error: Exception, argv: list[str]) -> str:
         return "a --config.KEY stands before --config=FILE, which makes the keys; write it first"
     if found := re.match(r"flag --config\.([\w.]+)", text):
         return _unusable_value(found[1], overrides(argv).get(found[1], ""), text)
+    if text == "Missing value for flag --test":
+        return (
+            "--test names no images; write --test=DIR or --test=LIST.csv, or --mode=eval alone for "
+            "the run's own"
+        )
     if found := re.match(r"flag --mode=([^:]*)", text):
         modes = flags.FLAGS["mode"].parser.enum_values
         meant = _WORDS.get(found[1], found[1]).removeprefix("--mode=")
@@ -121,7 +128,7 @@ def _meant(name: str, value: str) -> str | list[str]:
 
 def _flag(word: str, value: str) -> str:
     """What is meant by a word that is a flag, or another tool's name of one."""
-    flag = _WORDS.get(word, f"--{word}")
+    flag = f"--{word}" if word in OWN else _WORDS.get(word, f"--{word}")
     if flag == _ARGUMENT:
         return f"{flag}{_with_method(value)}"
     takes_one = value and "=" not in flag and " " not in flag

@@ -172,8 +172,11 @@ class Details:
             tested = matrix.sum(axis=1, keepdims=True)
             shares = np.where(tested > 0, matrix / np.maximum(tested, 1), np.nan)
             columns = [lettering.label(self.names[k]) for k in order]
-            rows = [f"{lettering.label(self.names[k])}  {self.class_counts[k]:,}" for k in order]
-            note = "classes by their training images, the largest first; grey: no image"
+            rows = [f"{lettering.label(self.names[k])} ({self.class_counts[k]:,})" for k in order]
+            note = (
+                "true classes by their training images (in brackets), the largest first; "
+                "grey: no image to test on"
+            )
         _save(confusion(shares, rows, columns, self.title, note), path, 110)
 
     def _draw_mistakes(self, path: pathlib.Path) -> None:

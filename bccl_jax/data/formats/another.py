@@ -131,7 +131,7 @@ def _left_out(
         )
     images = sum(unknown.values())
     which = f"{_classes(unknown)} that the run does not know, {told}"
-    return (f"{images:,} images of {which}, were left out",)
+    return (f"left out: {images:,} image{'s' * (images > 1)} of {which}",)
 
 
 def _classes(names: Collection[str]) -> str:
