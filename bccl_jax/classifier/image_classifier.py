@@ -22,6 +22,7 @@ from bccl_jax.config.sizing import sized
 from bccl_jax.data.subset import trained_counts
 from bccl_jax.devices.mesh import create_mesh, replicated, split_over
 from bccl_jax.methods.base import Apply, Context, Method
+from bccl_jax.methods.seam.prior import carried_prior
 from bccl_jax.models import Network, create_backbone
 from bccl_jax.models.outside import check_features
 
@@ -39,12 +40,13 @@ class ImageClassifier:
       method: owns heads, state and logits.
       network: backbone and heads.
       normalize: images uint8 [B, H, W, 3] -> floats.
-      predict: (variables, images uint8 [B, H, W, 3], offset float32 [K]) -> (predictions int32
-        [B], confidences float32 [B]) of the logits minus `offset`; jitted, every process gets all
-        of them.
-      judge: (variables, images, labels int32 [B], offset) -> the same and, of the class that is
-        each image's label, its probability float32 [B] and its rank among all int32 [B], 1 for the
-        predicted one; jitted, every process gets all of them.
+      predict: (variables, images uint8 [B, H, W, 3], offset float32 [K], others float32 [T, K]) ->
+        (predictions int32 [B], confidences float32 [B]) of the logits minus `offset`, and
+        predictions int32 [B, T] of the logits minus each of `others`; jitted, every process gets
+        all of them.
+      judge: (variables, images, labels int32 [B], offset, others) -> the same and, of the class
+        that is each image's label, its probability float32 [B] and its rank among all int32 [B], 1
+        for the predicted one; jitted, every process gets all of them.
     """
 
     config: ml_collections.ConfigDict
@@ -67,6 +69,12 @@ class ImageClassifier:
     def trained_counts(self) -> np.ndarray:
         """Those images that the method does not hold out, int [K]: the prior of its training."""
         return trained_counts(self.class_counts, self.method.streams)
+
+    @functools.cached_property
+    def carried_prior(self) -> np.ndarray:
+        """The class prior that its logits carry at the end of a run, float64 [K], sum 1."""
+        config = self.config
+        return carried_prior(self.method, config.epochs, config.data.sampler, self.trained_counts)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -221,9 +229,10 @@ def make_predict(network: Network, method: Method, normalize: Callable, mesh: Me
     """Closes the prediction over everything static; see `ImageClassifier.predict`."""
 
     @functools.partial(jax.jit, out_shardings=replicated(mesh))
-    def predict(variables: Variables, images: jax.Array, offset: jax.Array):
-        probabilities = _probabilities(network, method, variables, normalize(images), offset)
-        return jnp.argmax(probabilities, axis=-1), jnp.max(probabilities, axis=-1)
+    def predict(variables: Variables, images: jax.Array, offset: jax.Array, others: jax.Array):
+        logits = _logits(network, method, variables, normalize(images))
+        _, *found = _predicted(logits, offset, others)
+        return tuple(found)
 
     return predict
 
@@ -232,29 +241,39 @@ def make_judge(network: Network, method: Method, normalize: Callable, mesh: Mesh
     """Closes over everything static what is told of each image; see `ImageClassifier.judge`."""
 
     @functools.partial(jax.jit, out_shardings=replicated(mesh))
-    def judge(variables: Variables, images: jax.Array, labels: jax.Array, offset: jax.Array):
-        probabilities = _probabilities(network, method, variables, normalize(images), offset)
+    def judge(
+        variables: Variables,
+        images: jax.Array,
+        labels: jax.Array,
+        offset: jax.Array,
+        others: jax.Array,
+    ):
+        logits = _logits(network, method, variables, normalize(images))
+        probabilities, *found = _predicted(logits, offset, others)
         of_true = jnp.take_along_axis(probabilities, labels[:, None], axis=-1)
         # Of equal ones the first class is predicted.
         first = jnp.arange(probabilities.shape[-1])[None, :] < labels[:, None]
         before = (probabilities > of_true) | ((probabilities == of_true) & first)
-        return (
-            jnp.argmax(probabilities, axis=-1),
-            jnp.max(probabilities, axis=-1),
-            of_true[:, 0],
-            1 + jnp.sum(before, axis=-1, dtype=jnp.int32),
-        )
+        return *found, of_true[:, 0], 1 + jnp.sum(before, axis=-1, dtype=jnp.int32)
 
     return judge
 
 
-def _probabilities(
-    network: Network, method: Method, variables: Variables, images: jax.Array, offset: jax.Array
-) -> jax.Array:
+def _logits(network: Network, method: Method, variables: Variables, images: jax.Array) -> jax.Array:
     """Of normalised images, float32 [B, K]."""
     apply = inference(network, variables.batch_stats)
-    logits = method.logits(apply, variables.params, images, variables.method)
-    return jax.nn.softmax(logits - offset[None, :])
+    return method.logits(apply, variables.params, images, variables.method)
+
+
+def _predicted(
+    logits: jax.Array, offset: jax.Array, others: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """Probabilities [B, K], predictions [B], confidences [B], predictions with others [B, T]."""
+    probabilities = jax.nn.softmax(logits - offset[None, :])
+    # One after the other: all together would be T times the logits.
+    under = jax.lax.map(lambda other: jnp.argmax(logits - other[None, :], axis=-1), others)
+    predictions = jnp.argmax(probabilities, axis=-1)
+    return probabilities, predictions, jnp.max(probabilities, axis=-1), under.T
 
 
 def _context(

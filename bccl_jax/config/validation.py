@@ -6,6 +6,7 @@ import numpy as np
 from bccl_jax import methods
 from bccl_jax.augment.views import view_names
 from bccl_jax.config import flatten, get_config
+from bccl_jax.config.adjustment import check_adjustment
 from bccl_jax.config.allowed import check_keys, check_values
 from bccl_jax.config.importing import import_files
 from bccl_jax.config.sizing import sized, stage_config
@@ -58,12 +59,7 @@ def validate(config: ml_collections.ConfigDict) -> None:
     _check_schedules(config, method)
     _check_unfit(config, method)
     _check_soft_labels(config, method)
-    if config.eval.logit_adjustment and method.prior_in_loss:
-        raise ConfigError(
-            f"config.eval.logit_adjustment is {config.eval.logit_adjustment:g}, but the loss of "
-            f"this {config.method.name} run has the class prior in it already, which would be "
-            "corrected twice; leave it at 0 (it is for cross_entropy)"
-        )
+    check_adjustment(config, method)
 
 
 def _check_views(name: str, method: Method) -> None:

@@ -13,6 +13,7 @@ from bccl_jax.data.split import Split
 from bccl_jax.devices.mesh import put, split_over
 from bccl_jax.errors import NonFiniteLossError
 from bccl_jax.evaluation import metrics
+from bccl_jax.evaluation.label_shift import corrections, under_test_priors
 from bccl_jax.evaluation.over_split import (
     AS_EVALUATED,
     Reading,
@@ -59,6 +60,8 @@ class Evaluation:
       correct: bool [n], whether each decoded image was predicted right, in the order of the split.
       decoded: bool [N], which images of the split were decoded; the others are left out of all
         figures.
+      test_priors: accuracies as `label_shift.under_test_priors` has them.
+      reliability: of the predicted probabilities, bin by bin.
       undecoded: names of those others.
       judged: what was found of each image; None unless it was asked for.
     """
@@ -73,6 +76,8 @@ class Evaluation:
     confusion: np.ndarray
     correct: np.ndarray
     decoded: np.ndarray
+    test_priors: dict[str, dict[str, float | None]]
+    reliability: metrics.Reliability
     undecoded: tuple[str, ...] = ()
     judged: Judged | None = None
 
@@ -93,6 +98,8 @@ class Evaluation:
             "macro_f1": self.macro_f1,
             **metrics.low_classes(self.per_class),
             "calibration_error": self.calibration_error,
+            "reliability": self.reliability.record(),
+            "test_priors": self.test_priors,
             "per_class": [None if np.isnan(a) else float(a) for a in self.per_class],
         }
 
@@ -127,15 +134,16 @@ def evaluate(
     """
     class_counts, settings = classifier.class_counts, classifier.config.eval
     # Shot groups are the data set's, whatever a method holds out; the prior is what it was taught.
-    offset = post_hoc_offset(classifier.trained_counts, settings.logit_adjustment)
+    offset = post_hoc_offset(classifier.carried_prior, settings.logit_adjustment)
+    offsets = offset, corrections(class_counts, classifier.carried_prior)
     if judging:
-        of_batch = _judge(classifier, variables, split, offset, reading)
+        of_batch = _judge(classifier, variables, split, offsets, reading)
     else:
 
         def of_batch(images):
-            return classifier.predict(variables, images, offset)
+            return classifier.predict(variables, images, *offsets)
 
-    (predictions, confidences, *of_true), decoded = compute_on(
+    (predictions, confidences, corrected, *of_true), decoded = compute_on(
         split,
         of_batch,
         classifier.config,
@@ -158,12 +166,13 @@ def evaluate(
     per_class = metrics.per_class_accuracy(totals)
     bounds = {"many_above": settings.many_above, "few_below": settings.few_below}
     everyone = np.ones(len(class_counts), bool)
+    reliability = metrics.reliability(
+        confidences, predictions == labels, num_bins=settings.calibration_bins
+    )
     return Evaluation(
         shots=metrics.shot_accuracy(predictions, labels, class_counts, **bounds),
         macro_f1=metrics.macro_f1(totals),
-        calibration_error=metrics.expected_calibration_error(
-            confidences, predictions == labels, num_bins=settings.calibration_bins
-        ),
+        calibration_error=reliability.calibration_error,
         per_class=per_class,
         class_names=split.class_names,
         classes=metrics.count_classes(everyone, class_counts, **bounds),
@@ -171,6 +180,8 @@ def evaluate(
         confusion=metrics.confusion_pairs(predictions, labels, len(class_counts)),
         correct=predictions == labels,
         decoded=decoded,
+        test_priors=under_test_priors(corrected, predictions, labels, class_counts),
+        reliability=reliability,
         undecoded=undecoded,
         judged=Judged(labels, predictions, confidences, *of_true) if judging else None,
     )
@@ -180,7 +191,7 @@ def _judge(
     classifier: ImageClassifier,
     variables: Variables,
     split: Split,
-    offset: np.ndarray,
+    offsets: tuple[np.ndarray, np.ndarray],
     reading: Reading,
 ) -> Callable:
     """Images of a batch, which come in order -> what `ImageClassifier.judge` says of them."""
@@ -190,6 +201,6 @@ def _judge(
     def of_batch(images):
         own = rows_of_batch(split.labels, number=next(numbers), size=size, filled=filled)
         labels = put(own, split_over(classifier.mesh))
-        return classifier.judge(variables, images, labels, offset)
+        return classifier.judge(variables, images, labels, *offsets)
 
     return of_batch

@@ -197,18 +197,45 @@ def low_classes(accuracies: np.ndarray) -> dict[str, float | None]:
     }
 
 
-def expected_calibration_error(
-    confidences: np.ndarray, correct: np.ndarray, num_bins: int = 15
-) -> float | None:
-    """Expected calibration error (Guo et al. 2017) over bins of equal width, in percent.
+class Reliability(NamedTuple):
+    """How often predictions of a confidence are right, over bins of equal width (Guo et al. 2017).
+
+    Attributes:
+      images: int64 [bins], images whose confidence lies in each.
+      confidence: float64 [bins], their mean confidence, 0 to 1; NaN for none.
+      accuracy: float64 [bins], share of them that are predicted right, 0 to 1; NaN for none.
+    """
+
+    images: np.ndarray
+    confidence: np.ndarray
+    accuracy: np.ndarray
+
+    @property
+    def calibration_error(self) -> float | None:
+        """Mean over the images of |accuracy - confidence| of their bin, percent; None for none."""
+        if not self.images.any():
+            return None
+        gaps = np.nan_to_num(np.abs(self.accuracy - self.confidence)) * self.images
+        return float(100 * gaps.sum() / self.images.sum())
+
+    def record(self) -> dict[str, list]:
+        """As JSON values, null in an empty bin."""
+        return {
+            "images": self.images.tolist(),
+            **{
+                name: [None if np.isnan(x) else float(x) for x in values]
+                for name, values in (("confidence", self.confidence), ("accuracy", self.accuracy))
+            },
+        }
+
+
+def reliability(confidences: np.ndarray, correct: np.ndarray, num_bins: int = 15) -> Reliability:
+    """Sorts predictions by confidence into bins of equal width.
 
     Args:
       confidences: float [N] in 0 to 1, probability of the predicted class.
       correct: bool [N], whether the prediction is right.
       num_bins: bins, closed on the right; the first holds 0 as well.
-
-    Returns:
-      Mean over the images of |accuracy - confidence| of their bin; None for no image.
 
     Raises:
       ValueError: the lengths differ, or a confidence lies outside 0 to 1.
@@ -219,10 +246,8 @@ def expected_calibration_error(
             f"confidences have shape {confidences.shape} and correct {correct.shape}; "
             "both must be [N]"
         )
-    if not len(confidences):
-        return None
     # float32 softmax may exceed 1 by a rounding.
-    if not (confidences.min() >= 0 and confidences.max() <= 1 + 1e-5):
+    if len(confidences) and not (confidences.min() >= 0 and confidences.max() <= 1 + 1e-5):
         raise ValueError(
             f"confidences lie in {confidences.min()} to {confidences.max()}, outside 0 to 1"
         )
@@ -230,5 +255,7 @@ def expected_calibration_error(
     precision = np.float32 if confidences.dtype == np.float32 else np.float64
     edges = (np.arange(1, num_bins) / num_bins).astype(precision)  # the inner ones
     bins = np.searchsorted(edges, confidences, side="left")
-    gaps = np.bincount(bins, weights=correct - confidences.astype(np.float64), minlength=num_bins)
-    return float(100.0 * np.abs(gaps).sum() / len(confidences))
+    images = np.bincount(bins, minlength=num_bins)
+    sums = (np.bincount(bins, weights=x, minlength=num_bins) for x in (confidences, correct))
+    means = (np.where(images > 0, x / np.maximum(images, 1), np.nan) for x in sums)
+    return Reliability(images, *means)

@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from bccl_jax.data.subset import BalancedSubset as BalancedSubset
 from bccl_jax.data.subset import Source
@@ -24,6 +25,7 @@ from bccl_jax.methods.seam.context import Context as Context
 from bccl_jax.methods.seam.context import Progress as Progress
 from bccl_jax.methods.seam.context import Stage as Stage
 from bccl_jax.methods.seam.context import scheduled as scheduled
+from bccl_jax.methods.seam.prior import over_prior
 from bccl_jax.models.forward import classify as classify
 from bccl_jax.models.forward import plain_features as plain_features
 from bccl_jax.models.forward import plain_logits
@@ -81,6 +83,21 @@ class Method:
     def prior_in_loss(self) -> bool:
         """Whether the loss adds the log class prior, so that the logits are free of it already."""
         return False
+
+    def carried_prior(self, drawn: np.ndarray, class_counts: np.ndarray) -> np.ndarray:
+        """The class prior that the logits carry in the end, up to a factor.
+
+        It is that of the images which the classifier was last trained on, over what the loss makes
+        up for. Post-hoc adjustment takes its log off; where it is flat there is nothing to take.
+
+        Args:
+          drawn: float64 [K], share of the images that was drawn of each class in the last stage.
+          class_counts: int [K], training images.
+
+        Returns:
+          float64 [K], not negative, 0 for a class without images.
+        """
+        return over_prior(drawn, class_counts) if self.prior_in_loss else drawn
 
     @property
     def mixable(self) -> bool:

@@ -33,6 +33,7 @@ from bccl_jax.augment.mixing import cutmix_with
 from bccl_jax.losses.classification import logit_compensation_loss, mixed
 from bccl_jax.losses.semantic_labels import semantically_consistent_labels
 from bccl_jax.methods import base
+from bccl_jax.methods.seam.prior import over_prior
 from bccl_jax.methods.shared.prototypes import CIFAR, PHOTOGRAPHS, WithPrototypes
 from bccl_jax.models.heads import l2_normalize
 from bccl_jax.settings.bounds import Real, Whole
@@ -105,6 +106,10 @@ class ConCutMix(WithPrototypes):
     def prior_in_loss(self):
         """See `base.Method.prior_in_loss`."""
         return self.prior_factor > 0
+
+    def carried_prior(self, drawn, class_counts):
+        """See `base.Method.carried_prior`; the loss has a part of it."""
+        return over_prior(drawn, class_counts, self.prior_factor)
 
     def init(self, key, context):
         """Returns {"class_counts": int32 [K], "semantic_epoch": int32 []}."""

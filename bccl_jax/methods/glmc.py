@@ -34,9 +34,10 @@ from typing import Annotated, Any, ClassVar
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from bccl_jax.augment.mixing import mix_globally_and_locally
-from bccl_jax.data.sampling import power_sampler
+from bccl_jax.data.sampling import class_shares, power_sampler
 from bccl_jax.losses.classification import mixed
 from bccl_jax.losses.margins import inverse_count_weights
 from bccl_jax.losses.mixture import cumulative_loss, negative_cosine
@@ -109,6 +110,13 @@ class GLMC(base.Method):
     def streams(self):
         """See `base.Method.streams`."""
         return (power_sampler(1 - self.resampling),)
+
+    def carried_prior(self, drawn, class_counts):
+        """See `base.Method.carried_prior`: of mixed images, weighed as those of the classifier."""
+        (other,) = self.streams
+        mean = (drawn + class_shares(other, class_counts)) / 2
+        weights = inverse_count_weights(class_counts, self.label_weighting)
+        return mean * np.asarray(weights, np.float64)
 
     def heads(self, context):
         """Returns both classifiers, of which the weighted one predicts, projector, predictor."""

@@ -13,6 +13,7 @@ import dataclasses
 from typing import Annotated
 
 import jax.numpy as jnp
+import numpy as np
 
 from bccl_jax.errors import ConfigError
 from bccl_jax.losses.margins import effective_number_weights, ldam_loss
@@ -46,6 +47,12 @@ class LdamDrw(base.Method):
                 f"config.method.classifier is {self.classifier!r}, but the margins of ldam_drw are "
                 "of cosines; write 'cosine'"
             )
+
+    def carried_prior(self, drawn, class_counts):
+        """See `base.Method.carried_prior`; the late weights are part of it, the margins are not."""
+        if self.deferred == 1:
+            return drawn
+        return drawn * np.asarray(effective_number_weights(class_counts, self.beta), np.float64)
 
     def init(self, key, context):
         """Returns class counts int32 [K], weights float32 [K], and the epoch that they wait for."""

@@ -44,6 +44,7 @@ from typing import Annotated, Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from bccl_jax.clustering.class_covariances import (
@@ -145,6 +146,10 @@ class MetaSAug(base.Method):
     beta: Annotated[float, Real(0, 1, open_end=True)] = 0.9999
     frozen_features: bool = False
     frozen_learning_rate: Annotated[float, Real(1e-30, 1e30, also=(0,))] = 3e-4
+
+    def carried_prior(self, drawn, class_counts):
+        """See `base.Method.carried_prior`; with the weights of the second stage."""
+        return drawn * np.asarray(effective_number_weights(class_counts, self.beta), np.float64)
 
     def validate(self, epochs):
         """See `base.Method.validate`."""

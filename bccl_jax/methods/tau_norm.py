@@ -58,6 +58,11 @@ class TauNorm(base.Method):
                 "metrics.jsonl tells it at the end, and write config.method.tau in the others"
             )
 
+    def carried_prior(self, drawn, class_counts):
+        """See `base.Method.carried_prior`; equal norms are to make up for it (Kang et al. 2020)."""
+        del class_counts
+        return drawn if self.tau == 0 else np.float64(drawn > 0)
+
     def init(self, key, context):
         """Returns {"tau": float32 []}."""
         del key, context

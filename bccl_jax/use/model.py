@@ -220,8 +220,8 @@ class Model:
             config = ml_collections.ConfigDict(self.config).copy_and_resolve_references()
             config.eval.logit_adjustment = float(factor)
             validate(config)
-            counts = self._saved.classifier.trained_counts
-            self._offsets[factor] = np.asarray(post_hoc_offset(counts, float(factor)))
+            prior = self._saved.classifier.carried_prior
+            self._offsets[factor] = np.asarray(post_hoc_offset(prior, float(factor)))
         return self._offsets[factor]
 
 

@@ -97,10 +97,11 @@ def evaluated(labels, predictions, confidences=None, counts=COUNTS, **changes):
         confidences = np.full(len(labels), 0.5, np.float32)
     given = []
 
-    def predict(state, images, offset):
+    def predict(state, images, offset, others):
         given.append(np.asarray(offset))
-        padding = len(images) - len(labels)
-        return np.pad(predictions, (0, padding)), np.pad(confidences, (0, padding))
+        found = predictions, confidences, np.tile(predictions, (len(others), 1)).T
+        padding = [(0, len(images) - len(labels)), (0, 0)]
+        return tuple(np.pad(x, padding[: np.ndim(x)]) for x in found)
 
     images = np.zeros((len(labels), 1, 1, 3), np.uint8)
     split = Split(images, np.array(labels, np.int32), NAMES[: len(counts)])
@@ -108,7 +109,7 @@ def evaluated(labels, predictions, confidences=None, counts=COUNTS, **changes):
         predict=predict,
         config=config,
         class_counts=counts,
-        trained_counts=counts,
+        carried_prior=np.float64(counts) / np.sum(counts),
         mesh=create_mesh(config),
     )
     return evaluate(classifier, SimpleNamespace(step=jnp.int32(7)), split), given[0]

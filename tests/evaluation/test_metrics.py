@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from bccl_jax.evaluation.metrics import (
     class_totals,
     confusion_pairs,
-    expected_calibration_error,
     per_class_accuracy,
+    reliability,
     shot_accuracy,
 )
 
@@ -92,7 +92,12 @@ def test_calibration_error_of_hand_made_bins():
     # Bin (0.4, 0.5]: confidences 0.45 and 0.5, one right; bin (0.9, 1.0]: 1.0, wrong.
     confidences, correct = np.array([0.45, 0.5, 1.0]), np.array([True, False, False])
     expected = 100 * (2 / 3 * abs(0.5 - 0.475) + 1 / 3 * abs(0 - 1.0))
-    assert expected_calibration_error(confidences, correct, num_bins=10) == pytest.approx(expected)
+    found = reliability(confidences, correct, num_bins=10)
+    assert found.calibration_error == pytest.approx(expected)
+    assert found.images.tolist() == [0, 0, 0, 0, 2, 0, 0, 0, 0, 1]
+    # JSON has no NaN.
+    assert found.record()["accuracy"] == [None] * 4 + [0.5] + [None] * 4 + [0.0]
+    assert found.record()["confidence"][4] == pytest.approx(0.475)
 
 
 def test_calibration_error_agrees_with_a_loop_over_bins(rng):
@@ -104,7 +109,7 @@ def test_calibration_error_agrees_with_a_loop_over_bins(rng):
         if inside.any():
             gap = abs(correct[inside].mean() - confidences[inside].mean())
             expected += 100 * inside.mean() * gap
-    assert expected_calibration_error(confidences, correct) == pytest.approx(expected)
+    assert reliability(confidences, correct).calibration_error == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -113,16 +118,15 @@ def test_a_confidence_on_an_edge_belongs_to_the_bin_below(dtype, num_bins):
     # One right and one wrong answer in a bin, far apart: the error tells which bin they share.
     for i in range(1, num_bins):
         edge, middle = dtype(i / num_bins), dtype((i - 0.5) / num_bins)
-        found = expected_calibration_error(
-            np.array([edge, middle]), np.array([True, False]), num_bins=num_bins
-        )
+        pair = np.array([edge, middle]), np.array([True, False])
+        found = reliability(*pair, num_bins=num_bins).calibration_error
         together = 100 * abs(0.5 - (float(edge) + float(middle)) / 2)
         assert found == pytest.approx(together, abs=1e-4)
 
 
 def test_no_image_has_no_accuracy():
     assert set(shot_accuracy([], [], COUNTS).values()) == {None}
-    assert expected_calibration_error(np.array([]), np.array([], bool)) is None
+    assert reliability(np.array([]), np.array([], bool)).calibration_error is None
 
 
 @settings(max_examples=50, deadline=None)
@@ -139,10 +143,7 @@ def test_the_order_of_the_images_does_not_matter(pairs, random):
         (lambda: confusion_pairs(np.array([0.5]), np.array([0]), 2), "must be integers"),
         (lambda: confusion_pairs(np.array([2]), np.array([0]), 2), "predictions lie in 2 to 2"),
         (lambda: confusion_pairs(np.array([0]), np.array([-1]), 2), "labels lie in -1 to -1"),
-        (
-            lambda: expected_calibration_error(np.array([1.5]), np.array([True])),
-            "outside 0 to 1",
-        ),
+        (lambda: reliability(np.array([1.5]), np.array([True])), "outside 0 to 1"),
     ],
 )
 def test_impossible_input_is_refused(call, message):

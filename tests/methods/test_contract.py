@@ -1,17 +1,17 @@
 """What every method keeps to: one contract, over a network that compiles at once."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from bccl_jax import methods
 from bccl_jax.config.validation import validate
 from bccl_jax.errors import ConfigError
+from bccl_jax.methods.seam.prior import carried_prior, is_flat
 from bccl_jax.reporting import console
 from bccl_jax.training.loop import train_and_evaluate
 from tests.killed import check_resumed
-from tests.tiny import tiny_config
+from tests.tiny import NO_OFFSETS, tiny_config
 
 pytestmark = pytest.mark.usefixtures("_no_picture", "_two_layers")
 
@@ -94,7 +94,7 @@ def test_it_predicts_a_class_for_each_image(run, shared_assemblies):
     method, result, _ = run
     classifier = shared_assemblies(small_config(method)).classifier
     images = np.zeros((6, 8, 8, 3), np.uint8)
-    predictions, confidences = classifier.predict(result.state, images, jnp.zeros(10))
+    predictions, confidences, _ = classifier.predict(result.state, images, *NO_OFFSETS)
     assert predictions.shape == confidences.shape == (6,)
     assert np.all((predictions >= 0) & (predictions < 10))
     assert np.all((confidences > 0) & (confidences <= 1))
@@ -118,7 +118,14 @@ def test_a_prior_in_the_loss_is_not_taken_off_again(run):
     method, _, _ = run
     config = small_config(method)
     config.eval.logit_adjustment = 1.0
-    if methods.create(config.method).prior_in_loss:
+    made = methods.create(config.method)
+    counts = np.array([900, 20, 3, 0])
+    prior = carried_prior(made, config.epochs, config.data.sampler, counts)
+    assert prior.sum() == pytest.approx(1)
+    assert prior[3] == 0
+    assert np.all(prior[:3] > 0)
+    assert not made.prior_in_loss or is_flat(prior) or np.all(np.diff(prior[:3]) < 0)
+    if made.prior_in_loss or is_flat(prior):
         with pytest.raises(ConfigError, match="corrected twice"):
             validate(config)
     else:

@@ -12,7 +12,7 @@ from bccl_jax.methods.glmc import GLMC
 from bccl_jax.training.assemble import assemble
 from tests.losses.test_mixture import cosine_loop, softmax_loop
 from tests.methods.small import CONTEXT, COUNTS, LABELS
-from tests.tiny import tiny_config
+from tests.tiny import NO_OFFSETS, tiny_config
 
 OTHERS = jnp.array([2, 1, 1, 0])
 KEY = jax.random.key(7)
@@ -138,7 +138,7 @@ def test_the_weighted_classifier_predicts(rng):
 
     def confidences(params):
         changed = state.replace(params=params)
-        return run.classifier.predict(changed, images, jnp.zeros(10))[1]
+        return run.classifier.predict(changed, images, *NO_OFFSETS)[1]
 
     before = confidences(state.params)
     for head, matters in (("classifier", True), ("plain_classifier", False), ("predictor", False)):

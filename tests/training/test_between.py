@@ -19,7 +19,7 @@ from bccl_jax.training.loop import train_and_evaluate
 from bccl_jax.training.sameness import sameness
 from tests.killed import check_resumed
 from tests.registered import registered
-from tests.tiny import differing, tiny_config
+from tests.tiny import NO_OFFSETS, differing, tiny_config
 from tests.training.test_photographs import tiny_folder_config, write_pictures
 
 pytestmark = pytest.mark.usefixtures("_no_picture", "_two_layers", "_registered")
@@ -190,7 +190,7 @@ def test_images_as_they_are_are_those_of_the_network_in_running_mode(assembled):
     np.testing.assert_array_equal(found.labels, train.labels[run.order.held_out])
     np.testing.assert_array_equal(found.indices, np.arange(len(run.order.held_out)))
     held_out = train.images[run.order.held_out]
-    predictions, _ = run.classifier.predict(state, held_out, jnp.zeros(10))
+    predictions, *_ = run.classifier.predict(state, held_out, *NO_OFFSETS)
     np.testing.assert_array_equal(np.argmax(found.outputs, axis=-1), predictions)
     assert between.compute(backbone, "test").outputs.shape == (797, 8)
 

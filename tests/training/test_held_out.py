@@ -116,8 +116,15 @@ def test_its_directory_alone_has_the_same_prior(whole):
     adjusted = evaluate_checkpoints(config, whole.workdir, "last")["last"].evaluation
     run = assemble(config)
     offset = post_hoc_offset(np.maximum(run.class_counts - 8, 1), 1.0)
-    predictions, _ = run.classifier.predict(whole.state, run.dataset.test.images, offset)
+    predictions, *_ = run.classifier.predict(
+        whole.state, run.dataset.test.images, offset, offset[None]
+    )
     np.testing.assert_array_equal(adjusted.correct, predictions == run.dataset.test.labels)
+    # Corrected for test images of balanced classes it is the same.
+    uniform = whole.last["test_priors"]["uniform"]
+    assert uniform["as_is"] == pytest.approx(whole.last["all"])
+    assert uniform["corrected"] == pytest.approx(adjusted.shots["all"])
+    assert uniform["corrected"] != uniform["as_is"]
 
 
 @pytest.mark.parametrize(

@@ -47,9 +47,9 @@ def test_it_has_the_very_logits_and_classes_of_the_evaluation(folder_run):
     split = load_data(of_run(folder_run.workdir / "config.json")).test
     classifier = saved.classifier
     wanted, _ = make_pass(classifier, classifier.method.logits)(saved.variables, split)
-    (classes, confidences), _ = compute_on(
+    (classes, confidences, _), _ = compute_on(
         split,
-        lambda images: classifier.predict(saved.variables, images, np.zeros(3, np.float32)),
+        lambda images: classifier.predict(saved.variables, images, np.zeros(3), np.zeros((0, 3))),
         classifier.config,
         classifier.mesh,
     )
