@@ -51,7 +51,7 @@ def transfer(params: Any, batch_stats: Any, there: ImageClassifier, here: ImageC
     The backbone always; a head by its name, where its arrays have the same shapes. An array that
     has a part for each class, as a classifier's have, is put together of those of the classes of
     the same names, in whatever order. Where the other network lacks a class of this one the whole
-    of such a head is new: weights that were trained would drown those that were not.
+    of such a head is new: beside trained weights the scale of random ones would decide.
 
     Args:
       params: the other network's parameters, nested dicts.

@@ -107,29 +107,25 @@ def test_it_may_be_killed_at_any_time(whole, tmp_path):
         act_at(patch, 4, kill)
         with pytest.raises(Killed):
             train_and_evaluate(config_of(3), workdir)
-    # It had not ended.
-    with pytest.MonkeyPatch.context() as patch:
-        act_at(patch, 3, kill)
-        with pytest.raises(Killed):
-            train_and_evaluate(config_of(4), workdir)
-    assert json.loads((workdir / "config.json").read_text())["epochs"] == 4
+    check_resumed(whole, config_of(5), workdir, 3, 4)
+    # It had not ended before.
+    assert json.loads((workdir / "config.json").read_text())["epochs"] == 5
     assert not (workdir / "earlier.json").exists()
-    check_resumed(whole, config_of(5), workdir, 4)
 
 
-def test_going_on_is_told_and_results_are_those_of_a_run_that_ended(longer, tmp_path, capfd):
+def test_while_it_goes_on_it_has_not_ended(tmp_path, capfd):
     workdir = tmp_path / "run"
-    train_and_evaluate(config_of(2), workdir)
+    train_and_evaluate(config_of(3), workdir)
     with pytest.MonkeyPatch.context() as patch:
         act_at(patch, 1, kill)
         with pytest.raises(Killed):
-            train_and_evaluate(config_of(3), workdir)
+            train_and_evaluate(config_of(5), workdir)
     told = capfd.readouterr()
-    assert "had 2 epochs and has 3 from now on" in told.err
-    assert "(2 of 3 epochs done)" in told.out
+    assert "had 3 epochs and has 5 from now on" in told.err
+    assert "(3 of 5 epochs done)" in told.out
     assert not (workdir / "results.json").exists()
     (before,) = json.loads((workdir / "earlier.json").read_text())
-    assert before["epochs"] == 2
+    assert before["epochs"] == 3
     assert "last" in before
 
 
