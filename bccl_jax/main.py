@@ -11,7 +11,6 @@ python -m bccl_jax.main --config=digits_lt --print_config
 import gc
 import os
 import pathlib
-import shlex
 import shutil
 import signal
 import subprocess
@@ -28,6 +27,7 @@ from bccl_jax.config.files import is_of_run
 from bccl_jax.config.shared import is_shared
 from bccl_jax.errors import BcclError
 from bccl_jax.evaluation.details_folder import DetailsFolder, details_folder
+from bccl_jax.system.commands import shown_command
 from bccl_jax.system.environment import check_jax_variables
 from bccl_jax.system.names import plain, printable
 from bccl_jax.system.output import of_a_command
@@ -195,20 +195,14 @@ def _train(config, workdir: pathlib.Path) -> int:
             rows[label(*told, average=True)] = result.ema[which]
     print(f"\n{console.table(rows)}\n\n{remarks.explain(rows, result.class_names)}\n")
     print(f"picture      {printable(workdir / 'report.png')}")
-    command = _shown_command("bccl_jax.main", f"--workdir={workdir}")
+    command = shown_command("bccl_jax.main", f"--workdir={workdir}")
     print(f"evaluate     {command} --mode=eval")
     print(f"mistakes     {command} --mode=eval --details")
     print(f"resume       {command}")
-    print(f"predict      {_shown_command('bccl_jax.predict', str(workdir))} PICTURES")
+    print(f"predict      {shown_command('bccl_jax.predict', str(workdir))} PICTURES")
     logs = printable(workdir / "tensorboard")
     print(f"TensorBoard  pip install tensorboard; tensorboard --logdir={logs}")
     return 0
-
-
-def _shown_command(*arguments: str) -> str:
-    command = shlex.join([sys.executable, "-m", *arguments])
-    # Bytes that are not UTF-8 can only be shown.
-    return os.fsencode(command).decode(errors="backslashreplace")
 
 
 def _evaluate(config, workdir: pathlib.Path, details: DetailsFolder | None) -> int:

@@ -24,6 +24,19 @@ class Variables:
 
 
 @flax.struct.dataclass
+class Weights:
+    """Those that are trained alone, and their statistics.
+
+    Attributes:
+      params: as `Variables` has them.
+      batch_stats: as `Variables` has them.
+    """
+
+    params: Any
+    batch_stats: Any
+
+
+@flax.struct.dataclass
 class AveragedVariables:
     """The same where the weights are to be the averaged ones.
 

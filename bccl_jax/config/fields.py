@@ -38,7 +38,8 @@ def get_config(
 
     # One seed sets parameters, image order, augmentation and clustering.
     config.seed = 0
-    # Passes over the long-tailed training split. 0: sized to the data, as `sizing.py` says.
+    # Passes over the long-tailed training split. 0: sized to the data, as `sizing.py` says. A run
+    # goes on for more of them where nothing follows their number (docs/fine_tuning.md).
     config.epochs = 200
     # Images a step over all devices; a rest smaller than this is left out of the epoch (another
     # one each time). 0: sized to the data.
@@ -198,10 +199,10 @@ def get_config(
     model.remat = False
     # Start the last normalisation of each block of "resnet50" and "resnext50" at zero.
     model.zero_init_residual = False
-    # What to start from: torchvision's weights (.pth or .safetensors) for "resnet50" or
+    # What to start from: weights of torchvision or timm (.pth or .safetensors) for "resnet50" or
     # "resnext50"; or the directory of another run, or a shared file, whose (last) checkpoint gives
-    # the backbone and the heads that fit, the classifier where the classes are the same. "" starts
-    # from random weights.
+    # the backbone and the heads that fit, the classifier where it has all classes of this run by
+    # name (docs/fine_tuning.md). "" starts from random weights.
     model.pretrained = ""
 
     # The method's own settings; `bccl_jax/methods/NAME.py` documents them.

@@ -19,7 +19,7 @@ def places(flat: Mapping[str, Any]) -> dict[str, str]:
     Args:
       flat: a flattened config.
     """
-    led = {key: _absolute(flat[key]) for key in _PATHS if flat.get(key)}
+    led = {key: absolute(flat[key]) for key in _PATHS if flat.get(key)}
     return {key: place for key, place in led.items() if os.path.exists(place)}
 
 
@@ -38,16 +38,17 @@ def led(flat: Mapping[str, Any], recorded: Mapping[str, str]) -> dict[str, Any]:
         for key, place in recorded.items()
         if key in _PATHS
         and key in flat
-        and (os.path.exists(place) or not os.path.exists(_absolute(flat[key])))
+        and (os.path.exists(place) or not os.path.exists(absolute(flat[key])))
     }
 
 
 def same(key: str, value: Any, recorded: Mapping[str, str]) -> bool:
     """Whether a value of a key is a path that leads where that of a run led."""
-    return key in recorded and isinstance(value, str) and _absolute(value) == recorded[key]
+    return key in recorded and isinstance(value, str) and absolute(value) == recorded[key]
 
 
-def _absolute(path: str) -> str:
+def absolute(path: str) -> str:
+    """A path from the root; as it is where no home folder is known that it begins with."""
     try:
         return os.path.abspath(expanded(path))
     except ConfigError:  # a home folder that is not known here

@@ -9,9 +9,11 @@ import numpy as np
 # "instance_balanced" takes each image once, so that a class comes as often as it has images.
 INSTANCE_BALANCED = "instance_balanced"
 CLASS_BALANCED = "class_balanced"
+# The one whose shares depend on how much of the epochs is done.
+PROGRESSIVE = "progressive"
 # n^q of a class of n images.
 _POWERS = {CLASS_BALANCED: 0.0, "square_root": 0.5, "reversed": -1.0}
-SAMPLERS = (INSTANCE_BALANCED, *_POWERS, "effective_number", "progressive")
+SAMPLERS = (INSTANCE_BALANCED, *_POWERS, "effective_number", PROGRESSIVE)
 # Before the q of a sampler of any other power, as in "power:0.8".
 _ANY_POWER = "power:"
 # Of the effective number of images, (1 - beta^n) / (1 - beta) (Cui et al. 2019).
@@ -68,7 +70,7 @@ def class_shares(sampler: str, class_counts: np.ndarray, progress: float = 0.0) 
     instance = counts / counts.sum()
     if sampler == INSTANCE_BALANCED:
         return instance
-    if sampler == "progressive":
+    if sampler == PROGRESSIVE:
         return (1 - progress) * instance + progress * there / there.sum()
     if sampler == "effective_number":
         # expm1 and log1p keep the digits of classes of few images.

@@ -1,7 +1,9 @@
-"""torchvision's published weights as variables of our backbones.
+"""Published weights, of torchvision or timm, as variables of our backbones.
 
 torchvision and we have the same layers under other names, with axes in another order; nothing else
-differs, so that a converted network gives the same features.
+differs, so that a converted network gives the same features. timm's "resnet50" and
+"resnext50_32x4d" have torchvision's names; its variants with another stem or other shortcuts have
+others and are refused.
 """
 
 import pathlib
@@ -18,6 +20,7 @@ import safetensors.numpy
 from bccl_jax.errors import ConfigError, DataError
 from bccl_jax.models import BACKBONES, create_backbone, module_class
 from bccl_jax.models.imagenet_resnet import ImageNetResNet, blocks
+from bccl_jax.settings.bounds import shown
 
 # Of our modules, within the backbone and within a block.
 _MODULES = {
@@ -37,8 +40,41 @@ _ARRAYS = {
     "mean": "running_mean",
     "var": "running_var",
 }
+# Of ImageNet, by which the images of nearly all published weights are normalised.
+COLORS = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 # Where training scripts put the state dict among what else they save.
 _WITHIN = ("state_dict", "model")
+_BROKEN = "it is no safetensors file or a part of one is missing; copy or download it again"
+
+
+def check_file(path: str | pathlib.Path, backbone: str) -> None:
+    """Checks what can be known of a file of weights without reading them.
+
+    Args:
+      path: as `load` takes it.
+      backbone: the same.
+
+    Raises:
+      ConfigError: no such weights are there for that backbone.
+      DataError: there is no such file, or its end is missing.
+    """
+    path = pathlib.Path(path)
+    named = f"config.model.pretrained names {path}, which"
+    if not path.is_file():
+        raise DataError(f"{named} is not a file; name a run's --workdir or a file of weights")
+    if path.suffix == ".safetensors":
+        try:
+            with safetensors.safe_open(path, framework="numpy"):
+                pass
+        except (safetensors.SafetensorError, OSError) as error:
+            raise DataError(f"{named} cannot be read: {_BROKEN}") from error
+    if module_class(backbone) is not ImageNetResNet:
+        able = [name for name in BACKBONES if module_class(name) is ImageNetResNet]
+        raise ConfigError(
+            f"{named} is no run and no shared file, but torchvision has no weights for "
+            f"config.model.backbone {backbone!r}; choose one of {', '.join(able)}, or name a run "
+            "of that backbone"
+        )
 
 
 def load(path: str | pathlib.Path, backbone: str) -> dict[str, Any]:
@@ -55,23 +91,15 @@ def load(path: str | pathlib.Path, backbone: str) -> dict[str, Any]:
       ConfigError: torchvision has no such backbone.
       DataError: the file cannot be read, or holds weights of another network.
     """
-    module = create_backbone(backbone)
-    if not isinstance(module, ImageNetResNet):
-        able = [name for name in BACKBONES if module_class(name) is ImageNetResNet]
-        raise ConfigError(
-            f"config.model.pretrained is set, but torchvision has no weights for "
-            f"config.model.backbone {backbone!r}; choose one of {', '.join(able)} or set it to ''"
-        )
+    check_file(path, backbone)
     path = pathlib.Path(path)
     named = f"config.model.pretrained names {path}, which"
-    if not path.is_file():
-        raise DataError(f"{named} is not a file")
     try:
         state_dict = read_state_dict(path)
     except DataError as error:
         raise DataError(f"{named} cannot be read: {error}") from error
     try:
-        return from_torchvision(state_dict, module)
+        return from_torchvision(state_dict, create_backbone(backbone))
     except DataError as error:
         raise DataError(
             f"{named} does not fit config.model.backbone {backbone!r}: {error}; choose that "
@@ -86,7 +114,7 @@ def read_state_dict(path: pathlib.Path) -> dict[str, np.ndarray]:
       path: of a file, `.safetensors` or one that PyTorch saved.
 
     Returns:
-      The tensors as arrays; bfloat16 ones as float32 where PyTorch reads them.
+      The tensors as arrays; those that PyTorch reads as float32 where they are bfloat16.
 
     Raises:
       DataError: the file is broken, holds no state dict, or needs PyTorch, which is missing.
@@ -108,7 +136,7 @@ def from_torchvision(
       {"params": ..., "batch_stats": ...} as `backbone.init` gives them, float32 NumPy arrays.
 
     Raises:
-      DataError: a tensor is missing, superfluous, of another shape or not of floating numbers.
+      DataError: a tensor is missing, superfluous, of another shape or not of finite numbers.
     """
     left = dict(_without_prefix(state_dict))
     expected = jax.eval_shape(
@@ -116,13 +144,21 @@ def from_torchvision(
     )
     flat = flax.traverse_util.flatten_dict(expected)
     names = {path: _torchvision_name(path[1:], backbone) for path in flat}
+    surplus = sorted(
+        name
+        for name in left.keys() - names.values()
+        if not name.startswith("fc.") and not name.endswith("num_batches_tracked")
+    )
     variables = {}
     for path in sorted(flat, key=names.get):
+        if names[path] not in left and surplus:
+            raise DataError(
+                f"the tensor {names[path]!r} is missing, while {shown(surplus[0])} has no "
+                "place in this backbone"
+            )
         variables[path] = _converted(left, names[path], flat[path].shape)
-        del left[names[path]]
-    surplus = [n for n in left if not n.startswith("fc.") and not n.endswith("num_batches_tracked")]
     if surplus:
-        raise DataError(f"the tensor {surplus[0]!r} has no place in this backbone")
+        raise DataError(f"the tensor {shown(surplus[0])} has no place in this backbone")
     return flax.traverse_util.unflatten_dict(variables)
 
 
@@ -171,14 +207,17 @@ def _converted(tensors: Mapping[str, np.ndarray], name: str, shape: tuple[int, .
         raise DataError(f"the tensor {name!r} has shape {tensor.shape}, not {theirs}")
     if not jnp.issubdtype(tensor.dtype, jnp.floating):
         raise DataError(f"the tensor {name!r} is of {tensor.dtype}, not of floating numbers")
-    return np.ascontiguousarray(tensor.transpose(axes), np.float32)
+    converted = np.ascontiguousarray(tensor.transpose(axes), np.float32)
+    if not np.isfinite(converted).all():
+        raise DataError(f"the tensor {name!r} has numbers that are not finite")
+    return converted
 
 
 def _read_safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
     try:
         return safetensors.numpy.load_file(path)
     except (safetensors.SafetensorError, OSError) as error:
-        raise DataError("it is no safetensors file or a part of one is missing") from error
+        raise DataError(_BROKEN) from error
 
 
 def _read_torch(path: pathlib.Path) -> dict[str, np.ndarray]:

@@ -6,6 +6,8 @@ import numpy as np
 import optax
 
 SCHEDULES = ("cosine", "cosine_per_epoch", "step", "constant")
+# Those of which each step depends on the number of epochs.
+FOLLOWING = ("cosine", "cosine_per_epoch")
 
 
 def create_schedule(config: ml_collections.ConfigDict, steps_per_epoch: int) -> optax.Schedule:

@@ -127,8 +127,7 @@ def standing(
     if done >= budget.total:
         return (
             f"the run in {workdir} is complete, {budget.position(done)}; nothing is left to train: "
-            "--mode=eval evaluates it, and to train for longer raise config.epochs in a new "
-            "--workdir"
+            "--mode=eval evaluates it, and to train for longer raise config.epochs"
         )
     lost = f"; the {again:,} steps recorded after it are made anew" if again else ""
     return f"goes on after {budget.position(done)} from {saved}{lost}"

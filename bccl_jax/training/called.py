@@ -28,7 +28,7 @@ def train(
       config: "FILE.py" or "FILE.py:METHOD" of a config file, "DIR/config.json" of a run, or a
         config.
       workdir: the run's directory: a new one, or that of a run of the very same config.
-      changes: values by their keys, such as {"epochs": 5, "optimizer.learning_rate": 0.1}.
+      changes: values by their keys, such as {"epochs": 5, "model.pretrained": path}.
       observe: called after each evaluation, for measures of one's own.
 
     Returns:
@@ -61,5 +61,6 @@ def changed(
     for key, value in changes.items():
         if key not in known:
             raise ConfigError(unknown_key(key, known))
-        set_value(config, key, value)
+        # Such as a result's `workdir`, to start from.
+        set_value(config, key, os.fspath(value) if isinstance(value, os.PathLike) else value)
     return config

@@ -26,6 +26,7 @@ from bccl_jax.training.epoch_end import EpochEnd, Observe
 from bccl_jax.training.feeding import create_engine
 from bccl_jax.training.ledger import Ledger, position
 from bccl_jax.training.results import Result, finish
+from bccl_jax.training.starting_point import check_start
 from bccl_jax.training.state import TrainState
 from bccl_jax.workdir.checkpoint import Checkpoints
 from bccl_jax.workdir.directory import Workdir
@@ -70,6 +71,8 @@ def _run(
 ) -> Result:
     start(config)
     directory.check(config)
+    if not directory.has_checkpoint():
+        check_start(config)
     run = assemble(config)
     check_devices(run.mesh.local_devices)
     directory.check_classes(run.dataset)

@@ -1,39 +1,67 @@
-"""The weights that a run starts from: torchvision's, or those of another run."""
+"""The weights that a run starts from: those of a file of PyTorch's names, or of another run."""
 
 import os
-from typing import Any
+import pathlib
 
-import flax.struct
+import flax.traverse_util
 import jax
+import ml_collections
 
 from bccl_jax.classifier.image_classifier import ImageClassifier, with_shardings
 from bccl_jax.classifier.reading import classifier_of
-from bccl_jax.config.files import is_of_run
+from bccl_jax.classifier.starting import tell
+from bccl_jax.classifier.transfer import transfer
+from bccl_jax.classifier.variables import Weights
+from bccl_jax.config.files import RUN_CONFIG, is_of_run
 from bccl_jax.config.shared import is_shared
 from bccl_jax.devices.mesh import replicated
 from bccl_jax.errors import ConfigError
+from bccl_jax.models.pretrained import COLORS, check_file
 from bccl_jax.models.pretrained import load as load_pretrained
 from bccl_jax.system.environment import expanded
 from bccl_jax.system.names import shown
 from bccl_jax.training.state import TrainState
 from bccl_jax.workdir.directory import Workdir
-from bccl_jax.workdir.opened import checkpoints_of, config_of, opened
+from bccl_jax.workdir.opened import Run, checkpoints_of, config_of, opened
 
 
-@flax.struct.dataclass
-class Weights:
-    """Parameters and running statistics, nested dicts by the names of a network's modules."""
+def check_start(config: ml_collections.ConfigDict) -> None:
+    """Checks what can be known of `config.model.pretrained` before any data is read.
 
-    params: Any
-    batch_stats: Any
+    Args:
+      config: of the run that is to start.
+
+    Raises:
+      ConfigError: it names nothing that a run of this config can start from.
+      DataError: it is a file that cannot be used.
+    """
+    if not config.model.pretrained:
+        return
+    path = _path(config)
+    if path is None:
+        check_file(expanded(config.model.pretrained), config.model.backbone)
+        return
+    run, named = opened(path), _named(path)
+    if isinstance(run, Workdir):
+        if not run.config.is_file():
+            raise ConfigError(f"{named} is a folder that holds no run{_meant(path)}")
+        if not run.has_checkpoint():
+            raise ConfigError(
+                f"{named} is a run without a checkpoint so far; train it on, or name another one"
+            )
+    there = config_of(run).model.backbone
+    if there != config.model.backbone:
+        raise ConfigError(
+            f"{named} is a run of config.model.backbone={there!r}, and this one's is "
+            f"{config.model.backbone!r}; choose the same"
+        )
 
 
 def started(state: TrainState, classifier: ImageClassifier) -> TrainState:
     """The state before the first step with the weights that `config.model.pretrained` names.
 
-    Of torchvision's file the backbone is taken. Of the last checkpoint of another run's directory,
-    or the one of a shared file, the backbone is, and each head that this run has too: by its name,
-    of the same shapes, and where it has an output for each class, of the same classes.
+    Of a file the backbone is taken. Of the last checkpoint of another run's directory, or the one
+    of a shared file, the backbone is, and what `transfer` chooses of its heads. A line says so.
 
     Args:
       state: with random weights.
@@ -45,66 +73,90 @@ def started(state: TrainState, classifier: ImageClassifier) -> TrainState:
     Raises:
       ConfigError: the other run has another backbone.
       DataError: the file cannot be used.
-      WorkdirError: the directory holds no run, or no checkpoint that can be read.
+      WorkdirError: the directory's checkpoint cannot be read.
     """
     config = classifier.config
     if not config.model.pretrained:
         return state
-    path = expanded(config.model.pretrained)
-    if path.is_dir() or is_shared(path):
-        found = _of_run(path, classifier)
-    elif is_of_run(os.fspath(path)):
-        found = _of_run(path.parent, classifier)
+    check_start(config)
+    path = _path(config)
+    if path is None:
+        path = expanded(config.model.pretrained)
+        found = load_pretrained(path, config.model.backbone)
+        arrays = {(kind, "backbone"): found[kind] for kind in ("params", "batch_stats")}
+        arrays = flax.traverse_util.flatten_dict(flax.traverse_util.unflatten_dict(arrays))
+        which, told, colors = "", "classifier new: a file does not name its classes", COLORS
     else:
-        pretrained = load_pretrained(path, config.model.backbone)
-        found = Weights({"backbone": pretrained["params"]}, {"backbone": pretrained["batch_stats"]})
-    found = jax.device_put(found, replicated(classifier.mesh))
-    params = {**state.params, **found.params}
+        arrays, which, told, colors = _of_run(path, classifier)
+    tell(
+        f"starts from {shown(path)} ({which}backbone {config.model.backbone}): {told}",
+        _other_colors(colors, config),
+    )
+    own = {"params": state.params, "batch_stats": state.batch_stats}
+    arrays = jax.device_put(arrays, replicated(classifier.mesh))
+    joined = flax.traverse_util.unflatten_dict(flax.traverse_util.flatten_dict(own) | arrays)
+    params = joined["params"]
     return state.replace(
         params=params,
-        batch_stats={**state.batch_stats, **found.batch_stats},
+        batch_stats=joined.get("batch_stats", {}),
         method=classifier.method.follow(state.method, params, first=True),
     )
 
 
-def _of_run(path: os.PathLike, classifier: ImageClassifier) -> Weights:
-    run = opened(path)
-    named = f"config.model.pretrained={shown(path)}"
-    if isinstance(run, Workdir) and not run.config.is_file():
-        raise ConfigError(
-            f"{named} is a folder that holds no run; name a run's --workdir or a file of weights"
-        )
+def _path(config: ml_collections.ConfigDict) -> pathlib.Path | None:
+    """Where the run that is named lies, in a directory or a shared file; None for other files."""
+    path = expanded(config.model.pretrained)
+    if path.is_dir() or is_shared(path):
+        return path
+    return path.parent if is_of_run(os.fspath(path)) else None
+
+
+def _named(path: pathlib.Path) -> str:
+    return f"config.model.pretrained={shown(path)}"
+
+
+def _meant(path: pathlib.Path) -> str:
+    """What may be meant by a folder that holds no run."""
+    files = sorted(path.glob("*.safetensors")) + sorted(path.glob("*.pth"))
+    runs = [parent for parent in path.absolute().parents[:2] if (parent / RUN_CONFIG).is_file()]
+    runs += sorted(file.parent for file in path.glob(f"*/{RUN_CONFIG}"))
+    if found := [*files, *runs]:
+        return f"; did you mean {_named(found[0])}?"
+    return "; name a run's --workdir or a file of weights"
+
+
+def _of_run(path: pathlib.Path, classifier: ImageClassifier) -> tuple[dict, str, str, dict]:
+    """What is taken over of a run, which epoch it is of, what to say of it, and its colours."""
+    run: Run = opened(path)
     config = config_of(run)
-    if config.model.backbone != classifier.config.model.backbone:
-        raise ConfigError(
-            f"{named} is a run of config.model.backbone={config.model.backbone!r}, and this one's "
-            f"is {classifier.config.model.backbone!r}; choose the same"
-        )
     other = classifier_of(config, run, classifier.mesh)
+    variables = other.abstract_variables
+    everywhere = replicated(classifier.mesh)
     abstract = Weights(
         *(
-            with_shardings(shapes, jax.tree.map(lambda _: replicated(classifier.mesh), shapes))
-            for shapes in (other.abstract_variables.params, other.abstract_variables.batch_stats)
+            with_shardings(shapes, jax.tree.map(lambda _: everywhere, shapes))
+            for shapes in (variables.params, variables.batch_stats)
         )
     )
     with checkpoints_of(run) as checkpoints:
-        there = checkpoints.restore_part(checkpoints.resolve(checkpoints.named()[0]), abstract)
-    shared = {"backbone"} | {name for name in there.params if _fits(name, classifier, other)}
-    return Weights(
-        *(
-            {name: part for name, part in vars(there)[which].items() if name in shared}
-            for which in ("params", "batch_stats")
-        )
+        step = checkpoints.resolve(checkpoints.named()[0])
+        there = checkpoints.restore_part(step, abstract)
+    try:
+        found = transfer(there.params, there.batch_stats, other, classifier)
+    except ConfigError as error:
+        raise ConfigError(f"{_named(path)} does not fit: {error}") from error
+    which = f"epoch {step // other.steps_per_epoch}, "
+    colors = {name: tuple(config.augment[name]) for name in COLORS}
+    return found.arrays, which, found.told, colors
+
+
+def _other_colors(colors: dict, config: ml_collections.ConfigDict) -> str | None:
+    """A sentence where images are normalised by other numbers than those of the weights."""
+    keys = [f"config.augment.{k}" for k, v in colors.items() if tuple(config.augment[k]) != v]
+    if not keys:
+        return None
+    there = " and ".join(f"config.augment.{name}={value}" for name, value in colors.items())
+    return (
+        f"the weights are of images normalised otherwise, by {there}: with these values the "
+        "network sees what it was trained on"
     )
-
-
-def _fits(name: str, mine: ImageClassifier, other: ImageClassifier) -> bool:
-    """Whether a head of another run can be taken over."""
-
-    def shapes(classifier, which):
-        found = vars(classifier.abstract_variables)[which].get(name, {})
-        return jax.tree.map(lambda x: x.shape, found)
-
-    if any(shapes(mine, which) != shapes(other, which) for which in ("params", "batch_stats")):
-        return False
-    return name != "heads_classifier" or mine.class_names == other.class_names

@@ -30,8 +30,8 @@ EVALUATION_KEYS = ("eval.", "data.resident", "augment.eval_resize", "model.pretr
 
 def differences(
     config: ml_collections.ConfigDict, saved: dict, evaluating: bool, recorded: dict
-) -> list[str]:
-    """The keys in which a config is not that of a run, in words.
+) -> dict[str, str]:
+    """The keys in which a config is not that of a run.
 
     Args:
       config: what is asked for.
@@ -40,17 +40,17 @@ def differences(
       recorded: the places that paths of the run led to.
 
     Returns:
-      A clause for each key that may not differ and does.
+      A clause, by key, for each that may not differ and does.
     """
     saved = flatten(get_config(config.method.name)) | saved
     free = FREE_KEYS + EVALUATION_KEYS if evaluating else FREE_KEYS
     if config.model.batch_norm == "device" and not evaluating:
         free = tuple(key for key in free if key != "devices")
     asked = json.loads(json.dumps(flatten(config)))
-    return [
-        f"{key} is {saved.get(key)!r} there and {asked.get(key)!r} here"
+    return {
+        key: f"{key} is {saved.get(key)!r} there and {asked.get(key)!r} here"
         for key in sorted(saved.keys() | asked.keys())
         if saved.get(key) != asked.get(key)
         and not key.startswith(free)
         and not same(key, asked.get(key), recorded)
-    ]
+    }

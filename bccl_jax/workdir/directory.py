@@ -24,6 +24,7 @@ from bccl_jax.system.numbers import whole_number
 from bccl_jax.system.progress import say
 from bccl_jax.workdir import broken_list, content, identity, json_files, write_errors
 from bccl_jax.workdir.agreement import differences
+from bccl_jax.workdir.longer import Longer, note
 
 # What a run that failed before its first step may have left.
 _RECORDS = ("splits", "classes", "sized", "image_shape", "inputs", "images", "places", "config")
@@ -77,7 +78,8 @@ class Workdir:
           Whether it holds a run already.
 
         Raises:
-          WorkdirError: it holds another run, or something else than a run, or cannot be read.
+          WorkdirError: it holds another run, or one that cannot go on for more epochs, or something
+            else than a run, or cannot be read.
         """
         self._check_access()
         if not self.config.exists():
@@ -101,9 +103,12 @@ class Workdir:
             return False
         saved, recorded = json_files.read(self.config, dict), self._places()
         differing = differences(config, saved, evaluating, recorded)
-        if differing:
+        longer = Longer(self.path, saved, config)
+        if differing.keys() == {"epochs"} and not evaluating and longer.has_more:
+            longer.check(recorded)
+        elif differing:
             raise WorkdirError(
-                f"{self._named} holds a run of another config: {'; '.join(differing)}; "
+                f"{self._named} holds a run of another config: {'; '.join(differing.values())}; "
                 "name another directory or the same values"
             )
         return True
@@ -282,6 +287,7 @@ class Workdir:
                 json_files.write(self.places, places(flatten(config)))
                 json_files.write(self.config, remembered(config))
             else:
+                note(self.path, config, sized.epochs)
                 # Mended pictures from now on, and all of them of a run that has no record yet.
                 kept, recorded = self._compared(dataset, numbers), content.read(self.images)
                 if not content.equal(kept, recorded):

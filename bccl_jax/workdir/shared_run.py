@@ -105,8 +105,8 @@ class SharedRun:
         saved = self.record("config", dict)
         if differing := differences(config, saved, evaluating, {}):
             raise WorkdirError(
-                f"{shown(self.path)} is of a run of another config: {'; '.join(differing)}; give "
-                "the same values"
+                f"{shown(self.path)} is of a run of another config: "
+                f"{'; '.join(differing.values())}; give the same values"
             )
         return True
 

@@ -2,6 +2,7 @@ import functools
 import sys
 
 import jax
+import ml_dtypes
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -158,6 +159,30 @@ def without(state, name):
             lambda state: {**state, "bn1.bias": np.ones(4, np.int32)},
             r"'bn1\.bias' is of int32",
         ),
+        # Of timm's "resnet50d": three convolutions in the stem, and shortcuts that average first.
+        (
+            lambda state: {
+                **without(state, "conv1.weight"),
+                **{f"conv1.{i}.weight": np.ones(3, np.float32) for i in (0, 1, 3, 4, 6)},
+            },
+            r"'conv1\.weight' is missing, while 'conv1\.0\.weight' has no place",
+        ),
+        (
+            lambda state: {
+                **without(state, "layer1.0.downsample.0.weight"),
+                "layer1.0.downsample.2.weight": np.ones(16, np.float32),
+            },
+            r"'layer1\.0\.downsample\.0\.weight' is missing, while 'layer1\.0\.downsample\.2\.w",
+        ),
+        # Of grey images.
+        (
+            lambda state: {**state, "conv1.weight": state["conv1.weight"][:, :1]},
+            r"'conv1\.weight' has shape \(4, 1, 7, 7\), not \(4, 3, 7, 7\)",
+        ),
+        (
+            lambda state: {**state, "bn1.running_var": np.array([1, 1, np.inf, 1], np.float16)},
+            r"'bn1\.running_var' has numbers that are not finite",
+        ),
     ],
 )
 def test_the_first_tensor_that_does_not_fit_is_named(rng, change, message):
@@ -189,6 +214,26 @@ def test_a_file_is_read_as_it_was_written(rng, weights, small_resnext50):
     found = load(weights, "resnext50")
     expected = from_torchvision(torchvision_state(np.random.default_rng(0)), SMALL())
     jax.tree.map(np.testing.assert_array_equal, found, expected)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16, np.float64])
+def test_weights_of_another_precision_become_those_of_float32(
+    rng, dtype, tmp_path, small_resnext50
+):
+    path = tmp_path / "model.safetensors"
+    state = {name: tensor.astype(dtype) for name, tensor in torchvision_state(rng).items()}
+    safetensors.numpy.save_file(state, path)
+    found = jax.tree.leaves(load(path, "resnext50"))
+    expected = from_torchvision({n: t.astype(np.float32) for n, t in state.items()}, SMALL())
+    for one, other in zip(found, jax.tree.leaves(expected), strict=True):
+        assert one.dtype == np.float32
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_file_may_have_no_last_layer(rng, tmp_path, small_resnext50):
+    state = {n: t for n, t in torchvision_state(rng).items() if not n.startswith("fc.")}
+    safetensors.numpy.save_file(state, tmp_path / "model.safetensors")
+    assert load(tmp_path / "model.safetensors", "resnext50").keys() == {"params", "batch_stats"}
 
 
 def one_sentence(error):

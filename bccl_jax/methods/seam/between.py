@@ -74,7 +74,8 @@ class Between(NamedTuple):
 
     Attributes:
       epoch: complete epochs.
-      epochs: of the run.
+      epochs: of the run. A refresh that is another one for more of them, at the same epochs, would
+        make a run that goes on for more another one than was asked for.
       params: the network's parameters.
       features: (split name, or "train") -> (float32 [N, D], labels int32 [N]) of the backbone with
         running statistics over the images of a split as they are, on the host: the simplest of what
