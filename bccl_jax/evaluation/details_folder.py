@@ -8,6 +8,7 @@ from typing import Any
 
 from bccl_jax.errors import BcclError
 from bccl_jax.system.directories import directory_to_write
+from bccl_jax.system.environment import expanded
 from bccl_jax.system.names import plain, printable, shown
 
 # What says whose the files of a folder are.
@@ -119,16 +120,17 @@ def details_folder(
     Raises:
       BcclError: the run is a file, in which no folder has room, or the name is no folder's.
     """
-    of: dict[str, Any] = {"test": None if test is None else printable(os.path.abspath(test))}
+    run = directory_to_write(run, "--workdir").absolute()
+    of: dict[str, Any] = {"test": None if test is None else printable(_absolute(test))}
     if output is not None:
         path = directory_to_write(output, "--output").absolute()
-        return DetailsFolder(path, of | {"run": printable(os.path.abspath(run))})
+        return DetailsFolder(path, of | {"run": printable(os.path.normpath(run))})
     if run.is_file():
         raise BcclError(
             f"{shown(run)} is a file, where details have no place; name a folder by --output=DIR"
         )
     # The run may move with its details.
-    path = run.absolute() / "details"
+    path = run / "details"
     return DetailsFolder(path if test is None else path / _named(test), of | {"run": None})
 
 
@@ -139,8 +141,12 @@ def folder_of(which: str) -> str:
     return f"{name}_{average}" if average else name
 
 
+def _absolute(path: str) -> str:
+    return os.path.abspath(expanded(path))
+
+
 def _named(test: str) -> str:
-    name = pathlib.Path(os.path.abspath(test))
+    name = pathlib.Path(_absolute(test))
     return plain(name.stem if name.suffix.lower() == ".csv" else name.name) or "test"
 
 

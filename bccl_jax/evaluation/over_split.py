@@ -120,7 +120,7 @@ def _check_decoded(
     raise BrokenPicturesError(
         f"{len(undecoded)} of {len(split)} pictures to evaluate on cannot be decoded, "
         f"{shown(split.images.name(int(undecoded[0])))} the first, {limit}; mend them "
-        "(--mode=inspect --verify lists them) and give the same command again"
+        "(--mode=inspect --verify lists those of a data set) and give the same command again"
     )
 
 

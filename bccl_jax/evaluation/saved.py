@@ -158,6 +158,8 @@ def _evaluate_saved(
         return evaluated
     where = os.path.basename(os.path.abspath(another.path)) if another else dataset.name
     title = f"{classifier.config.method.name} on {where}"
+    if adjustment := classifier.config.eval.logit_adjustment:
+        title += f", logits adjusted by {adjustment:g}"
     return {
         key: saved._replace(
             details=_detailed(classifier, dataset, reading, saved, f"{title}, {key}")

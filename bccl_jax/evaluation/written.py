@@ -46,6 +46,7 @@ def write_details(found: Mapping[str, SavedEvaluation], folder: DetailsFolder) -
         about = {
             "checkpoint": which,
             "epoch": saved.epoch,
+            "title": saved.details.title,
             "images": len(evaluation.judged.labels),
             "undecoded": [printable(name) for name in evaluation.undecoded],
         }

@@ -139,7 +139,7 @@ def test_the_console_names_the_worst(mixed, folder_run, tmp_path, capsys):  # no
     assert lines[-1] == f"details  {path / 'last'}"
 
 
-def test_details_replace_older_ones_and_nothing_else(tmp_path):
+def test_details_replace_older_ones_and_nothing_else(tmp_path, monkeypatch):
     run, out = tmp_path / "run", str(tmp_path / "out")
     run.mkdir()
 
@@ -163,6 +163,9 @@ def test_details_replace_older_ones_and_nothing_else(tmp_path):
     assert write("one", output=None, test="new.v2/list.csv") == run / "details" / "list" / "last"
     with pytest.raises(BcclError, match="details of this run on .*new/photos; name another"):
         write("two", output=None, test="photos")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert write("two", run=pathlib.Path("~/run"), output=None) == run / "details" / "last"
+    assert write("two", output="~/out") == last
     moved = run.rename(tmp_path / "moved")
     assert write("two", run=moved, output=None) == moved / "details" / "last"
     (last / MARK).write_text("[]")

@@ -177,9 +177,9 @@ def test_a_restored_checkpoint_evaluates_to_what_training_reported(whole, capsys
         r"evaluating last( and best)?: step 20 of 20 \(4 of 4 epochs done\), .*/checkpoints/20\n",
         capsys.readouterr().out,
     )
-    epoch, last, chosen_on = found["last"]
+    epoch, last, chosen_on, _ = found["last"]
     assert (epoch, last.record(), chosen_on) == (4, whole.last, "test")
-    epoch, best, _ = found["best"]
+    epoch, best, *_ = found["best"]
     assert (epoch, best.record()) == (whole.best_epoch, whole.best)
 
 
