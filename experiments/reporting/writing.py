@@ -1,4 +1,4 @@
-"""The report of an experiment: a Markdown file, a CSV file and pictures."""
+"""The report of an experiment: a Markdown file, a CSV file, tables in LaTeX and pictures."""
 
 import argparse
 import csv
@@ -18,6 +18,8 @@ from ..tables.accuracies import accuracies, missing
 from ..tables.comparisons import comparisons, order
 from ..tables.csv_rows import csv_rows
 from ..tables.feature_space import feature_space
+from ..tables.label_shift import label_shift
+from ..tables.latex import latex
 from ..tables.low_classes import low_classes
 from ..tables.made_with import made_with
 from ..tables.plateau import plateau
@@ -65,6 +67,8 @@ def report(name: str, arguments: argparse.Namespace, target: pathlib.Path) -> st
     text = "\n\n".join(filter(None, parts)) + "\n"
     (target / f"{stem}.md").write_text(text, encoding="utf-8")
     _write_csv(target / f"{stem}.csv", name, sections)
+    tables = "\n".join(latex(section) for section in sections if section.records)
+    (target / f"{stem}.tex").write_text(tables, encoding="utf-8")
     return text
 
 
@@ -85,7 +89,12 @@ def _section(section: Section, stem: pathlib.Path, command: str, paths: Paths) -
         order(section),
         pictures.pop("curves"),
         pictures.pop("classes"),
+        pictures.pop("few_against_many", None),
+        pictures.pop("reliability", None),
     ]
+    shifted = label_shift(section)
+    if shifted:
+        parts += ["### Other test distributions", shifted, pictures.pop("label_shift", None)]
     begun = plateau(section)
     if begun:
         parts += ["### The start of the contrastive loss", begun]

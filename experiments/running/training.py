@@ -72,9 +72,13 @@ def run(cell: Cell, paths: Paths, code: Code) -> results.Record:
     }
 
 
+# Figures of an evaluation that stand in a record of its last and best epoch alone.
+_LONG = ("per_class", "reliability", "test_priors")
+
+
 def _curve_point(record: dict) -> dict:
     figures = {
-        name: {k: v for k, v in record[name].items() if k != "per_class"}
+        name: {k: v for k, v in record[name].items() if k not in _LONG}
         for name in ("eval", "eval_ema")
         if name in record
     }

@@ -5,9 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from bccl_jax.evaluation.label_shift import TEST_PRIORS
 from bccl_jax.reporting.console import ACCURACIES, SHOTS
 
 from ..records.gathering import Section
+from ..records.label_shift import KINDS, label_shift
 from ..records.printed import less_paper
 from .low_classes import LOW
 from .names import status
@@ -44,6 +46,11 @@ def csv_rows(name: str, section: Section) -> list[dict[str, Any]]:
                 column = f"{epoch}_{'averaged_' if averaged else ''}{figure}"
                 line[column] = found and found.mean
                 line[f"{column}_std"] = found and found.deviation
+        shifted = label_shift(runs)
+        for prior, kind in itertools.product(TEST_PRIORS, KINDS):
+            found = shifted.get(prior, {}).get(kind)
+            line[f"{prior}_{kind}"] = found and found.mean
+            line[f"{prior}_{kind}_std"] = found and found.deviation
         line["classes"] = len(section.class_counts) if records else None
         line["classes_tested"] = int((~np.isnan(runs.per_class())).sum()) if records else None
         line["best_chosen_on"] = records[0]["best"]["chosen_on"] if records else None

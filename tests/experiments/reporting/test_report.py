@@ -57,7 +57,7 @@ def test_report_of_a_table(tmp_path, capsys, monkeypatch):
     assert (folder / "table4-cifar100_small.png").read_bytes().startswith(b"\x89PNG")
     assert (folder / "table4-cifar100_small.svg").read_text().startswith("<?xml")
     suffixes = {name.removeprefix("table4-cifar100_small") for name in drawn}
-    assert suffixes == {"", "_backbone", "_classes", "_curves"}
+    assert suffixes == {"", "_backbone", "_classes", "_curves", "_few_against_many"}
     assert set(re.findall(r"\]\((.*?)\.png\)", markdown)) == set(drawn)
     heights = [bar.get_height() for bar in drawn["table4-cifar100_small"].axes[0].patches]
     np.testing.assert_allclose(heights[:4], [80, 85, 80, 75])
