@@ -4,13 +4,13 @@ python -m bccl_jax.main --config=digits_lt [--workdir=DIR] [--config.KEY=VALUE .
 python -m bccl_jax.main --workdir=DIR [--mode=eval] [--checkpoint=last|best|STEP]
 python -m bccl_jax.main --config=imagenet_lt --mode=inspect [--verify]
 python -m bccl_jax.main --config=imagenet_lt --mode=pack --output=DIR [--verify]
+python -m bccl_jax.main --config=digits_lt --mode=views [--output=FILE.png]
 python -m bccl_jax.main --config=digits_lt --print_config
 """
 
 import gc
 import os
 import pathlib
-import shlex
 import shutil
 import signal
 import subprocess
@@ -22,6 +22,8 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from bccl_jax.commands import parsing as command_line
+from bccl_jax.commands.modes import MODES, check_flags
+from bccl_jax.commands.next_steps import next_steps
 from bccl_jax.config.files import is_of_run
 from bccl_jax.config.shared import is_shared
 from bccl_jax.errors import BcclError
@@ -42,9 +44,10 @@ _WORKDIR = flags.DEFINE_string(
 _MODE = flags.DEFINE_enum(
     "mode",
     "train",
-    ["train", "eval", "inspect", "pack"],
-    "train; eval: evaluate what was saved; inspect: say what the data set is; pack: copy its "
-    "photographs into few large files that are read fast.",
+    MODES,
+    "train; eval: evaluate what was saved; inspect: say what the data set is; views: draw what "
+    "augmentation makes of some of its images; pack: copy its photographs into few large files "
+    "that are read fast.",
 )
 _CHECKPOINT = flags.DEFINE_string(
     "checkpoint",
@@ -55,7 +58,13 @@ _VERIFY = flags.DEFINE_bool(
     "verify", False, "With --mode=inspect or --mode=pack: decode every picture and list the broken."
 )
 _OUTPUT = flags.DEFINE_string(
-    "output", None, "With --mode=pack: the directory to write, new or of the same packing."
+    "output",
+    None,
+    "With --mode=pack: the directory to write, new or of the same packing. With --mode=views: the "
+    "picture to write, views.png in --workdir if not given.",
+)
+_OVERWRITE = flags.DEFINE_bool(
+    "overwrite", False, "With --mode=views: let the picture take the place of a file."
 )
 _PRINT = flags.DEFINE_bool(
     "print_config", False, "Print the config as a config file, with what each key means, and stop."
@@ -73,19 +82,20 @@ def main(argv: list[str]) -> int:
     if _CONFIG.value is None:
         where = f"; --workdir={printable(_WORKDIR.value)} holds no run" if _WORKDIR.value else ""
         raise BcclError(f"say what to run: --config=digits_lt, for example{where}")
-    if _CHECKPOINT.value is not None and _MODE.value != "eval":
-        raise BcclError("--checkpoint goes with --mode=eval; training goes on from the last one")
-    if _VERIFY.value and _MODE.value not in ("inspect", "pack"):
-        raise BcclError("--verify goes with --mode=inspect or --mode=pack")
-    if (_OUTPUT.value is not None) != (_MODE.value == "pack"):
-        raise BcclError("--mode=pack and --output=DIR go together")
+    check_flags(
+        _MODE.value,
+        checkpoint=_CHECKPOINT.value,
+        verify=_VERIFY.value,
+        output=_OUTPUT.value,
+        overwrite=_OVERWRITE.value,
+    )
     config, workdir = _checked(_CONFIG.value), _workdir()
     if _MODE.value == "inspect":
         return _inspect(config)
     if _MODE.value == "pack":
         return _pack(config)
     _prepare_jax(config.deterministic)
-    return {"train": _train, "eval": _evaluate}[_MODE.value](config, workdir)
+    return {"train": _train, "eval": _evaluate, "views": _views}[_MODE.value](config, workdir)
 
 
 def _checked(config):
@@ -174,20 +184,8 @@ def _train(config, workdir: pathlib.Path) -> int:
         if result.ema:
             rows[_label(*told, average=True)] = result.ema[which]
     print(f"\n{console.table(rows)}\n\n{remarks.explain(rows, result.class_names)}\n")
-    print(f"picture      {printable(workdir / 'report.png')}")
-    command = _shown_command("bccl_jax.main", f"--workdir={workdir}")
-    print(f"evaluate     {command} --mode=eval")
-    print(f"resume       {command}")
-    print(f"predict      {_shown_command('bccl_jax.predict', str(workdir))} PICTURES")
-    logs = printable(workdir / "tensorboard")
-    print(f"TensorBoard  pip install tensorboard; tensorboard --logdir={logs}")
+    print(next_steps(workdir, config.trackers))
     return 0
-
-
-def _shown_command(*arguments: str) -> str:
-    command = shlex.join([sys.executable, "-m", *arguments])
-    # Bytes that are not UTF-8 can only be shown.
-    return os.fsencode(command).decode(errors="backslashreplace")
 
 
 def _evaluate(config, workdir: pathlib.Path) -> int:
@@ -207,6 +205,14 @@ def _evaluate(config, workdir: pathlib.Path) -> int:
         undecoded = sorted({name for s in found.values() for name in s.evaluation.undecoded})
         for name in undecoded:
             print(f"left out: {printable(name)} cannot be decoded")
+    return 0
+
+
+def _views(config, workdir: pathlib.Path) -> int:
+    from bccl_jax.training.views_file import write_views
+
+    path = write_views(config, workdir, _OUTPUT.value, _OVERWRITE.value)
+    print(f"picture      {printable(path)}")
     return 0
 
 

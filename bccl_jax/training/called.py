@@ -1,7 +1,7 @@
 """Training called from Python, by the path of a config file."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ml_collections
@@ -11,6 +11,7 @@ from bccl_jax.config.allowed import unknown_key
 from bccl_jax.config.flattening import flatten, set_value
 from bccl_jax.errors import ConfigError
 from bccl_jax.settings.bounds import shown
+from bccl_jax.tracking.callback import Callback
 from bccl_jax.training.loop import Observe, train_and_evaluate
 from bccl_jax.training.results import Result
 
@@ -21,6 +22,7 @@ def train(
     changes: Mapping[str, Any] | None = None,
     *,
     observe: Observe | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> Result:
     """Trains a run to its end, or goes on with the one that the directory holds.
 
@@ -30,6 +32,8 @@ def train(
       workdir: the run's directory: a new one, or that of a run of the very same config.
       changes: values by their keys, such as {"epochs": 5, "optimizer.learning_rate": 0.1}.
       observe: called after each evaluation, for measures of one's own.
+      callbacks: objects of classes that derive from `bccl_jax.Callback`, told of the run beside
+        `config.trackers`; what one raises ends the run.
 
     Returns:
       The final state and its figures.
@@ -45,7 +49,7 @@ def train(
             f"config is {shown(config, 40)}; it must be the path of a config file, or what "
             "bccl_jax.config.get_config gives"
         )
-    return train_and_evaluate(changed(config, changes or {}), workdir, observe)
+    return train_and_evaluate(changed(config, changes or {}), workdir, observe, callbacks)
 
 
 def changed(
