@@ -1,5 +1,7 @@
 """TensorBoard event files of a run's records, without TensorFlow."""
 
+import os
+
 from tensorboardX import SummaryWriter
 
 from bccl_jax.tracking.callback import Callback
@@ -17,7 +19,9 @@ class TensorBoard(Callback):
         folder, epoch = run.workdir / FOLDER, len(run.records)
         lacking = run.records if not folder.exists() else ()
         purge = epoch + 1 if epoch and not lacking else None
-        self._writer = SummaryWriter(str(folder), purge_step=purge)
+        # Files are named by seconds: one of a run that goes on at once is not to be written over.
+        suffix = f".{epoch}.{os.getpid()}"
+        self._writer = SummaryWriter(str(folder), purge_step=purge, filename_suffix=suffix)
         if lacking or not epoch:
             rows = "".join(f"|{key}|{value!r}|\n" for key, value in run.config.items())
             self._writer.add_text("config", f"|key|value|\n|-|-|\n{rows}")
