@@ -16,7 +16,7 @@ from bccl_jax.data.feeding.pipeline import read_batches
 from bccl_jax.data.feeding.stream import TrainingStream
 from bccl_jax.data.long_tail import shot_groups
 from bccl_jax.data.order import Order
-from bccl_jax.data.photographs.decode import BrokenImageError, Picture
+from bccl_jax.data.photographs.decode import BrokenImageError, decode
 from bccl_jax.reporting.picture_grid import picture_grid
 from bccl_jax.system.progress import under_way
 from bccl_jax.training.assemble import Run
@@ -191,8 +191,7 @@ def _original(run: Run, index: int) -> np.ndarray:
     if not train.encoded:
         return train.images[index]
     try:
-        picture = Picture(train.images[index], tuple(run.config.data.background))
-        image = picture.decode(max(picture.height, picture.width) / size).image
+        image = decode(train.images[index], tuple(run.config.data.background))
     except (BrokenImageError, OSError):
         return np.full((size, size, 3), _GREY, np.uint8)
     return np.array(ImageOps.pad(image, (size, size), Image.Resampling.BILINEAR, color="white"))
