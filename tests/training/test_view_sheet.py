@@ -135,28 +135,21 @@ def _as_in_a_run():
         yield
 
 
-@pytest.mark.parametrize(
-    ("method", "changes"),
-    [
-        # Two views, each mixed by the method with one of an image of a second stream.
-        ("glmc", {}),
-        ("cross_entropy", {"augment.mixup_alpha": 1.0, "augment.cutmix_alpha": 1.0}),
-    ],
-)
-def test_the_pixels_are_those_of_the_step(method, changes):
-    run = assemble(tiny_config(method, **changes))
+def test_the_pixels_are_those_of_the_step():
+    mixed = {"augment.mixup_alpha": 1.0, "augment.cutmix_alpha": 1.0}
+    run = assemble(tiny_config("cross_entropy", **mixed))
     shown, chosen = compare(run, blank(run))
     assert chosen.groups == ("many", "many", "medium", "medium", "few", "few")
-    originals = run.dataset.train.images[chosen.batch[:: 1 + len(run.method.streams)][chosen.rows]]
+    originals = run.dataset.train.images[chosen.batch[chosen.rows]]
     np.testing.assert_array_equal([row[0] for row in shown], originals)
     # Each step draws anew.
     assert len({row[column].tobytes() for row in shown[:1] for column in (1, 2, 3)}) == 3
 
 
 @pytest.mark.usefixtures("_registered")
-@pytest.mark.parametrize("parts", [1, 2])
-def test_views_by_state_are_those_of_the_levels_that_a_run_has_reached(parts):
-    run = assemble(tiny_config("on_photographs", accumulation=parts))
+def test_views_by_state_are_those_of_the_levels_that_a_run_has_reached():
+    # With a second stream, and a batch in two parts.
+    run = assemble(tiny_config("on_photographs", accumulation=2))
     state = blank(run)
     levels = jnp.arange(10, 100, 9)
     shown, _ = compare(run, state.replace(method={"levels": levels}))
@@ -164,9 +157,11 @@ def test_views_by_state_are_those_of_the_levels_that_a_run_has_reached(parts):
     np.testing.assert_allclose([row[1].min() for row in shown], levels[np.r_[0, 2:6, 8]], atol=1)
 
 
-def test_concutmix_shows_what_it_pastes(rng):
-    config = get_config("concutmix")
-    config.method.cutmix_probability = 1.0
+@pytest.mark.parametrize("name", ["glmc", "concutmix"])
+def test_a_method_that_mixes_images_itself_shows_them_mixed(name, rng):
+    config = get_config(name)
+    if name == "concutmix":
+        config.method.cutmix_probability = 1.0
     method, labels = methods.create(config.method), jnp.zeros(4, int)
     first, other = (
         tuple(jnp.asarray(rng.normal(size=(4, 8, 8, 3)), jnp.float32) for _ in method.views)
