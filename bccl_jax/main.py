@@ -26,7 +26,7 @@ from bccl_jax.commands.modes import MODES, check_flags
 from bccl_jax.commands.next_steps import next_steps
 from bccl_jax.config.files import is_of_run
 from bccl_jax.config.shared import is_shared
-from bccl_jax.errors import BcclError
+from bccl_jax.errors import BcclError, StoppedAtOnce
 from bccl_jax.system.environment import check_jax_variables
 from bccl_jax.system.names import plain, printable
 from bccl_jax.system.output import of_a_command
@@ -246,7 +246,7 @@ def _guarded(argv: list[str]) -> int:
     except BcclError as error:
         print(f"error: {error}", file=sys.stderr)
     except KeyboardInterrupt:
-        print("stopped; a run goes on from its last checkpoint if it has one", file=sys.stderr)
+        print(StoppedAtOnce(), file=sys.stderr)
         if not _one_of_several():
             return 128 + signal.SIGINT
     except BrokenPipeError:

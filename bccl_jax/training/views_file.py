@@ -21,6 +21,25 @@ from bccl_jax.workdir.directory import Workdir
 
 
 @usual()
+def views_image(config: ml_collections.ConfigDict, directory: Workdir | None) -> Image.Image:
+    """Draws what the next steps of a run make of some of its images.
+
+    Args:
+      config: of the run, as for a training.
+      directory: that may hold the run already; None for a new one.
+
+    Raises:
+      BcclError: as of a training.
+    """
+    start(config)
+    if jax.process_count() > 1:
+        raise ConfigError("--mode=views is for one process; start it without the others")
+    there = directory is not None and directory.check(config, evaluating=True)
+    run = assemble(config)
+    with jax.set_mesh(run.mesh):
+        return Image.fromarray(view_sheet(run, _state(run, directory if there else None)))
+
+
 def write_views(
     config: ml_collections.ConfigDict,
     workdir: str | pathlib.Path,
@@ -46,18 +65,13 @@ def write_views(
     """
     directory = Workdir(workdir)
     path = None if output is None else file_to_write(output, (".png",), overwrite)
-    start(config)
-    if jax.process_count() > 1:
-        raise ConfigError("--mode=views is for one process; start it without the others")
-    there = False
-    try:
-        there = directory.check(config, evaluating=True)
-    except WorkdirError:
-        if path is None:
-            raise
-    run = assemble(config)
-    with jax.set_mesh(run.mesh):
-        image = view_sheet(run, _state(run, directory if there else None))
+    of_run = directory
+    if path is not None:
+        try:
+            directory.check(config, evaluating=True)
+        except WorkdirError:
+            of_run = None
+    image = views_image(config, of_run)
     if path is None:
         path = directory.views
         if path.exists() and _same(path, image):
@@ -66,7 +80,7 @@ def write_views(
             path.parent.mkdir(parents=True, exist_ok=True)
         path = file_to_write(os.fspath(path), (".png",), overwrite)
     with writing(path):
-        Image.fromarray(image).save(path, "PNG")
+        image.save(path, "PNG")
     return path
 
 
@@ -78,10 +92,10 @@ def _state(run: Run, directory: Workdir | None) -> TrainState:
         return run.init_state()
 
 
-def _same(path: pathlib.Path, image: np.ndarray) -> bool:
+def _same(path: pathlib.Path, image: Image.Image) -> bool:
     """Whether a picture is there already."""
     try:
         with Image.open(path) as found:
-            return np.array_equal(np.asarray(found), image)
+            return np.array_equal(np.asarray(found), np.asarray(image))
     except OSError:
         return False
