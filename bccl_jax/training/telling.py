@@ -20,12 +20,17 @@ from bccl_jax.devices.mesh import is_lead
 from bccl_jax.errors import ConfigError
 from bccl_jax.reporting.records import as_json
 from bccl_jax.settings.bounds import shown
-from bccl_jax.system.progress import Pace, say
+from bccl_jax.system.names import printable
+from bccl_jax.system.progress import Pace, say, under_way
 from bccl_jax.tracking.callback import Begun, Callback
 from bccl_jax.tracking.creating import create
+from bccl_jax.tracking.service import Service
 from bccl_jax.training.assemble import Run
 from bccl_jax.workdir import json_files
 from bccl_jax.workdir.directory import Workdir
+
+# Letters of what another package says of its failure.
+_LONGEST = 150
 
 
 class Telling:
@@ -77,7 +82,8 @@ class Telling:
                 kept=dict(kept.get(name, {})),
                 keep=_keeper(directory, kept, name),
             )
-            self._call(name, callback, "begin", begun)
+            if not self._call(name, callback, "begin", begun):
+                continue
             wanted = callback.wants_views or run.config.track_views
             if not wanted or begun.kept or records or jax.process_count() > 1:
                 continue
@@ -117,18 +123,24 @@ class Telling:
             with contextlib.suppress(Exception):
                 callback.end(None)
 
-    def _call(self, name: str, callback: Callback, what: str, *given) -> None:
+    def _call(self, name: str, callback: Callback, what: str, *given) -> bool:
+        """Whether it was told: a tracker that fails is told of nothing more."""
         try:
-            getattr(callback, what)(*given)
+            # A network may be slow.
+            with under_way(f"telling {name}", shown=isinstance(callback, Service)):
+                getattr(callback, what)(*given)
         except Exception as error:
             if not any(callback is tracker for tracker in self._trackers):
                 raise
             self._followers = [each for each in self._followers if each[1] is not callback]
             why = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+            why = printable(why if len(why) <= _LONGEST else f"{why[:_LONGEST]}...")
             say(
                 f"warning: {name} fails ({why}), and the run goes on without it: what it lacks "
                 "is sent when the same command goes on"
             )
+            return False
+        return True
 
 
 def _told(value: Any) -> Any:

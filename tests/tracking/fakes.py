@@ -42,6 +42,8 @@ class Wandb:
         settings,
     ):
         assert resume == "allow"
+        if self.fails == "begin":
+            raise ValueError("no key" + 200 * "!")
         run = self.runs.setdefault(id, WandbRun(self))
         run.project, run.name, run.config, run.dir = project, name, config, dir
         run.opened += 1

@@ -139,6 +139,16 @@ def test_a_complete_run_is_left_in_peace_and_can_be_sent_later(whole, services, 
     assert losses == [(row["epoch"], row["train"]["loss"]) for row in whole.records]
 
 
+def test_a_tracker_that_cannot_begin_is_told_once(whole, services, tmp_path, capsys):
+    wandb, _ = services
+    wandb.fails = "begin"
+    result = bccl_jax.train(tiny_config("wandb"), tmp_path / "run")
+    told = capsys.readouterr().err
+    assert told.count("warning") == 1
+    assert f"warning: wandb fails (no key{'!' * 144}...), and" in told
+    assert differing(result.state, whole.state) == []
+
+
 def test_a_tracker_that_fails_is_told_once_and_sent_later_what_it_lacks(
     whole, services, tmp_path, capsys
 ):
