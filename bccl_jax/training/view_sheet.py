@@ -24,8 +24,8 @@ from bccl_jax.training.drawing import make_draw, make_network_views
 from bccl_jax.training.softening import make_soften
 from bccl_jax.training.state import TrainState
 
-# Classes of each shot group, and views of each kind.
-CLASSES, REPEATS = 2, 3
+# Images, as many of each shot group that there is, and views of each kind.
+IMAGES, REPEATS = 6, 3
 _GREY = 128
 
 
@@ -54,7 +54,7 @@ class _OneBatch(Order):
 
 
 def choose(run: Run, step: int) -> Chosen:
-    """Chooses images of two classes of each shot group, its largest and its smallest where it can.
+    """Chooses images of classes of each shot group, its largest and its smallest where it can.
 
     Args:
       run: the run.
@@ -70,12 +70,16 @@ def choose(run: Run, step: int) -> Chosen:
     counts = run.class_counts
     trained = np.asarray(run.order.trained)
     rows, groups = [], []
-    for name, group in shot_groups(counts, settings.many_above, settings.few_below).items():
-        there = np.unique(labels[trained])
-        classes = there[group[there]]
+    there = np.unique(labels[trained])
+    by_group = {
+        name: there[group[there]]
+        for name, group in shot_groups(counts, settings.many_above, settings.few_below).items()
+    }
+    most = IMAGES // sum(len(classes) > 0 for classes in by_group.values())
+    for name, classes in by_group.items():
         in_batch = classes[np.isin(classes, labels[first])]
         wanted = [*_ends(in_batch, counts), *_ends(np.setdiff1d(classes, in_batch), counts)]
-        wanted = sorted(wanted[: min(CLASSES, len(first) - len(rows))], key=lambda k: -counts[k])
+        wanted = sorted(wanted[: min(most, len(first) - len(rows))], key=lambda k: -counts[k])
         for k in wanted:
             found = np.flatnonzero(labels[first] == k)
             if len(found):
