@@ -9,10 +9,15 @@ Importing it costs nothing: JAX is imported by the first use of a name below.
 import importlib
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load", "train"]
+__all__ = ["Callback", "__version__", "load", "train", "views"]
 
 # Where what the package itself is asked for lies.
-_PLACES = {"load": "bccl_jax.use.model", "train": "bccl_jax.training.called"}
+_PLACES = {
+    "Callback": "bccl_jax.tracking.callback",
+    "load": "bccl_jax.use.model",
+    "train": "bccl_jax.training.called",
+    "views": "bccl_jax.training.called",
+}
 
 
 def __getattr__(name: str):

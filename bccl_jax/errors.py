@@ -4,6 +4,10 @@
 class BcclError(Exception):
     """Base of all errors that the command line prints as one sentence, without a traceback."""
 
+    def _render_traceback_(self) -> list[str]:
+        """What IPython and with it a notebook shows: that sentence too."""
+        return [f"error: {self}"]
+
 
 class ConfigError(BcclError, ValueError):
     """A config value that cannot work, named by its key."""
@@ -27,3 +31,14 @@ class BrokenPicturesError(DataError):
 
 class DeviceError(BcclError, RuntimeError):
     """A device that computes wrong."""
+
+
+class StoppedAtOnce(KeyboardInterrupt):
+    """Ctrl-C, or the button of a notebook, before or after a run can save itself."""
+
+    def __init__(self):
+        super().__init__("stopped; a run goes on from its last checkpoint if it has one")
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython and with it a notebook shows in place of a traceback."""
+        return [f"{self}: run the cell again"]

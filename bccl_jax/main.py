@@ -5,6 +5,7 @@ python -m bccl_jax.main --workdir=DIR [--mode=eval] [--checkpoint=last|best|STEP
 python -m bccl_jax.main --workdir=DIR --mode=eval --details [--test=DIR|LIST.csv] [--output=DIR]
 python -m bccl_jax.main --config=imagenet_lt --mode=inspect [--verify]
 python -m bccl_jax.main --config=imagenet_lt --mode=pack --output=DIR [--verify]
+python -m bccl_jax.main --config=digits_lt --mode=views [--output=FILE.png]
 python -m bccl_jax.main --config=digits_lt --print_config
 """
 
@@ -22,12 +23,12 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from bccl_jax.commands import parsing as command_line
-from bccl_jax.commands.together import check_together
+from bccl_jax.commands.next_steps import next_steps
+from bccl_jax.commands.together import MODES, check_together
 from bccl_jax.config.files import is_of_run
 from bccl_jax.config.shared import is_shared
-from bccl_jax.errors import BcclError
+from bccl_jax.errors import BcclError, StoppedAtOnce
 from bccl_jax.evaluation.details_folder import DetailsFolder, details_folder
-from bccl_jax.system.commands import shown_command
 from bccl_jax.system.environment import check_jax_variables
 from bccl_jax.system.names import plain, printable
 from bccl_jax.system.output import of_a_command
@@ -45,9 +46,10 @@ _WORKDIR = flags.DEFINE_string(
 _MODE = flags.DEFINE_enum(
     "mode",
     "train",
-    ["train", "eval", "inspect", "pack"],
-    "train; eval: evaluate what was saved; inspect: say what the data set is; pack: copy its "
-    "photographs into few large files that are read fast.",
+    MODES,
+    "train; eval: evaluate what was saved; inspect: say what the data set is; views: draw what "
+    "augmentation makes of some of its images; pack: copy its photographs into few large files "
+    "that are read fast.",
 )
 _CHECKPOINT = flags.DEFINE_string(
     "checkpoint",
@@ -61,7 +63,11 @@ _OUTPUT = flags.DEFINE_string(
     "output",
     None,
     "With --mode=pack: the directory to write, new or of the same packing. With --details: the "
-    "directory for them, in place of WORKDIR/details.",
+    "directory for them, in place of WORKDIR/details. With --mode=views: the picture to write, "
+    "views.png in --workdir if not given.",
+)
+_OVERWRITE = flags.DEFINE_bool(
+    "overwrite", False, "With --mode=views: let the picture take the place of a file."
 )
 _DETAILS = flags.DEFINE_bool(
     "details",
@@ -102,9 +108,11 @@ def main(argv: list[str]) -> int:
     if _MODE.value == "pack":
         return _pack(config)
     _prepare_jax(config.deterministic)
-    return (
-        _train(config, workdir) if _MODE.value == "train" else _evaluate(config, workdir, details)
-    )
+    if _MODE.value == "views":
+        return _views(config, workdir)
+    if _MODE.value == "eval":
+        return _evaluate(config, workdir, details)
+    return _train(config, workdir)
 
 
 def _checked(config):
@@ -194,14 +202,7 @@ def _train(config, workdir: pathlib.Path) -> int:
         if result.ema:
             rows[label(*told, average=True)] = result.ema[which]
     print(f"\n{console.table(rows)}\n\n{remarks.explain(rows, result.class_names)}\n")
-    print(f"picture      {printable(workdir / 'report.png')}")
-    command = shown_command("bccl_jax.main", f"--workdir={workdir}")
-    print(f"evaluate     {command} --mode=eval")
-    print(f"mistakes     {command} --mode=eval --details")
-    print(f"resume       {command}")
-    print(f"predict      {shown_command('bccl_jax.predict', str(workdir))} PICTURES")
-    logs = printable(workdir / "tensorboard")
-    print(f"TensorBoard  pip install tensorboard; tensorboard --logdir={logs}")
+    print(next_steps(workdir, config.trackers))
     return 0
 
 
@@ -211,6 +212,14 @@ def _evaluate(config, workdir: pathlib.Path, details: DetailsFolder | None) -> i
 
     another = Another(_TEST.value, _KNOWN_ONLY.value) if _TEST.value is not None else None
     return evaluate(config, workdir, _CHECKPOINT.value, another, details)
+
+
+def _views(config, workdir: pathlib.Path) -> int:
+    from bccl_jax.training.views_file import write_views
+
+    path = write_views(config, workdir, _OUTPUT.value, _OVERWRITE.value)
+    print(f"picture      {printable(path)}")
+    return 0
 
 
 def _inspect(config) -> int:
@@ -233,7 +242,7 @@ def _guarded(argv: list[str]) -> int:
     except BcclError as error:
         print(f"error: {error}", file=sys.stderr)
     except KeyboardInterrupt:
-        print("stopped; a run goes on from its last checkpoint if it has one", file=sys.stderr)
+        print(StoppedAtOnce(), file=sys.stderr)
         if not _one_of_several():
             return 128 + signal.SIGINT
     except BrokenPipeError:

@@ -27,7 +27,7 @@ Floors = tuple[tuple[str, ...], ...]
 FLOORS: Floors = (
     ("errors",),
     ("settings", "system"),
-    ("devices", "clustering"),
+    ("devices", "clustering", "tracking"),
     ("augment", "losses", "models", "optimization"),
     ("data",),
     ("methods",),

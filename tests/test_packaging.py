@@ -14,8 +14,8 @@ from tests.tiny import ROOT
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 DYNAMIC = PROJECT["tool"]["setuptools"]["dynamic"]
 EXTRAS = DYNAMIC["optional-dependencies"]
-# Of users who have torch; the message that wants it says so.
-OPTIONAL = {"torch"}
+# Of users who have them; the message that wants one says so.
+OPTIONAL = {"mlflow", "torch", "wandb"}
 
 
 def required(entry):

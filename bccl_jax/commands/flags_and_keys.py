@@ -14,6 +14,7 @@ OWN = (
     "test",
     "known_only",
     "output",
+    "overwrite",
     "verify",
     "print_config",
 )

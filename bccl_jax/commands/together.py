@@ -4,6 +4,8 @@ from absl import flags
 
 from bccl_jax.errors import BcclError
 
+MODES = ("train", "eval", "inspect", "views", "pack")
+
 
 def check_together(given: flags.FlagValues) -> None:
     """Checks that each flag goes with the mode and with the others.
@@ -29,5 +31,7 @@ def check_together(given: flags.FlagValues) -> None:
         raise BcclError("--known_only goes with --test=DIR or --test=LIST.csv")
     if mode == "pack" and given.output is None:
         raise BcclError("--mode=pack and --output=DIR go together")
-    if given.output is not None and mode != "pack" and not given.details:
-        raise BcclError("--output=DIR goes with --mode=pack, or with --mode=eval --details")
+    if given.output is not None and mode not in ("pack", "views") and not given.details:
+        raise BcclError("--output goes with --mode=pack, --mode=views or --mode=eval --details")
+    if given.overwrite and mode != "views":
+        raise BcclError("--overwrite goes with --mode=views")

@@ -25,6 +25,7 @@ from bccl_jax.optimization.schedule import SCHEDULES
 from bccl_jax.settings.bounds import (
     Bound,
     Choice,
+    Joined,
     Real,
     Rising,
     Several,
@@ -35,6 +36,7 @@ from bccl_jax.settings.bounds import (
     shown,
 )
 from bccl_jax.settings.suggestions import did_you_mean, key_like, nearest
+from bccl_jax.tracking import TRACKERS
 
 _EPOCHS = 1_000_000
 _SIDE = 4096
@@ -57,6 +59,7 @@ BOUNDS: Mapping[str, Bound] = {
     "engine": Choice(("auto", "scan", "loop")),
     "label_smoothing": Real(0, 1, open_end=True),
     "imports": FILES,
+    "trackers": Joined(TRACKERS),
     "data.name": Choice(DATASETS),
     "data.source": Choice(SOURCES),
     "data.dir": Text(path=True, filled=True),

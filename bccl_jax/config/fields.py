@@ -63,6 +63,12 @@ def get_config(
     # Python files of one's own that register a method, a backbone, a data set or a view
     # (docs/extending.md). A run's directory remembers where they are.
     config.imports = tuple(imports)
+    # What follows the run, joined by commas: "tensorboard", "wandb", "mlflow"; "" for nothing. It
+    # may be changed when a run goes on (docs/tracking.md).
+    config.trackers = "tensorboard"
+    # Whether a picture of the augmented views goes to TensorBoard too, as it does to the others;
+    # to compile them takes seconds.
+    config.track_views = False
 
     config.data = data = ml_collections.ConfigDict()
     # "digits", "cifar10", "cifar100", "imagenet_lt", "inaturalist2018", "places_lt",

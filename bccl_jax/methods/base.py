@@ -219,6 +219,21 @@ class Method:
         del state, labels
         return {}
 
+    def network_views(self, batch: Batch, key: jax.Array) -> tuple[jax.Array, ...]:
+        """The views as the loss hands them to the network, for a person to see them.
+
+        They are those of the batch, but of a method that mixes images itself.
+
+        Args:
+          batch: as the loss has it.
+          key: the same.
+
+        Returns:
+          A view [B, H, W, 3] for each of the method's.
+        """
+        del key
+        return batch.views
+
     def validate_splits(self, splits: Collection[str]) -> None:
         """Checks that the data set has the splits that the method looks at between epochs.
 

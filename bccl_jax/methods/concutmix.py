@@ -128,8 +128,7 @@ class ConCutMix(WithPrototypes):
             logits, truth, state["class_counts"], factor=self.prior_factor
         )
 
-    def loss(self, apply, params, batch, state, key, progress):
-        """See `base.Method.loss`."""
+    def _mixed(self, batch, key):
         (other,) = batch.others
         classified, *contrasted = batch.views
         classified, share = cutmix_with(
@@ -139,9 +138,17 @@ class ConCutMix(WithPrototypes):
             alpha=self.mix_alpha,
             probability=self.cutmix_probability,
         )
-        (logits, embeddings, beside), batch_stats = self.run(
-            apply, params, (classified, *contrasted)
-        )
+        return (classified, *contrasted), share
+
+    def network_views(self, batch, key):
+        """See `base.Method.network_views`."""
+        return self._mixed(batch, key)[0]
+
+    def loss(self, apply, params, batch, state, key, progress):
+        """See `base.Method.loss`."""
+        (other,) = batch.others
+        views, share = self._mixed(batch, key)
+        (logits, embeddings, beside), batch_stats = self.run(apply, params, views)
         prototypes, centers, projections = beside
         counts = state["class_counts"]
         labels = mixed(batch.labels, other.labels, share, len(counts))

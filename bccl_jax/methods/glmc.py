@@ -144,10 +144,18 @@ class GLMC(base.Method):
         """See `base.Method.init_forward`."""
         _forward(network, images)
 
+    def _mixed(self, batch, key):
+        (other,) = batch.others
+        return mix_globally_and_locally(batch.views, other.views, key, alpha=self.mix_alpha)
+
+    def network_views(self, batch, key):
+        """See `base.Method.network_views`."""
+        return self._mixed(batch, key)[0]
+
     def loss(self, apply, params, batch, state, key, progress):
         """See `base.Method.loss`."""
         (other,) = batch.others
-        views, share = mix_globally_and_locally(batch.views, other.views, key, alpha=self.mix_alpha)
+        views, share = self._mixed(batch, key)
         (weighted, plain, projections, predictions), batch_stats = apply(
             params, _forward, base.interleave(views)
         )

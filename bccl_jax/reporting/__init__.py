@@ -1,4 +1,4 @@
-"""What a run tells: console, records, TensorBoard, pictures."""
+"""What a run tells: console, records, pictures."""
 
 import contextlib
 import os

@@ -115,6 +115,22 @@ class Choice:
 
 
 @dataclasses.dataclass(frozen=True)
+class Joined:
+    """A text of some of a few words, each once, with commas between them; it may be empty."""
+
+    words: tuple[str, ...]
+
+    def allows(self, value):
+        """See `Bound`."""
+        parts = value.split(",") if isinstance(value, str) and value else []
+        known = len({*parts}) == len(parts) and {*parts} <= {*self.words}
+        return isinstance(value, str) and known
+
+    def __str__(self):
+        return f"some of {', '.join(self.words)}, joined by commas without spaces, or empty"
+
+
+@dataclasses.dataclass(frozen=True)
 class Switch:
     """True or False, and not 1 or 0."""
 

@@ -26,6 +26,10 @@ class Interrupted(Exception):
         )
         self.signum = signum
 
+    def _render_traceback_(self) -> list[str]:
+        """What IPython and with it a notebook shows in place of a traceback."""
+        return [f"{self}: run the cell again"]
+
 
 class StopSignal:
     """Remembers the first signal that asks to stop; a second Ctrl-C acts as usual.

@@ -3,7 +3,7 @@
 import contextlib
 import pathlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import jax
 import ml_collections
@@ -18,9 +18,9 @@ from bccl_jax.evaluation.beforehand import check_decodable
 from bccl_jax.evaluation.saved import SavedEvaluation, evaluate_checkpoints
 from bccl_jax.reporting import console
 from bccl_jax.reporting.records import Records
-from bccl_jax.reporting.tensorboard import TensorBoard
 from bccl_jax.system.interruption import Interrupted, StopSignal
 from bccl_jax.system.progress import Task, under_way
+from bccl_jax.tracking.callback import Callback
 from bccl_jax.training.assemble import Run, assemble
 from bccl_jax.training.epoch_end import EpochEnd, Observe
 from bccl_jax.training.feeding import create_engine
@@ -28,6 +28,8 @@ from bccl_jax.training.ledger import Ledger, position
 from bccl_jax.training.results import Result, finish
 from bccl_jax.training.starting_point import check_start
 from bccl_jax.training.state import TrainState
+from bccl_jax.training.telling import Machine, Telling
+from bccl_jax.training.view_sheet import view_sheet
 from bccl_jax.workdir.checkpoint import Checkpoints
 from bccl_jax.workdir.directory import Workdir
 from bccl_jax.workdir.skipped import SkippedImages
@@ -46,6 +48,7 @@ def train_and_evaluate(
     config: ml_collections.ConfigDict,
     workdir: str | pathlib.Path,
     observe: Observe | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> Result:
     """Trains until `config.epochs` are complete, from the last checkpoint in `workdir` if any.
 
@@ -53,6 +56,7 @@ def train_and_evaluate(
       config: as `bccl_jax.config.get_config` documents it.
       workdir: a new directory, or that of a run of the very same config.
       observe: called after each evaluation, for measures of one's own.
+      callbacks: told of the run beside `config.trackers`; what one raises ends the run.
 
     Returns:
       The final state and its figures.
@@ -63,13 +67,18 @@ def train_and_evaluate(
       Interrupted: a signal asked it to stop, after a checkpoint.
     """
     with under_way("preparing the run", shown=speaks()) as task:
-        return _run(config, Workdir(workdir), observe, task)
+        return _run(config, Workdir(workdir), observe, callbacks, task)
 
 
 def _run(
-    config: ml_collections.ConfigDict, directory: Workdir, observe: Observe | None, task: Task
+    config: ml_collections.ConfigDict,
+    directory: Workdir,
+    observe: Observe | None,
+    callbacks: Sequence[Callback],
+    task: Task,
 ) -> Result:
     start(config)
+    telling = Telling(config.trackers, callbacks)
     directory.check(config)
     if not directory.has_checkpoint():
         check_start(config)
@@ -95,7 +104,12 @@ def _run(
             state, unfinished = fresh or run.init_state(), {}
         # Of what comes after the last step, or after an interruption.
         task.what = "finishing the run"
-        return _train(run, directory, checkpoints, stop, state, unfinished, observe)
+        stack.enter_context(telling)
+        # Before anyone is told of the end, for a network may be slow and a scheduler not wait.
+        stack.callback(checkpoints.wait)
+        result = _train(run, directory, checkpoints, stop, state, unfinished, observe, telling)
+        telling.complete(result, directory.report)
+        return result
 
 
 def _train(
@@ -106,6 +120,7 @@ def _train(
     state: TrainState,
     unfinished: dict[str, list[float]],
     observe: Observe | None,
+    telling: Telling,
 ) -> Result:
     config, steps = run.config, run.steps_per_epoch
     done = int(state.step)
@@ -118,7 +133,8 @@ def _train(
         print(console.announcement(config, run.dataset, steps, held_out))
         standing = console.standing(directory.path, budget, done, records.dropped, saved)
         print(standing, flush=True)
-    board = TensorBoard(directory.tensorboard, first_epoch) if is_lead() else None
+    telling.begin(run, directory, records.rows, lambda: view_sheet(run, state))
+    machine = Machine(config.batch_size, time.perf_counter)
     skipped = None
     if run.dataset.train.encoded:
         skipped = SkippedImages(
@@ -128,8 +144,6 @@ def _train(
     ends, evaluation = EpochEnd(run, directory, observe), None
 
     with contextlib.ExitStack() as stack:
-        if board is not None:
-            stack.callback(board.close)
         progress = stack.enter_context(
             console.Progress(
                 budget,
@@ -143,6 +157,7 @@ def _train(
         run_epoch = create_engine(run, done, checkpoints, stack)
         for epoch in range(first_epoch, config.epochs):
             started = time.perf_counter()
+            machine.begin_epoch()
             stage = run.stages[run.stage_of(epoch)]
             if epoch == stage.start and not skip and stage.begin is not None:
                 state = stage.begin(state)
@@ -152,6 +167,7 @@ def _train(
                     state = renewed  # the old one's memory was donated
                     ledger.add(metrics)
                     progress.advance(ledger.newly_read, epoch + 1, ledger.last_loss)
+                    machine.advance(ledger.newly_read)
                     if skipped is not None:
                         skipped.check()
                     stopped = stop.reached(epoch * steps + ledger.steps)
@@ -170,6 +186,8 @@ def _train(
                     raise Interrupted(stop.received, int(state.step)) from None
                 raise
             progress.advance(ledger.newly_read, epoch + 1, ledger.last_loss)
+            machine.advance(ledger.newly_read)
+            figures = machine.figures()
             unfinished, skip = {}, 0
 
             complete = epoch + 1
@@ -186,8 +204,7 @@ def _train(
                 record |= evaluated
                 progress.evaluated(record, config.epochs)
             records.append(record)
-            if board is not None:
-                board.write(record)
+            telling.epoch(record, figures)
             if evaluated or stop.received or complete % config.checkpoint.every_epochs == 0:
                 checkpoints.save(state, {}, ends.score(evaluation, complete))
             if stop.received and complete < config.epochs:

@@ -6,17 +6,14 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from bccl_jax.methods.base import Batch, Method, Progress
+from bccl_jax.methods.base import Method, Progress
 from bccl_jax.models import taps
 from bccl_jax.models.network import Network
 from bccl_jax.optimization.averaging import averaged, kept_share
 from bccl_jax.optimization.sharpness import uphill
+from bccl_jax.training.drawing import by_image, make_draw, parted_batch
 from bccl_jax.training.parts import joined, parted
 from bccl_jax.training.state import TrainState
-
-# A stream of a step's key beside those of the views and of the method.
-_SOFT_STREAM = 0x50F75017
-_OTHER_STREAM = 0x07E35
 
 
 def make_train_step(
@@ -65,32 +62,11 @@ def make_train_step(
       rows, as `data.order.Order` has them. It is not compiled yet: the engine compiles it, alone
       or in a scan.
     """
-    streams = len(method.streams)
 
     def rate_at(step):
         return schedule(step - first_epoch * steps_per_epoch)
 
-    def see(batch, key, own):
-        """The views and labels of a batch, by the method's state before the step."""
-        inputs = method.view_inputs(own, batch["label"])
-        given = {"inputs": inputs} if inputs else {}
-        return Batch(augment(batch["image"], key, **given), batch["label"])
-
-    def draw(batch, key, own):
-        """What the loss sees of a batch, and the key that it has beside it."""
-        view_key, method_key = jax.random.split(key)
-        first = batch
-        if streams:
-            first = jax.tree.map(lambda x: x[:, 0], batch)
-        drawn = see(first, view_key, own)
-        if soften is not None:
-            drawn = soften(drawn, jax.random.fold_in(key, _SOFT_STREAM))
-        others = []
-        for number in range(1, 1 + streams):
-            other = jax.tree.map(lambda x, n=number: x[:, n], batch)
-            other_key = jax.random.fold_in(jax.random.fold_in(key, _OTHER_STREAM), number)
-            others.append(see(other, other_key, own))
-        return drawn._replace(others=tuple(others)), method_key
+    draw = make_draw(method, augment, soften)
 
     def differentiate(params, batch_stats, method_state, batch, key, step):
         progress = Progress(step, step // steps_per_epoch, stage, rate_at(step))
@@ -131,10 +107,7 @@ def make_train_step(
             gradient_sum = jax.tree.map(jnp.add, gradient_sum, gradient)
             return (gradient_sum, batch_stats, method_state), metrics
 
-        # Every A-th row makes a part, so that devices that share a batch share each of its parts.
-        parts = jax.tree.map(
-            lambda x: x.reshape(-1, accumulation, *x.shape[1:]).swapaxes(0, 1), batch
-        )
+        parts = parted_batch(batch, accumulation)
         zeros = jax.tree.map(jnp.zeros_like, params)
         (gradient, batch_stats, method_state), metrics = jax.lax.scan(
             add, (zeros, state.batch_stats, state.method), (jnp.arange(accumulation), parts)
@@ -168,9 +141,7 @@ def make_train_step(
 
     def train_step(state: TrainState, batch: dict) -> tuple[TrainState, dict]:
         key = jax.random.fold_in(state.key, state.step)
-        if streams:
-            # Each image with those of the further streams beside it.
-            batch = jax.tree.map(lambda x: x.reshape(-1, 1 + streams, *x.shape[1:]), batch)
+        batch = by_image(batch, method)
         # Here and not in the loss, which runs once for each part of a batch and each pass of SAM.
         state = state.replace(method=method.follow(state.method, state.params))
         run_pass = passes(state, batch, key)

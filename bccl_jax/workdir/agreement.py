@@ -23,6 +23,8 @@ FREE_KEYS = (
     "devices",
     "checkpoint.",
     "imports",
+    "trackers",
+    "track_views",
 )
 # What may differ too when a checkpoint is only evaluated.
 EVALUATION_KEYS = ("eval.", "data.resident", "augment.eval_resize", "model.pretrained")

@@ -26,10 +26,13 @@ from bccl_jax.workdir import broken_list, content, identity, json_files, write_e
 from bccl_jax.workdir.agreement import differences
 from bccl_jax.workdir.longer import Longer, note
 
+# The picture of the views, which may be made before the run.
+VIEWS = "views.png"
 # What a run that failed before its first step may have left.
 _RECORDS = ("splits", "classes", "sized", "image_shape", "inputs", "images", "places", "config")
 _REMAINS = (
     ".lock",
+    VIEWS,
     "images.npz",
     *(f"{name}.tmp" for name in _RECORDS),
     *(f"{name}.json" for name in _RECORDS if name not in ("images", "config")),
@@ -56,7 +59,9 @@ class Workdir:
         self.records = self.path / "metrics.jsonl"
         self.checkpoints = self.path / "checkpoints"
         self.tensorboard = self.path / "tensorboard"
+        self.trackers = self.path / "trackers.json"
         self.report = self.path / "report.png"
+        self.views = self.path / VIEWS
         self.results = self.path / "results.json"
         self.classes = self.path / "classes.json"
         self.splits = self.path / "splits.json"
@@ -278,6 +283,7 @@ class Workdir:
                 # The config comes last: it is what makes a directory that of a run.
                 for part in dataset.splits:
                     self._broken(part).unlink(missing_ok=True)
+                self.trackers.unlink(missing_ok=True)
                 json_files.write(self.classes, identity.class_table(dataset))
                 json_files.write(self.splits, identity.digests(dataset))
                 content.write(self.images, numbers)

@@ -24,7 +24,7 @@ from bccl_jax.data.photographs.crops import Crop, random_boxes
 from bccl_jax.errors import BcclError, ConfigError
 from bccl_jax.optimization.optimizer import create_optimizer
 from bccl_jax.optimization.schedule import create_schedule
-from bccl_jax.settings.bounds import Choice, Rising, Several, Switch, Text, Whole, shown
+from bccl_jax.settings.bounds import Choice, Joined, Rising, Several, Switch, Text, Whole, shown
 from bccl_jax.training.memory import check_memory
 from tests.tiny import shipped_config, tiny_config
 
@@ -219,7 +219,7 @@ def test_every_key_of_numbers_has_bounds_of_its_own(method):
     for key, bound in bounds(method).items():
         assert bound.allows(flat[key]), f"the default of {key} is no {bound}"
         assert isinstance(bound, Switch) == isinstance(flat[key], bool), key
-        assert isinstance(bound, Text | Choice) == isinstance(flat[key], str), key
+        assert isinstance(bound, Text | Choice | Joined) == isinstance(flat[key], str), key
 
 
 def test_a_seed_from_a_clock_is_a_sentence():

@@ -20,7 +20,7 @@ from tests.use.conftest import trained_on_folder
 SCRIPT = """
 import sys
 import bccl_jax
-assert dir(bccl_jax) == ["__version__", "load", "train"], dir(bccl_jax)
+assert dir(bccl_jax) == ["Callback", "__version__", "load", "train", "views"], dir(bccl_jax)
 assert not {"jax", "numpy", "flax"} & sys.modules.keys()
 model = bccl_jax.load(sys.argv[1])
 assert not {"sklearn", "matplotlib", "tensorboardX", "torch"} & sys.modules.keys()

@@ -18,7 +18,8 @@ from bccl_jax.data.split import Dataset, Split, Splits
 from bccl_jax.errors import BcclError, WorkdirError
 from bccl_jax.inspecting import inspection
 from bccl_jax.reporting.records import Records
-from bccl_jax.reporting.tensorboard import TensorBoard
+from bccl_jax.tracking.callback import Begun
+from bccl_jax.tracking.tensorboard import TensorBoard
 from bccl_jax.training.state import TrainState
 from bccl_jax.workdir import plain_path
 from bccl_jax.workdir.checkpoint import Checkpoints
@@ -143,9 +144,10 @@ def test_a_directory_of_any_name_holds_a_whole_run(tmp_path, monkeypatch, name):
     monkeypatch.chdir("/")
     assert not directory.check(CONFIG)
     with directory.claimed(CONFIG, CONFIG, DATASET):
-        board = TensorBoard(directory.tensorboard, 0)
-        board.write({"epoch": 1, "train": {"loss": 1.0}})
-        board.close()
+        board = TensorBoard()
+        board.begin(Begun(directory.path, {}, (), np.zeros(0, int), (), {}, dict))
+        board.epoch({"epoch": 1, "train": {"loss": 1.0}})
+        board.end(None)
         Records(directory.records, 0, 0).append({"step": 1})
         save(directory.checkpoints, 1)
     again = Workdir(tmp_path / name)

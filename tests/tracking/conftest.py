@@ -1,0 +1,5 @@
+from tests.training.conftest import (  # noqa: F401
+    _no_picture,
+    _two_layers,
+    shared_assemblies,
+)
