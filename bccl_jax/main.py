@@ -62,9 +62,8 @@ _VERIFY = flags.DEFINE_bool(
 _OUTPUT = flags.DEFINE_string(
     "output",
     None,
-    "With --mode=pack: the directory to write, new or of the same packing. With --details: the "
-    "directory for them, in place of WORKDIR/details. With --mode=views: the picture to write, "
-    "views.png in --workdir if not given.",
+    "With --mode=pack: the directory to write, new or of the same packing. With --details and with "
+    "--mode=views: where they are written, if not in --workdir.",
 )
 _OVERWRITE = flags.DEFINE_bool(
     "overwrite", False, "With --mode=views: let the picture take the place of a file."

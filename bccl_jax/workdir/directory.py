@@ -25,18 +25,8 @@ from bccl_jax.system.progress import say
 from bccl_jax.workdir import broken_list, content, identity, json_files, write_errors
 from bccl_jax.workdir.agreement import differences
 from bccl_jax.workdir.longer import Longer, note
+from bccl_jax.workdir.remains import REMAINS, VIEWS
 
-# The picture of the views, which may be made before the run.
-VIEWS = "views.png"
-# What a run that failed before its first step may have left.
-_RECORDS = ("splits", "classes", "sized", "image_shape", "inputs", "images", "places", "config")
-_REMAINS = (
-    ".lock",
-    VIEWS,
-    "images.npz",
-    *(f"{name}.tmp" for name in _RECORDS),
-    *(f"{name}.json" for name in _RECORDS if name not in ("images", "config")),
-)
 # What a name below the directory may grow to.
 _LONGEST_NAME = 100
 
@@ -93,7 +83,7 @@ class Workdir:
                     f"{self._named} is a file; name a directory (from a shared file a run starts "
                     "by --config.model.pretrained)"
                 )
-            if self.path.is_dir() and any(p.name not in _REMAINS for p in self.path.iterdir()):
+            if self.path.is_dir() and any(p.name not in REMAINS for p in self.path.iterdir()):
                 raise WorkdirError(
                     f"{self._named} holds files but no run (no {RUN_CONFIG}); "
                     "name an empty or a new directory"

@@ -109,7 +109,10 @@ def test_a_run_that_sigkill_ends_goes_on_to_the_same_bits(whole, tmp_path):
         (["--mode=eval"], "run holds no run"),
         (["--config=configs/digits_lt.py", "--verify"], "--verify goes with --mode=inspect"),
         (["--config=configs/digits_lt.py", "--overwrite"], "--overwrite goes with --mode=views"),
-        (["--config=configs/digits_lt.py", "--output=a.png"], "--output goes with --mode=pack and"),
+        (
+            ["--config=configs/digits_lt.py", "--output=a.png"],
+            "--output goes with --mode=pack, --mode=views",
+        ),
         (
             ["--config=configs/digits_lt.py", "--config.trackers=tensorboard,mlfow"],
             "config.trackers is 'tensorboard,mlfow'; it must be some of tensorboard, wandb, mlflow",

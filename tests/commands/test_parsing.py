@@ -106,7 +106,7 @@ MISTAKES = [
     ([DIGITS, "--test=new"], "--test goes with --mode=eval"),
     ([DIGITS, "--mode=eval", "--test="], "--test is empty; name a folder"),
     ([DIGITS, "--mode=eval", "--known_only"], "--known_only goes with --test=DIR"),
-    ([DIGITS, "--mode=eval", "--output=new"], "--output=DIR goes with --mode=pack, or with"),
+    ([DIGITS, "--mode=eval", "--output=new"], "--output goes with --mode=pack, --mode=views"),
     ([DIGITS, "--mode=pack"], "--mode=pack and --output=DIR go together"),
     ([DIGITS, "--resume"], "the same command with the same --workdir"),
     ([DIGITS, "--method=bccl"], "--config=configs/digits_lt.py:bccl"),
