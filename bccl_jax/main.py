@@ -77,8 +77,8 @@ _DETAILS = flags.DEFINE_bool(
 _TEST = flags.DEFINE_string(
     "test",
     None,
-    "With --mode=eval: a folder that holds a folder of each class, or a CSV file of paths and "
-    "labels, to evaluate on in place of the run's test images; classes are matched by name.",
+    "With --mode=eval: a folder of class folders, or a CSV file of path,label, to evaluate on in "
+    "place of the run's test images; classes are matched by name.",
 )
 _KNOWN_ONLY = flags.DEFINE_bool(
     "known_only", False, "With --test: leave out images of classes that the run does not know."
