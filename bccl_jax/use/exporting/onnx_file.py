@@ -1,0 +1,119 @@
+"""ONNX by jax2onnx, which the extra `export` brings, checked by onnxruntime."""
+
+import contextlib
+import importlib
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bccl_jax.errors import BcclError
+from bccl_jax.use.exporting.checking import difference
+from bccl_jax.use.exporting.neutral import neutral
+from bccl_jax.use.exporting.predictor import IMAGES, LOGITS, Predictor
+from bccl_jax.use.exporting.stablehlo import first_line
+
+_NEEDED = ("jax2onnx", "onnx", "onnxruntime")
+# Versions of ONNX's operators: the first is what most programs read, the second the one that the
+# converter was made for, which knows all that it may write.
+_OPSETS = (18, 23)
+
+
+def check_installed() -> None:
+    """Imports what is needed.
+
+    Raises:
+      BcclError: something is missing.
+    """
+    for name in _NEEDED:
+        try:
+            with _silent():
+                importlib.import_module(name)
+        except ImportError as error:
+            raise BcclError(
+                f"--format=onnx needs {name}, which cannot be imported ({error}); "
+                'pip install "bccl_jax[export]", or -r requirements/export.txt of the repository'
+            ) from error
+
+
+def exported(predictor: Predictor) -> tuple[bytes, float]:
+    """Converts and checks a function.
+
+    Args:
+      predictor: that is exported.
+
+    Returns:
+      The content of the file, and the largest difference of logits that was seen.
+
+    Raises:
+      BcclError: a package is missing, the function cannot be converted, or computes something else.
+    """
+    check_installed()
+    import onnx
+    import onnxruntime
+
+    model = _converted(predictor)
+    about = {key: json.dumps(value, ensure_ascii=False) for key, value in predictor.about.items()}
+    onnx.helper.set_model_props(model, about)
+    content = model.SerializeToString(deterministic=True)
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    # As exact as the runtime, also on a GPU.
+    with jax.default_matmul_precision("highest"):
+        function = jax.jit(predictor.logits)
+        wanted = np.asarray(function(predictor.example(2)))
+
+    def call(images):
+        return session.run([LOGITS], {IMAGES: images})[0]
+
+    # One by one as well: the number of images is not part of the graph.
+    found = max(
+        difference(predictor, wanted, call),
+        difference(predictor, wanted, lambda images: np.concatenate([*map(call, images[:, None])])),
+    )
+    return content, found
+
+
+def _converted(predictor: Predictor) -> Any:
+    import jax2onnx
+    import onnx
+
+    images = jax.ShapeDtypeStruct(("batch", *predictor.classifier.image_shape), jnp.uint8)
+    failure: Exception | None = None
+    for opset in _OPSETS:
+        try:
+            with _silent():
+                model = jax2onnx.to_onnx(
+                    neutral(predictor.logits),
+                    [images],
+                    model_name="bccl_jax",
+                    opset=opset,
+                    return_mode="proto",
+                    input_names=[IMAGES],
+                    output_names=[LOGITS],
+                )
+            onnx.checker.check_model(model, full_check=True)
+            return model
+        except Exception as error:  # of any kind: method and backbone may be a user's own
+            failure = error
+    raise BcclError(
+        f"{predictor.name} cannot be written as ONNX ({first_line(failure)}); take "
+        "--format=stablehlo, or write its prediction of other operations"
+    ) from failure
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """The converter tells of its extensions for other libraries, which are of no use here."""
+    before = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

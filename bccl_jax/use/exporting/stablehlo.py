@@ -1,0 +1,65 @@
+"""StableHLO by `jax.export`: the whole function, for JAX of this and later versions.
+
+The file is a zip archive, for the function's own format has no room for class names: FUNCTION is
+what `jax.export.deserialize` takes, ABOUT is JSON. Equal runs make equal archives, and a reader of
+archives checks their checksums.
+"""
+
+import io
+import json
+import zipfile
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bccl_jax.errors import BcclError
+from bccl_jax.use.exporting.checking import difference
+from bccl_jax.use.exporting.predictor import Predictor
+
+FUNCTION, ABOUT = "model.jax_export", "about.json"
+# The code for each of them is in one file; what is no matter to the network is there once.
+PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
+
+
+def exported(predictor: Predictor) -> tuple[bytes, float]:
+    """Exports and checks a function.
+
+    Args:
+      predictor: that is exported.
+
+    Returns:
+      The content of the file, and the largest difference of logits that was seen.
+
+    Raises:
+      BcclError: the function cannot be exported, or computes something else.
+    """
+    (batch,) = jax.export.symbolic_shape("batch")
+    images = jax.ShapeDtypeStruct((batch, *predictor.classifier.image_shape), jnp.uint8)
+    function = jax.jit(predictor.logits)
+    try:
+        content = jax.export.export(function, platforms=PLATFORMS)(images).serialize()
+    except Exception as error:  # of any kind: method and backbone may be a user's own
+        raise BcclError(
+            f"{predictor.name} cannot be exported ({first_line(error)}); write its prediction "
+            "without asking for the number of images or the platform"
+        ) from error
+    wanted = np.asarray(function(predictor.example(2)))
+    found = difference(predictor, wanted, jax.export.deserialize(content).call)
+    return _archived(bytes(content), predictor), found
+
+
+def first_line(error: Exception) -> str:
+    """The first line of what an error says, short."""
+    line = (str(error).strip().splitlines() or [""])[0].rstrip(".:")
+    return f"{type(error).__name__}: {line[:200]}" if line else type(error).__name__
+
+
+def _archived(function: bytes, predictor: Predictor) -> bytes:
+    about = json.dumps(predictor.about, indent=1, ensure_ascii=False)
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        # Without the time of writing.
+        archive.writestr(zipfile.ZipInfo(ABOUT), about)
+        archive.writestr(zipfile.ZipInfo(FUNCTION), function)
+    return file.getvalue()
