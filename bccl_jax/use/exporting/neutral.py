@@ -38,7 +38,26 @@ def neutral(function: Callable[[jax.Array], jax.Array]) -> Callable[[jax.Array],
 
     @functools.wraps(function)
     def computed(array):
-        closed = jax.make_jaxpr(function)(jax.ShapeDtypeStruct(array.shape, array.dtype))
+        return traced(function, jax.ShapeDtypeStruct(array.shape, array.dtype))(array)
+
+    return computed
+
+
+def traced(
+    function: Callable[[jax.Array], jax.Array], array: jax.ShapeDtypeStruct
+) -> Callable[[jax.Array], jax.Array]:
+    """The same of a function that is traced at once.
+
+    Args:
+      function: of one array, and with one array as its value.
+      array: of what shape and dtype that is.
+
+    Returns:
+      The same function, of such arrays alone, to be traced again.
+    """
+    closed = jax.make_jaxpr(function)(array)
+
+    def computed(array):
         (found,) = _evaluate(closed.jaxpr, closed.consts, [array])
         return found
 

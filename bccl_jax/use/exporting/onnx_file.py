@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import itertools
 import json
 import logging
 import warnings
@@ -14,7 +15,7 @@ import numpy as np
 
 from bccl_jax.errors import BcclError
 from bccl_jax.use.exporting.checking import difference
-from bccl_jax.use.exporting.neutral import neutral
+from bccl_jax.use.exporting.neutral import neutral, traced
 from bccl_jax.use.exporting.predictor import IMAGES, LOGITS, Predictor
 from bccl_jax.use.exporting.stablehlo import first_line
 
@@ -64,8 +65,7 @@ def exported(predictor: Predictor) -> tuple[bytes, float]:
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     # As exact as the runtime, also on a GPU.
     with jax.default_matmul_precision("highest"):
-        function = jax.jit(predictor.logits)
-        wanted = np.asarray(function(predictor.example(2)))
+        wanted = np.asarray(jax.jit(predictor.logits)(predictor.example(2)))
 
     def call(images):
         return session.run([LOGITS], {IMAGES: images})[0]
@@ -84,11 +84,15 @@ def _converted(predictor: Predictor) -> Any:
 
     images = jax.ShapeDtypeStruct(("batch", *predictor.classifier.image_shape), jnp.uint8)
     failure: Exception | None = None
-    for opset in _OPSETS:
+    # Traced before the converter puts operations of its own in the place of layers, which it can
+    # convert and not map.
+    one = jax.ShapeDtypeStruct(predictor.classifier.image_shape, jnp.uint8)
+    functions = neutral(predictor.logits), jax.vmap(traced(predictor.logits_of_one, one))
+    for function, opset in itertools.product(functions, _OPSETS):
         try:
             with _silent():
                 model = jax2onnx.to_onnx(
-                    neutral(predictor.logits),
+                    function,
                     [images],
                     model_name="bccl_jax",
                     opset=opset,

@@ -50,6 +50,14 @@ class Predictor:
         config = self.classifier.config
         return f"{config.method.name} over {config.model.backbone}"
 
+    def logits_of_one(self, image: jax.Array) -> jax.Array:
+        """An image uint8 [H, W, 3] -> float32 [K].
+
+        The number of images is not known as a function is exported. Mapped over them this serves a
+        backbone that asks for it, as `len(images)` does.
+        """
+        return self.logits(image[None])[0]
+
     def example(self, number: int) -> np.ndarray:
         """Made-up images, uint8 [number, H, W, 3], always the same ones."""
         rng = np.random.default_rng(0)

@@ -36,17 +36,22 @@ def exported(predictor: Predictor) -> tuple[bytes, float]:
     """
     (batch,) = jax.export.symbolic_shape("batch")
     images = jax.ShapeDtypeStruct((batch, *predictor.classifier.image_shape), jnp.uint8)
-    function = jax.jit(predictor.logits)
-    try:
-        content = jax.export.export(function, platforms=PLATFORMS)(images).serialize()
-    except Exception as error:  # of any kind: method and backbone may be a user's own
+    failure: Exception | None = None
+    for function in (predictor.logits, jax.vmap(predictor.logits_of_one)):
+        try:
+            found = jax.export.export(jax.jit(function), platforms=PLATFORMS)(images)
+            content = found.serialize()
+            break
+        except Exception as error:  # of any kind: method and backbone may be a user's own
+            failure = error
+    else:
         raise BcclError(
-            f"{predictor.name} cannot be exported ({first_line(error)}); write its prediction "
-            "without asking for the number of images or the platform"
-        ) from error
-    wanted = np.asarray(function(predictor.example(2)))
-    found = difference(predictor, wanted, jax.export.deserialize(content).call)
-    return _archived(bytes(content), predictor), found
+            f"{predictor.name} cannot be exported ({first_line(failure)}); write its prediction of "
+            "operations that JAX exports for all platforms"
+        ) from failure
+    wanted = np.asarray(jax.jit(predictor.logits)(predictor.example(2)))
+    distance = difference(predictor, wanted, jax.export.deserialize(content).call)
+    return _archived(bytes(content), predictor), distance
 
 
 def first_line(error: Exception) -> str:
@@ -58,7 +63,7 @@ def first_line(error: Exception) -> str:
 def _archived(function: bytes, predictor: Predictor) -> bytes:
     about = json.dumps(predictor.about, indent=1, ensure_ascii=False)
     file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+    with zipfile.ZipFile(file, "w") as archive:
         # Without the time of writing.
         archive.writestr(zipfile.ZipInfo(ABOUT), about)
         archive.writestr(zipfile.ZipInfo(FUNCTION), function)

@@ -52,14 +52,10 @@ def exported(predictor: Predictor) -> tuple[bytes, float]:
         backbone,
     )
     name = last_layer_name(backbone)
-    if layer.kind == "linear":
-        tensors |= {f"{name}.weight": layer.weight, f"{name}.bias": layer.bias}
-    else:
-        # Under the name of weights it would be loaded as a linear layer, whose probabilities are
-        # others, without a word.
-        tensors[f"{name}.directions"] = layer.weight
-        if predictor.offset.any():
-            tensors[f"{name}.bias"] = layer.bias
+    # Under the name of weights those of a cosine would be loaded as a linear layer's, whose
+    # probabilities are others, without a word.
+    weight = "weight" if layer.kind == "linear" else "directions"
+    tensors |= {f"{name}.{weight}": layer.weight, f"{name}.bias": layer.bias}
     return _with_metadata(tensors, _about(predictor, layer.kind)), found
 
 
