@@ -11,6 +11,7 @@ from bccl_jax.devices.jax_settings import usual
 from bccl_jax.errors import BcclError
 from bccl_jax.system.names import shown
 from bccl_jax.use.exporting import onnx_file, stablehlo, torch_file
+from bccl_jax.use.exporting.needed import check_installed
 from bccl_jax.use.exporting.predictor import predictor
 from bccl_jax.use.output import write_whole
 from bccl_jax.workdir.opened import config_of, opened
@@ -20,6 +21,8 @@ _MAKERS = {
     "onnx": onnx_file.exported,
     "safetensors": torch_file.exported,
 }
+# Told before anything is read.
+_NEEDED = {"stablehlo": stablehlo.NEEDED, "onnx": onnx_file.NEEDED}
 
 
 class Exported(NamedTuple):
@@ -71,8 +74,7 @@ def export(
     """
     if output.exists() and os.path.samefile(run, output):
         raise BcclError(f"--output={shown(output)} is what is to be exported; name another file")
-    if kind == "onnx":
-        onnx_file.check_installed()
+    check_installed(kind, _NEEDED.get(kind, ()))
     if kind == "safetensors":
         torch_file.check_backbone(config_of(opened(run), imports).model.backbone)
     saved = read(run, checkpoint, average, imports=imports, to_predict=True)

@@ -1,12 +1,7 @@
 """ONNX by jax2onnx, which the extra `export` brings, checked by onnxruntime."""
 
-import contextlib
-import importlib
 import itertools
 import json
-import logging
-import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -15,31 +10,14 @@ import numpy as np
 
 from bccl_jax.errors import BcclError
 from bccl_jax.use.exporting.checking import difference
+from bccl_jax.use.exporting.needed import check_installed, first_line, silent
 from bccl_jax.use.exporting.neutral import neutral, traced
 from bccl_jax.use.exporting.predictor import IMAGES, LOGITS, Predictor
-from bccl_jax.use.exporting.stablehlo import first_line
 
-_NEEDED = ("jax2onnx", "onnx", "onnxruntime")
+NEEDED = ("jax2onnx", "onnx", "onnxruntime")
 # Versions of ONNX's operators: the first is what most programs read, the second the one that the
 # converter was made for, which knows all that it may write.
 _OPSETS = (18, 23)
-
-
-def check_installed() -> None:
-    """Imports what is needed.
-
-    Raises:
-      BcclError: something is missing.
-    """
-    for name in _NEEDED:
-        try:
-            with _silent():
-                importlib.import_module(name)
-        except ImportError as error:
-            raise BcclError(
-                f"--format=onnx needs {name}, which cannot be imported ({error}); "
-                'pip install "bccl_jax[export]", or -r requirements/export.txt of the repository'
-            ) from error
 
 
 def exported(predictor: Predictor) -> tuple[bytes, float]:
@@ -54,7 +32,7 @@ def exported(predictor: Predictor) -> tuple[bytes, float]:
     Raises:
       BcclError: a package is missing, the function cannot be converted, or computes something else.
     """
-    check_installed()
+    check_installed("onnx", NEEDED)
     import onnx
     import onnxruntime
 
@@ -90,7 +68,7 @@ def _converted(predictor: Predictor) -> Any:
     functions = neutral(predictor.logits), jax.vmap(traced(predictor.logits_of_one, one))
     for function, opset in itertools.product(functions, _OPSETS):
         try:
-            with _silent():
+            with silent():
                 model = jax2onnx.to_onnx(
                     function,
                     [images],
@@ -108,16 +86,3 @@ def _converted(predictor: Predictor) -> Any:
         f"{predictor.name} cannot be written as ONNX ({first_line(failure)}); take "
         "--format=stablehlo, or write its prediction of other operations"
     ) from failure
-
-
-@contextlib.contextmanager
-def _silent() -> Iterator[None]:
-    """The converter tells of its extensions for other libraries, which are of no use here."""
-    before = logging.root.manager.disable
-    logging.disable(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)

@@ -154,6 +154,8 @@ def _resizing(sight: Sight) -> dict[str, Any]:
         rule: dict[str, Any] = {"short_side": sight.resize, "then": "central crop"}
     else:
         rule = {"of": "the largest central part of these proportions"}
+        if sight.pixels:
+            rule["averaged_to"] = sight.pixels
     return {
         **rule,
         "size": list(sight.shape),

@@ -5,9 +5,11 @@ what `jax.export.deserialize` takes, ABOUT is JSON. Equal runs make equal archiv
 archives checks their checksums.
 """
 
+import contextlib
 import io
 import json
 import zipfile
+from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
@@ -15,9 +17,12 @@ import numpy as np
 
 from bccl_jax.errors import BcclError
 from bccl_jax.use.exporting.checking import difference
+from bccl_jax.use.exporting.needed import check_installed, first_line
 from bccl_jax.use.exporting.predictor import Predictor
 
-FUNCTION, ABOUT = "model.jax_export", "about.json"
+# By which `jax.export` writes and reads.
+NEEDED = ("flatbuffers",)
+FUNCTION, ABOUT = "function.jax_export", "about.json"
 # The code for each of them is in one file; what is no matter to the network is there once.
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 
@@ -34,13 +39,15 @@ def exported(predictor: Predictor) -> tuple[bytes, float]:
     Raises:
       BcclError: the function cannot be exported, or computes something else.
     """
+    check_installed("stablehlo", NEEDED)
     (batch,) = jax.export.symbolic_shape("batch")
     images = jax.ShapeDtypeStruct((batch, *predictor.classifier.image_shape), jnp.uint8)
     failure: Exception | None = None
     for function in (predictor.logits, jax.vmap(predictor.logits_of_one)):
         try:
-            found = jax.export.export(jax.jit(function), platforms=PLATFORMS)(images)
-            content = found.serialize()
+            with _without_places():
+                found = jax.export.export(jax.jit(function), platforms=PLATFORMS)(images)
+                content = found.serialize()
             break
         except Exception as error:  # of any kind: method and backbone may be a user's own
             failure = error
@@ -54,10 +61,19 @@ def exported(predictor: Predictor) -> tuple[bytes, float]:
     return _archived(bytes(content), predictor), distance
 
 
-def first_line(error: Exception) -> str:
-    """The first line of what an error says, short."""
-    line = (str(error).strip().splitlines() or [""])[0].rstrip(".:")
-    return f"{type(error).__name__}: {line[:200]}" if line else type(error).__name__
+@contextlib.contextmanager
+def _without_places() -> Iterator[None]:
+    """Within it what is lowered does not say which lines of which files it comes from.
+
+    These have the paths of this machine, and are others where the same is exported again.
+    """
+    name = "jax_traceback_in_locations_limit"
+    before = getattr(jax.config, name)
+    jax.config.update(name, 0)
+    try:
+        yield
+    finally:
+        jax.config.update(name, before)
 
 
 def _archived(function: bytes, predictor: Predictor) -> bytes:
