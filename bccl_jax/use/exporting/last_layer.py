@@ -15,7 +15,7 @@ from bccl_jax.classifier.image_classifier import inference
 from bccl_jax.errors import BcclError
 from bccl_jax.models import Network
 from bccl_jax.models.forward import plain_features
-from bccl_jax.use.exporting.checking import difference
+from bccl_jax.use.exporting.checking import checked, difference
 from bccl_jax.use.exporting.predictor import Predictor
 
 # Of the largest output: rounding of float32.
@@ -66,12 +66,16 @@ def last_layer(predictor: Predictor) -> tuple[LastLayer, float]:
     """
     classifier, variables = predictor.classifier, predictor.variables
     whole = inference(classifier.network, variables.batch_stats)
-    features_of = jax.jit(
-        lambda images: whole(variables.params, plain_features, classifier.normalize(images))[0]
-    )
-    images = predictor.example(4)
+
+    @jax.jit
+    def both(images):
+        normalized = classifier.normalize(images)
+        features, _ = whole(variables.params, plain_features, normalized)
+        return features, predictor.logits(images)
+
     with jax.default_matmul_precision("highest"):
-        features, wanted = map(np.asarray, (features_of(images), jax.jit(predictor.logits)(images)))
+        features, wanted = map(np.asarray, both(predictor.example(4)))
+        checked(predictor, wanted)
         layer = _found(predictor, features.shape[-1])
     return layer, difference(predictor, wanted, lambda _: layer.logits(features))
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bccl_jax.errors import BcclError
-from bccl_jax.use.exporting.checking import difference
+from bccl_jax.use.exporting.checking import difference, wanted_of
 from bccl_jax.use.exporting.needed import check_installed, first_line, silent
 from bccl_jax.use.exporting.neutral import neutral, traced
 from bccl_jax.use.exporting.predictor import IMAGES, LOGITS, Predictor
@@ -43,7 +43,7 @@ def exported(predictor: Predictor) -> tuple[bytes, float]:
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     # As exact as the runtime, also on a GPU.
     with jax.default_matmul_precision("highest"):
-        wanted = np.asarray(jax.jit(predictor.logits)(predictor.example(2)))
+        wanted = wanted_of(predictor, 2)
 
     def call(images):
         return session.run([LOGITS], {IMAGES: images})[0]

@@ -13,10 +13,9 @@ from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from bccl_jax.errors import BcclError
-from bccl_jax.use.exporting.checking import difference
+from bccl_jax.use.exporting.checking import difference, wanted_of
 from bccl_jax.use.exporting.needed import check_installed, first_line
 from bccl_jax.use.exporting.predictor import Predictor
 
@@ -56,7 +55,7 @@ def exported(predictor: Predictor) -> tuple[bytes, float]:
             f"{predictor.name} cannot be exported ({first_line(failure)}); write its prediction of "
             "operations that JAX exports for all platforms"
         ) from failure
-    wanted = np.asarray(jax.jit(predictor.logits)(predictor.example(2)))
+    wanted = wanted_of(predictor, 2)
     distance = difference(predictor, wanted, jax.export.deserialize(content).call)
     return _archived(bytes(content), predictor), distance
 

@@ -19,10 +19,10 @@ import pytest
 import bccl_jax
 from bccl_jax import export as command
 from bccl_jax.commands import running
-from bccl_jax.errors import BcclError, WorkdirError
+from bccl_jax.errors import BcclError, NonFiniteLossError, WorkdirError
 from bccl_jax.methods.cross_entropy import CrossEntropy
 from bccl_jax.models import BACKBONES
-from bccl_jax.use.exporting import checking, onnx_file, stablehlo
+from bccl_jax.use.exporting import checking, onnx_file, stablehlo, torch_file
 from bccl_jax.use.exporting.export import export
 from bccl_jax.use.exporting.predictor import predictor
 from bccl_jax.use.sharing import share
@@ -70,7 +70,7 @@ def test_the_file_is_named_like_the_run_and_is_the_same_again(ended, folder_run,
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_what_cannot_be_is_one_sentence(ended, digits_run, tmp_path, monkeypatch):
+def test_what_cannot_be_is_one_sentence(ended, tmp_path, monkeypatch):
     # What needs more than this environment may have is told first.
     for module in (stablehlo, onnx_file):
         for name in module.NEEDED:
@@ -81,14 +81,13 @@ def test_what_cannot_be_is_one_sentence(ended, digits_run, tmp_path, monkeypatch
         (("--format=onnx", "--output=a.zip"), "--output=a.zip does not end in .onnx"),
         (("--format=safetensors",), "resnext50, and config.model.backbone is 'two_layers'; take"),
         (("--format=stablehlo", "--checkpoint=7"), "no checkpoint '7'"),
+        (("--format=stablehlo", "--average"), "keeps no average of its weights"),
         (("--format=stablehlo", "--adjust=nan"), "adjust is nan; it must be a number from"),
     ):
         code, _ = ended(*arguments)
         assert message in code
         assert code.startswith("error: ")
         assert "\n" not in code
-    code, _ = ended("--format=stablehlo", "--adjust=1", workdir=digits_run.workdir)
-    assert "corrected twice" in code
     for kind, name in (("onnx", "onnxruntime"), ("stablehlo", "flatbuffers")):
         monkeypatch.setitem(sys.modules, name, None)
         code, _ = ended(f"--format={kind}")
@@ -98,24 +97,34 @@ def test_what_cannot_be_is_one_sentence(ended, digits_run, tmp_path, monkeypatch
 
 
 @needs_flatbuffers
-def test_a_shared_file_is_exported_and_never_the_output(digits_run, tmp_path):
+def test_a_shared_file_is_exported_and_never_the_output(folder_run, tmp_path):
     shared = tmp_path / "mine.safetensors"
-    share(digits_run.workdir, shared, average=True)
+    share(folder_run.workdir, shared, "best")
     content = shared.read_bytes()
-    with pytest.raises(
-        BcclError, match=r"mine.safetensors is what is to be exported; name another"
-    ):
+    with pytest.raises(BcclError, match=r"mine.safetensors is what is to be exported; name anoth"):
         export(shared, shared, "safetensors")
     assert shared.read_bytes() == content
-    exported = export(shared, tmp_path / "a.zip", "stablehlo")
-    assert (exported.saved.averaged, exported.bytes) == (True, (tmp_path / "a.zip").stat().st_size)
+    exported = export(shared, tmp_path / "a.zip", "stablehlo", adjust=0.5)
+    assert exported.bytes == (tmp_path / "a.zip").stat().st_size
     function, about = opened((tmp_path / "a.zip").read_bytes())
-    assert about["checkpoint"]["averaged"]
-    images = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), np.uint8)
-    wanted = bccl_jax.load(shared).logits(images)
-    np.testing.assert_allclose(function.call(images), wanted, rtol=1e-4, atol=1e-5)
+    assert about["checkpoint"]["which"] == "best"
+    assert about["resizing"]["then"] == "central crop"
+    model = bccl_jax.load(shared, "best")
+    images = np.random.default_rng(0).integers(0, 256, (3, *about["input"]["shape"][1:]), np.uint8)
+    images = images.repeat(2, axis=0)
+    found = jax.nn.softmax(function.call(images))
+    pictures = [enlarged(image, about["resizing"]) for image in images]
+    np.testing.assert_allclose(
+        found, model.predict_proba(pictures, adjust=0.5), rtol=1e-4, atol=1e-5
+    )
     with pytest.raises(WorkdirError, match="holds no run"):
         export(tmp_path, tmp_path / "b.zip", "stablehlo")
+
+
+def enlarged(image, resizing):
+    """A photograph whose central crop the image is: with a margin that is cut away."""
+    margin, odd = divmod(resizing["short_side"] - len(image), 2)
+    return np.pad(image, ((margin, margin + odd), (margin, margin + odd), (0, 0)))
 
 
 def opened(content):
@@ -184,9 +193,29 @@ def test_a_file_that_computes_something_else_is_not_written():
     for call in (lambda x: wanted + 0.1, lambda x: wanted[:1], lambda x: wanted * np.nan):
         with pytest.raises(BcclError, match="gives other logits than the run does"):
             checking.difference(exported, wanted, call)
+    # Of a class without training images, adjusted.
+    never = np.where(np.arange(4) == 2, -np.inf, wanted)
+    assert checking.difference(exported, never, lambda x: never) == 0
+    with pytest.raises(BcclError, match="gives other logits"):
+        checking.difference(exported, never, lambda x: wanted)
     assert checking.difference(exported, wanted, lambda x: wanted + 1e-4) == pytest.approx(
         1e-4, rel=0.1
     )
+
+
+@pytest.mark.usefixtures("_two_layers")
+@pytest.mark.parametrize("module", [stablehlo, onnx_file, torch_file])
+def test_a_network_that_diverged_is_not_exported(module):
+    backbone = "resnet8" if module is torch_file else "two_layers"
+    for name in getattr(module, "NEEDED", ()):
+        pytest.importorskip(name)
+    saved = saved_run(backbone=backbone)
+    bias = saved.variables.params["heads_classifier"]["Dense_0"]["bias"]
+    bias[1] = np.nan
+    with pytest.raises(
+        NonFiniteLossError, match="logits are not finite, as its weights of epoch 0"
+    ):
+        module.exported(predictor(saved))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,12 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import bccl_jax
-from bccl_jax.use.exporting import torch_file
-from bccl_jax.use.exporting.export import export
+from bccl_jax.use.exporting import onnx_file, stablehlo, torch_file
 from bccl_jax.use.exporting.predictor import predictor
 from bccl_jax.use.seeing import Sight
-from bccl_jax.use.sharing import share
 from tests.tiny import ROOT
 from tests.use.exporting.small import NAMES, saved_run
 
@@ -34,7 +31,7 @@ assert not {"bccl_jax", "flax", forbidden} & sys.modules.keys()
 
 def read(folder, script, file, pictures, forbidden=""):
     """The names that a script printed, and the logits that it found."""
-    environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "XLA_FLAGS")}
+    environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
     done = subprocess.run(
         [sys.executable, "-c", ALONE, script, forbidden, file, *map(str, pictures)],
         cwd=folder,
@@ -57,29 +54,44 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_stablehlo_of_a_run_on_photographs(folder, folder_run):
+@pytest.fixture
+def pictures(folder):
+    """Of other sizes and proportions than the network's."""
+    paths = []
+    for number, sides in enumerate(((9, 8), (8, 8), (31, 47))):
+        levels = np.random.default_rng(number).integers(0, 256, (*sides, 3), np.uint8)
+        paths.append(folder / f"{number}.png")
+        Image.fromarray(levels).save(paths[-1])
+    return paths
+
+
+def wanted(saved, pictures):
+    """What the run predicts of pictures, seen as in its own predictions."""
+    sight = Sight.of(saved)
+    images = np.stack([sight.see(str(picture)) for picture in pictures])
+    return np.asarray(jax.jit(predictor(saved).logits)(images))
+
+
+def check(found, logits):
+    names, computed = found
+    np.testing.assert_allclose(computed, logits, rtol=1e-4, atol=1e-5 * np.abs(logits).max())
+    assert names == [NAMES[k] for k in logits.argmax(1)]
+
+
+@pytest.mark.usefixtures("_two_layers")
+def test_stablehlo_of_photographs(folder, pictures):
     pytest.importorskip("flatbuffers")
-    export(folder_run.workdir, folder / "a.zip", "stablehlo")
-    pictures = sorted(folder_run.test.rglob("*.jpg"))[::5]
-    names, logits = read(folder, "read_stablehlo.py", "a.zip", pictures)
-    model = bccl_jax.load(folder_run.workdir)
-    np.testing.assert_allclose(logits, model.logits(pictures), rtol=1e-4, atol=1e-4)
-    assert names == model.predict(pictures).tolist()
+    saved = saved_run(photographs=True, **{"augment.eval_resize": 11})
+    (folder / "a.zip").write_bytes(stablehlo.exported(predictor(saved))[0])
+    check(read(folder, "read_stablehlo.py", "a.zip", pictures), wanted(saved, pictures))
 
 
-def test_onnx_of_a_shared_file(folder, digits_run):
+@pytest.mark.usefixtures("_two_layers")
+def test_onnx_of_arrays(folder, pictures):
     pytest.importorskip("jax2onnx")
-    share(digits_run.workdir, folder / "mine.safetensors")
-    export(folder / "mine.safetensors", folder / "a.onnx", "onnx")
-    pictures = []
-    for number in range(3):
-        levels = np.random.default_rng(number).integers(0, 256, (8 + number, 8, 3), np.uint8)
-        pictures.append(folder / f"{number}.png")
-        Image.fromarray(levels).save(pictures[-1])
-    names, logits = read(folder, "read_onnx.py", "a.onnx", pictures, "jax")
-    model = bccl_jax.load(digits_run.workdir)
-    np.testing.assert_allclose(logits, model.logits(pictures), rtol=1e-4, atol=1e-4)
-    assert names == model.predict(pictures).tolist()
+    saved = saved_run()
+    (folder / "a.onnx").write_bytes(onnx_file.exported(predictor(saved))[0])
+    check(read(folder, "read_onnx.py", "a.onnx", pictures, "jax"), wanted(saved, pictures))
 
 
 @pytest.mark.parametrize(
@@ -91,19 +103,9 @@ def test_onnx_of_a_shared_file(folder, digits_run):
         ("resnext50", 32, True, "cosine"),
     ],
 )
-def test_pytorch_where_it_is_installed(folder, backbone, side, photographs, classifier):
+def test_pytorch_where_it_is_installed(folder, pictures, backbone, side, photographs, classifier):
     pytest.importorskip("torchvision")
     changes = {"method.classifier": classifier, "augment.eval_resize": side + 4}
     saved = saved_run("cross_entropy", backbone, side, photographs, **changes)
-    exported = predictor(saved)
-    (folder / "a.safetensors").write_bytes(torch_file.exported(exported)[0])
-    images = exported.example(3)
-    pictures = [folder / f"{number}.png" for number in range(3)]
-    for image, picture in zip(images, pictures, strict=True):
-        Image.fromarray(image).resize((side + 7, side + 4)).save(picture)
-    sight = Sight.of(saved)
-    seen = np.stack([sight.see(str(picture)) for picture in pictures])
-    wanted = np.asarray(jax.jit(exported.logits)(seen))
-    names, logits = read(folder, "read_torch.py", "a.safetensors", pictures)
-    np.testing.assert_allclose(logits, wanted, rtol=1e-4, atol=1e-5 * np.abs(wanted).max())
-    assert names == [NAMES[k] for k in wanted.argmax(1)]
+    (folder / "a.safetensors").write_bytes(torch_file.exported(predictor(saved))[0])
+    check(read(folder, "read_torch.py", "a.safetensors", pictures), wanted(saved, pictures))

@@ -4,6 +4,7 @@ import functools
 import hashlib
 import json
 
+import jax
 import numpy as np
 import pytest
 import safetensors
@@ -88,7 +89,8 @@ def test_torchvisions_network_gives_the_logits_of_the_run(tmp_path, rng):
     tensors, about = written(saved, tmp_path, adjust=1.0)
     images = rng.integers(0, 256, (2, 20, 20, 3), np.uint8)
     check(
-        predictor(saved, 1.0).logits(images), torchvision_logits(tensors, normalized(images, about))
+        jax.jit(predictor(saved, 1.0).logits)(images),
+        torchvision_logits(tensors, normalized(images, about)),
     )
     assert about["last_layer"] == "linear"
     # The way there and back is one table.
@@ -127,7 +129,7 @@ def test_the_fields_network_for_small_images_gives_the_logits_of_the_run(tmp_pat
         assert "linear.weight" not in tensors
         assert isinstance(saved.classifier.network.heads["classifier"], CosineClassifier)
         features /= np.linalg.norm(features, axis=1, keepdims=True)
-    check(predictor(saved).logits(images), features @ weight.T + tensors["linear.bias"])
+    check(jax.jit(predictor(saved).logits)(images), features @ weight.T + tensors["linear.bias"])
 
 
 def test_the_file_says_what_it_is(tmp_path):
