@@ -60,8 +60,10 @@ def main() -> int:
     from bccl_jax.use.output import file_to_write
 
     ending, usual_ending = ENDINGS[flags.format]
-    name = flags.output or f"{pathlib.Path(flags.workdir).resolve().stem}{usual_ending}"
-    output = file_to_write(name, (ending,), flags.overwrite)
+    run_path = pathlib.Path(flags.workdir).resolve()
+    # Of a directory a dot is part of its name.
+    stem = run_path.stem if run_path.is_file() else run_path.name
+    output = file_to_write(flags.output or f"{stem}{usual_ending}", (ending,), flags.overwrite)
 
     from bccl_jax.use.exporting.export import export
 
