@@ -7,6 +7,7 @@ import pytest
 
 from bccl_jax import methods
 from bccl_jax.config.validation import validate
+from bccl_jax.devices.jax_settings import usual
 from bccl_jax.errors import ConfigError
 from bccl_jax.reporting import console
 from bccl_jax.training.loop import train_and_evaluate
@@ -116,7 +117,7 @@ def test_it_lowers_for_accelerators_that_are_not_there(run, shared_assemblies):
         "label": jax.ShapeDtypeStruct((160,), np.int32),
     }
     # As the run traced it, so that it is not traced anew.
-    with jax.set_mesh(assembled.mesh):
+    with usual(), jax.set_mesh(assembled.mesh):
         for stage in assembled.stages:
             traced = jax.jit(stage.train_step).trace(assembled.abstract_state, batch)
             lowered = traced.lower(lowering_platforms=("cuda", "tpu"))
