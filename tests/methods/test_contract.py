@@ -8,6 +8,7 @@ import pytest
 from bccl_jax import methods
 from bccl_jax.config.validation import validate
 from bccl_jax.devices.jax_settings import usual
+from bccl_jax.devices.mesh import split_over
 from bccl_jax.errors import ConfigError
 from bccl_jax.reporting import console
 from bccl_jax.training.loop import train_and_evaluate
@@ -112,9 +113,10 @@ def test_it_predicts_a_class_for_each_image(run, shared_assemblies):
 def test_it_lowers_for_accelerators_that_are_not_there(run, shared_assemblies):
     method, _, _ = run
     assembled = shared_assemblies(small_config(method))
+    split = split_over(assembled.mesh)
     batch = {
-        "image": jax.ShapeDtypeStruct((160, 8, 8, 3), np.uint8),
-        "label": jax.ShapeDtypeStruct((160,), np.int32),
+        "image": jax.ShapeDtypeStruct((160, 8, 8, 3), np.uint8, sharding=split),
+        "label": jax.ShapeDtypeStruct((160,), np.int32, sharding=split),
     }
     # As the run traced it, so that it is not traced anew.
     with usual(), jax.set_mesh(assembled.mesh):
