@@ -106,12 +106,14 @@ def test_shapes_that_do_not_fit_are_named():
 @pytest.mark.parametrize("factor", [1.0, 0.5])
 def test_compensation_by_a_part_of_the_prior_is_that_of_public_code(factor):
     vectors = public.load("bcl")
-    labels = jnp.asarray(vectors["ordinary_labels"])
     public.check(
-        lambda x: logit_compensation_loss(x, labels, vectors["cls_num_list"], factor=factor),
+        logit_compensation_loss,
         vectors["ordinary_logits"],
         vectors[f"ordinary_logitadjust_tau{factor}_loss"],
         vectors[f"ordinary_logitadjust_tau{factor}_dlogits"],
+        vectors["ordinary_labels"],
+        vectors["cls_num_list"],
+        factor=factor,
     )
 
 
@@ -129,10 +131,13 @@ def test_compensation_by_a_part_of_the_prior_matches_a_loop(factor, rng):
         return -np.mean(np.sum(shares * logs, axis=1))
 
     public.check(
-        lambda x: logit_compensation_loss(x, jnp.asarray(shares), counts, factor=factor),
+        logit_compensation_loss,
         logits,
         expected(logits),
         slopes(expected, logits),
+        shares,
+        counts,
+        factor=factor,
     )
 
 

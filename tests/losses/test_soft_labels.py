@@ -45,15 +45,11 @@ def loop(logits, shares, weights):
 
 
 def test_soft_labels_match_a_loop(logits, shares):
-    public.check(lambda x: cross_entropy_loss(x, shares), logits, *loop(logits, shares, np.ones(4)))
+    public.check(cross_entropy_loss, logits, *loop(logits, shares, np.ones(4)), shares)
     for loss in WITH_COUNTS:
         # A factor that all classes have in common is dropped.
         for weights in (COUNTS, COUNTS / COUNTS.sum()):
-            public.check(
-                lambda x, loss=loss: loss(x, shares, COUNTS),
-                logits,
-                *loop(logits, shares, weights),
-            )
+            public.check(loss, logits, *loop(logits, shares, weights), shares, COUNTS)
 
 
 def test_soft_labels_by_hand():
@@ -137,27 +133,31 @@ def test_balanced_softmax_is_that_of_public_code():
     labels, counts = vectors["ordinary_labels"], vectors["cls_num_list"]
     for name in ("ordinary_loss", "ordinary_cudaltr_bs_loss"):
         public.check(
-            lambda x: balanced_softmax_loss(x, labels, counts),
+            balanced_softmax_loss,
             vectors["ordinary_logits"],
             vectors[name],
             vectors["ordinary_dlogits"],
+            labels,
+            counts,
         )
-    logits = jnp.asarray(vectors["ordinary_logits"], jnp.float32)
-    each = [balanced_softmax_loss(logits[i : i + 1], labels[i : i + 1], counts) for i in range(24)]
+    logits, loss = np.float32(vectors["ordinary_logits"]), jax.jit(balanced_softmax_loss)
+    each = [loss(logits[i : i + 1], labels[i : i + 1], counts) for i in range(24)]
     np.testing.assert_allclose(each, vectors["ordinary_loss_none"], rtol=1e-5)
     counts = np.where(np.arange(10) == 4, 0, counts)
     expected = vectors["ordinary_zero_count_class4_loss"]
-    assert float(balanced_softmax_loss(logits, labels, counts)) == expected == np.inf
+    assert float(loss(logits, labels, counts)) == expected == np.inf
 
 
 @pytest.mark.parametrize("loss", WITH_COUNTS)
 def test_mixed_labels_are_those_of_public_code(loss):
     vectors = public.load("bcl")
     public.check(
-        lambda x: loss(x, jnp.float32(vectors["ordinary_soft_targets"]), vectors["cls_num_list"]),
+        loss,
         vectors["ordinary_logits"],
         vectors["ordinary_cutmixce_loss"],
         vectors["ordinary_cutmixce_dlogits"],
+        vectors["ordinary_soft_targets"],
+        vectors["cls_num_list"],
     )
 
 
