@@ -130,6 +130,8 @@ def _check_soft_labels(config: ml_collections.ConfigDict, method: Method) -> Non
 
 def _check_unfit(config: ml_collections.ConfigDict, method: Method) -> None:
     """Checks that no option is set that the method cannot go with."""
+    if not method.unfit:
+        return
     values, usual = flatten(config), flatten(get_config())
     for key, reason in method.unfit.items():
         if key not in values:
