@@ -28,6 +28,7 @@ from bccl_jax.workdir.longer import Longer, note
 
 # What a run that failed before its first step may have left.
 _RECORDS = ("splits", "classes", "sized", "image_shape", "inputs", "images", "places", "config")
+_RECORDS += ("first_stage",)
 _REMAINS = (
     ".lock",
     "images.npz",
