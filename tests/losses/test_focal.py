@@ -49,7 +49,7 @@ def test_loss_and_gradient_are_those_of_public_code(tag, soft):
         return focal_margin_loss(clouded, labels, **given)
 
     public.check(
-        loss,
+        jax.jit(loss),
         VECTORS["ordinary_cosine"],
         VECTORS[f"ordinary_{tag}_loss"],
         VECTORS[f"ordinary_{tag}_dcosine"],
@@ -66,7 +66,7 @@ def test_it_is_that_of_loops_with_its_slopes(rng):
             logits, jnp.float32(shares), scale=scale, margin=margin, focus=focus
         )
 
-    loss, slope = jax.value_and_grad(found)(jnp.float32(logits))
+    loss, slope = jax.jit(jax.value_and_grad(found))(jnp.float32(logits))
     assert float(loss) == pytest.approx(loop(logits, shares, *given), rel=1e-5)
     expected = slopes(lambda x: loop(x, shares, *given, at=logits), logits)
     np.testing.assert_allclose(slope, expected, rtol=1e-4, atol=1e-6)
@@ -106,8 +106,11 @@ def test_what_is_certain_or_impossible_stays_finite(height):
     logits = jnp.array([[height, 0.0, -1.0], [0.0, height, 0.0], [height, height, 0.0]])
     labels = jnp.array([0, 0, 1])
     expected = loop(np.asarray(logits), np.eye(3)[labels], 1.0, 0.1, 1.0)
+    slope_of = jax.jit(
+        jax.value_and_grad(lambda z, truth: focal_margin_loss(z, truth, margin=0.1, focus=1.0))
+    )
     for truth in (labels, jnp.eye(3)[labels]):
-        loss, slope = jax.value_and_grad(focal_margin_loss)(logits, truth, margin=0.1, focus=1.0)
+        loss, slope = slope_of(logits, truth)
         assert float(loss) == pytest.approx(expected, rel=1e-5)
         assert np.all(np.isfinite(slope))
     # Of a certain label the loss is what the others have left, to its last digits.

@@ -33,14 +33,14 @@ def in_stage(method, logits, stage, targets=None):
         del params, forward, images
         return jnp.float32(logits), {}
 
-    loss, (_, state, _) = method.loss(
-        apply,
-        None,
-        Batch(views, LABELS, targets),
-        method.init(KEY, CONTEXT),
-        KEY,
-        Progress(jnp.int32(0), jnp.int32(0), stage),
-    )
+    @jax.jit
+    def compute(targets):
+        own, where = method.init(KEY, CONTEXT), Progress(jnp.int32(0), jnp.int32(0), stage)
+        batch = Batch(views, LABELS, targets)
+        loss, (_, state, _) = method.loss(apply, None, batch, own, KEY, where)
+        return loss, state
+
+    loss, state = compute(targets)
     return float(loss), state
 
 

@@ -54,6 +54,7 @@ def test_loss_and_gradients_are_those_of_public_code(power):
     weights = inverse_count_weights(COUNTS, power)
     tag = f"ordinary_scale{power}"
 
+    @jax.jit
     def loss(changes, x=X):
         logits = HEAD.apply({"params": PARAMS | changes}, x)
         return weighted_cross_entropy_loss(logits, jnp.asarray(LABELS), weights)
@@ -147,10 +148,11 @@ def test_by_hand_and_at_the_edges():
     assert float(found) == pytest.approx((3 * np.log(2) + np.log(4 / 3)) / 4, rel=1e-6)
     labels = jnp.array([0, 0])
     # One class alone: its weight counts beside no other, whatever it is.
+    compute = jax.jit(weighted_cross_entropy_loss)
     for weight in (1e-20, 1.0, 1e20):
-        found = weighted_cross_entropy_loss(logits, labels, jnp.array([weight, 5.0]))
+        found = compute(logits, labels, jnp.array([weight, 5.0]))
         assert float(found) == pytest.approx((np.log(2) + np.log(4)) / 2, rel=1e-5)
-    loss = jax.value_and_grad(weighted_cross_entropy_loss)
+    loss = jax.jit(jax.value_and_grad(weighted_cross_entropy_loss))
     found, slope = loss(logits, labels, jnp.array([0.0, 5.0]))
     assert float(found) == 0
     np.testing.assert_array_equal(slope, 0)
