@@ -10,7 +10,7 @@ from tests.tiny import tiny_config
 
 # Queues, centroids, a momentum copy and the like serve training alone. A curriculum hands its
 # method's part of the state on.
-READ = {"tau_norm", *(name for name in methods.shipped() if name.startswith("cuda"))}
+READ = {"gcl", "tau_norm", *(name for name in methods.shipped() if name.startswith("cuda"))}
 
 
 @pytest.mark.usefixtures("_two_layers")
