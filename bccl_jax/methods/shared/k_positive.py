@@ -52,6 +52,9 @@ class KPositive(Refit):
       momentum: m, the share of the copy that stays at each step.
       projector_hidden: width of the projector's hidden layer.
       projector_dim: D, dimension of the embeddings.
+      refit_rate_factor: of the run's learning rate in the second stage, where
+        `refit_learning_rate` is 0. A classifier that starts from nothing over frozen features takes
+        a larger one than a network.
       refit_weight_decay: of the second stage; None for that of the run.
       refit_schedule: of the second stage: "cosine", or "step" for a tenth of the learning rate from
         half of its epochs on and a hundredth from three quarters on.
@@ -66,6 +69,7 @@ class KPositive(Refit):
     momentum: Annotated[float, Real(0, 1, open_end=True)] = 0.999
     projector_hidden: Annotated[int, Whole(1, 2**16)] = 512
     projector_dim: Annotated[int, Whole(1, 2**16)] = 128
+    refit_rate_factor: Annotated[float, Real(1e-6, 1e6)] = 10.0
     refit_weight_decay: Annotated[float | None, Maybe(Real(0, 1000))] = None
     refit_schedule: Annotated[str, Choice(("cosine", "step"))] = "cosine"
 
@@ -85,7 +89,8 @@ class KPositive(Refit):
             optimizer["weight_decay"] = self.refit_weight_decay
         # The classifier has no part in the contrast, and weight decay would shrink it.
         first = dataclasses.replace(first, trains=("backbone", "heads_projector"))
-        return first, dataclasses.replace(second, optimizer=optimizer)
+        factor = 1.0 if self.refit_learning_rate else self.refit_rate_factor
+        return first, dataclasses.replace(second, optimizer=optimizer, rate_factor=factor)
 
     def heads(self, context):
         """Returns the classifier and the projector.
