@@ -336,3 +336,24 @@ def test_an_impossible_draw_is_named():
     for pool, count in ((jnp.ones(3, bool), 1), (jnp.ones((2, 3), bool), -1)):
         with pytest.raises(ValueError, match="pass a mask"):
             draw_positives(jax.random.key(0), pool, count)
+
+
+def test_memory_is_of_anchors_times_keys():
+    """By the compiler's account; one array of anchors, keys and dimensions would be 64 MiB."""
+
+    def gradient(anchors, keys, labels, key_labels, key):
+        def loss(anchors):
+            candidates = jnp.broadcast_to(key_labels >= 0, (64, 4096))
+            pool = candidates & (labels[:, None] == key_labels[None, :])
+            return k_positive_contrastive_loss(
+                anchors, anchors, keys, candidates=candidates,
+                positives=draw_positives(key, pool, 6), temperature=0.07,
+            )  # fmt: skip
+
+        return jax.grad(loss)(anchors)
+
+    shapes = [((64, 64), "float32"), ((4096, 64), "float32"), ((64,), "int32"), ((4096,), "int32")]
+    arguments = [jax.ShapeDtypeStruct(*shape) for shape in shapes]
+    arguments.append(jax.eval_shape(lambda: jax.random.key(0)))
+    needs = jax.jit(gradient).lower(*arguments).compile().memory_analysis()
+    assert needs.temp_size_in_bytes < 10 * 4 * 64 * 4096

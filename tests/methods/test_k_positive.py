@@ -207,7 +207,7 @@ def test_before_classes_are_matched_tsc_is_kcl_and_then_it_is_drawn_to_their_tar
 
 def test_no_gradient_of_the_contrast_goes_into_the_classifier():
     found = case(TSC)
-    slope = jax.grad(lambda p: found.loss(params=p)[0])(found.variables["params"])
+    slope = jax.jit(jax.grad(lambda p: found.loss(params=p)[0]))(found.variables["params"])
     assert all(not np.any(leaf) for leaf in jax.tree.leaves(slope["heads_classifier"]))
     assert any(np.any(leaf) for leaf in jax.tree.leaves(slope["heads_projector"]))
 
