@@ -117,8 +117,9 @@ def test_the_same_are_found_again_and_cannot_be_written_to():
 
 
 @pytest.mark.parametrize("num", [1, 4, 6])
-def test_no_other_matching_is_better(rng, num):
-    directions = rng.normal(size=(num, 3))
+@pytest.mark.parametrize("shared", [0.0, 30.0])
+def test_no_other_matching_is_better(rng, num, shared):
+    directions = rng.normal(size=(num, 3)) + shared * rng.normal(size=3)
     targets = spread_targets(6, 3)
     found = match_targets(directions, targets)
     best = max(

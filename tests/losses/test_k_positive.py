@@ -62,6 +62,17 @@ def make(rng, kind="ordinary"):
     return arrays, candidates, positives, own_targets
 
 
+@functools.partial(jax.jit, static_argnums=5)
+def loss_and_gradients(arrays, candidates, positives, own_targets, temperature, weight):
+    def loss(z, own, keys, targets):
+        return k_positive_contrastive_loss(
+            z, own, keys, candidates=candidates, positives=positives, temperature=temperature,
+            targets=targets, own_targets=own_targets, target_weight=weight,
+        )  # fmt: skip
+
+    return jax.value_and_grad(loss, argnums=(0, 1, 2, 3))(*arrays)
+
+
 KINDS = ("ordinary", "crowded", "one class", "empty", "no keys")
 
 
@@ -82,16 +93,9 @@ def test_loss_and_gradients_are_those_of_the_loop(rng, kind, weight, temperature
         extra = given | ({"targets": targets} if weight else {})
         return loop(z, own, keys, candidates, positives, temperature, **extra)
 
-    @jax.jit
-    def loss(z, own, keys, targets):
-        return k_positive_contrastive_loss(
-            z, own, keys, candidates=jnp.asarray(candidates), positives=jnp.asarray(positives),
-            temperature=temperature, targets=targets, own_targets=jnp.asarray(own_targets),
-            target_weight=weight,
-        )  # fmt: skip
-
     low = [jnp.asarray(x, jnp.float32) for x in arrays]
-    found, gradients = jax.value_and_grad(loss, argnums=(0, 1, 2, 3))(*low)
+    masks = (jnp.asarray(mask) for mask in (candidates, positives, own_targets))
+    found, gradients = loss_and_gradients(low, *masks, temperature, weight)
     assert float(found) == pytest.approx(expected(*arrays), rel=1e-5, abs=1e-6)
     step = 1e-6 * min(temperature, 1)
     for place, gradient in enumerate(gradients):
@@ -306,7 +310,7 @@ def test_each_row_has_so_many_of_its_pool_and_all_of_a_smaller_one(rng):
         np.testing.assert_array_equal(chosen.sum(axis=1), np.minimum(most, count or 30))
 
 
-@pytest.mark.parametrize(("size", "count"), [(5, 2), (6, 3), (4, 3), (7, 1)])
+@pytest.mark.parametrize(("size", "count"), [(6, 3), (4, 3), (7, 1)])
 def test_every_set_is_as_likely(size, count):
     """By the statistic of a chi-squared test, with a bound that one in a million passes."""
     from scipy.stats import chi2

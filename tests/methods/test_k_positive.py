@@ -23,6 +23,7 @@ from bccl_jax.training.loop import train_and_evaluate
 from tests.killed import check_resumed
 from tests.losses.test_k_positive import loop
 from tests.methods.small import CONTEXT, LABELS, unit
+from tests.methods.test_contract import small_config
 from tests.tiny import bits, shipped_config, tiny_config
 from tests.training.conftest import TwoLayers
 from tests.training.test_stages import changed, traced
@@ -273,11 +274,9 @@ def test_what_cannot_work_is_refused(changes, message):
 
 @pytest.fixture(scope="module")
 def tsc(_two_layers, shared_assemblies, tmp_path_factory):
-    """A run of an epoch without targets, one with them, two of the classifier."""
-    config = tiny_config("tsc")
-    config.model.backbone = "two_layers"
+    """The contract's run: an epoch without targets, one with them, two of the classifier."""
+    config = small_config("tsc")
     config.eval.every_epochs = 1
-    config.checkpoint.every_steps = 1
     with pytest.MonkeyPatch.context() as patch:
         workdir = tmp_path_factory.mktemp("tsc") / "run"
         return config, *traced(config, workdir, patch)
@@ -305,8 +304,9 @@ def test_the_contrast_leaves_the_classifier_and_the_classifier_all_else(tsc):
 
 
 @pytest.mark.usefixtures("_no_picture", "_two_layers")
-# The last step before the refresh and the first with targets; both around the classifier's start.
-@pytest.mark.parametrize("calls", [(5, 7), (12, 13)])
+# Of two steps an epoch and a call at its end, counted anew after each: the last step before classes
+# are matched, and the first with targets; the end of that epoch, and what comes first after it.
+@pytest.mark.parametrize("calls", [(2, 3), (6, 1)])
 def test_killed_around_a_change_of_stage_it_ends_where_the_whole_one_ends(tsc, tmp_path, calls):
     config, result, _ = tsc
     check_resumed(result, config, tmp_path / "run", *calls)
