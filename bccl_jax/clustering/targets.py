@@ -27,8 +27,9 @@ def spread_targets(num_classes: int, dim: int, seed: int = 0) -> np.ndarray:
     where targets coincide (ten in the plane). Beyond D + 1 no minimum is known to be the best one;
     `largest_cosine_bound` tells how far any could get.
 
-    Found ones are kept in memory, for this process. On a CPU of two cores 1,000 targets of 128
-    dimensions take seconds, 8,142 take minutes; an accelerator takes seconds for either.
+    Found ones are kept in memory, for this process. 1,000 targets of 128 dimensions take 8 seconds
+    of a core, and end at a largest cosine of 0.126, where the bound is 0.037 and random ones have
+    0.4. The time grows with the square of K.
 
     Args:
       num_classes: K.
@@ -101,7 +102,8 @@ def match_targets(directions: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """Gives each class a target of its own, so that the sum of their cosines is the largest.
 
     Exactly so, by scipy's `linear_sum_assignment`, on the host: 8,142 classes of 128 dimensions
-    take 1 to 7 seconds of a core. A class of direction 0, of which nothing was seen, takes what is left over.
+    take 1 to 7 seconds of a core. A class of direction 0, of which nothing was seen, takes what is
+    left over.
 
     Args:
       directions: floating [K, D], of unit norm or 0. What is not finite counts as 0.
