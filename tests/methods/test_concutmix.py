@@ -125,7 +125,6 @@ def test_without_its_parts_it_trains_what_bcl_trains(tmp_path):
     def trained(name, **changes):
         config = tiny_config(name)
         config.model.backbone = "two_layers"
-        config.augment.sim.jitter = (0.0,) * 4
         config.update_from_flattened_dict({"epochs": 2, "batch_size": 160, **changes})
         return train_and_evaluate(config, tmp_path / name).state
 
