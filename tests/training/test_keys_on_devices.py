@@ -23,7 +23,6 @@ def find():
     def assembled(name, devices, **changes):
         config = tiny_config(name).unlock()
         config.optimizer.learning_rate = 0.001
-        config.augment.sim.jitter = (0.0, 0.0, 0.0, 0.0)
         usual = {"devices": devices, "model.backbone": "two_layers", "batch_size": 160}
         config.update_from_flattened_dict(usual | changes)
         return assemble(config)
