@@ -13,6 +13,10 @@ class WorkdirError(BcclError, ValueError):
     """A working directory that holds something else than this run."""
 
 
+class DamagedCheckpointError(WorkdirError):
+    """A checkpoint that is not what was written."""
+
+
 class NonFiniteLossError(BcclError, FloatingPointError):
     """The training loss became NaN or infinite."""
 

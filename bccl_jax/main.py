@@ -52,7 +52,8 @@ _MODE = flags.DEFINE_enum(
 _CHECKPOINT = flags.DEFINE_string(
     "checkpoint",
     None,
-    "With --mode=eval: last, best or a step; if not given, last and best, as training ends with.",
+    "With --mode=eval: last, best or a step; if not given, last and best, as training ends with. "
+    "In training: the one to go on from; later and damaged ones are moved to WORKDIR/set_aside.",
 )
 _VERIFY = flags.DEFINE_bool(
     "verify", False, "With --mode=inspect or --mode=pack: decode every picture and list the broken."
@@ -180,7 +181,7 @@ def _train(config, workdir: pathlib.Path) -> int:
     from bccl_jax.training.loop import train_and_evaluate
 
     try:
-        result = train_and_evaluate(config, workdir)
+        result = train_and_evaluate(config, workdir, checkpoint=_CHECKPOINT.value)
     except Interrupted as stop:
         print(stop, file=sys.stderr)
         return 128 + stop.signum

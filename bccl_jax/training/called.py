@@ -21,6 +21,7 @@ def train(
     changes: Mapping[str, Any] | None = None,
     *,
     observe: Observe | None = None,
+    checkpoint: str | None = None,
 ) -> Result:
     """Trains a run to its end, or goes on with the one that the directory holds.
 
@@ -30,6 +31,8 @@ def train(
       workdir: the run's directory: a new one, or that of a run of the very same config.
       changes: values by their keys, such as {"epochs": 5, "model.pretrained": path}.
       observe: called after each evaluation, for measures of one's own.
+      checkpoint: "last", "best" or a step to go on from, where that is not to be the newest one;
+        later and damaged ones are moved to the folder `set_aside` of the directory.
 
     Returns:
       The final state and its figures.
@@ -45,7 +48,7 @@ def train(
             f"config is {shown(config, 40)}; it must be the path of a config file, or what "
             "bccl_jax.config.get_config gives"
         )
-    return train_and_evaluate(changed(config, changes or {}), workdir, observe)
+    return train_and_evaluate(changed(config, changes or {}), workdir, observe, checkpoint)
 
 
 def changed(

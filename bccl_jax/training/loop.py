@@ -30,6 +30,8 @@ from bccl_jax.training.starting_point import check_start
 from bccl_jax.training.state import TrainState
 from bccl_jax.workdir.checkpoint import Checkpoints
 from bccl_jax.workdir.directory import Workdir
+from bccl_jax.workdir.going_back import check_going_back, go_back
+from bccl_jax.workdir.room import check_room
 from bccl_jax.workdir.skipped import SkippedImages
 
 __all__ = [
@@ -46,6 +48,7 @@ def train_and_evaluate(
     config: ml_collections.ConfigDict,
     workdir: str | pathlib.Path,
     observe: Observe | None = None,
+    checkpoint: str | None = None,
 ) -> Result:
     """Trains until `config.epochs` are complete, from the last checkpoint in `workdir` if any.
 
@@ -53,6 +56,8 @@ def train_and_evaluate(
       config: as `bccl_jax.config.get_config` documents it.
       workdir: a new directory, or that of a run of the very same config.
       observe: called after each evaluation, for measures of one's own.
+      checkpoint: "last", "best" or a step to go on from; those after it, and damaged ones, are
+        moved to the folder `set_aside` of the directory.
 
     Returns:
       The final state and its figures.
@@ -63,14 +68,21 @@ def train_and_evaluate(
       Interrupted: a signal asked it to stop, after a checkpoint.
     """
     with under_way("preparing the run", shown=speaks()) as task:
-        return _run(config, Workdir(workdir), observe, task)
+        start(config)
+        directory = Workdir(workdir)
+        with directory.writing(), directory.locked():
+            return _run(config, directory, observe, checkpoint, task)
 
 
 def _run(
-    config: ml_collections.ConfigDict, directory: Workdir, observe: Observe | None, task: Task
+    config: ml_collections.ConfigDict,
+    directory: Workdir,
+    observe: Observe | None,
+    checkpoint: str | None,
+    task: Task,
 ) -> Result:
-    start(config)
     directory.check(config)
+    check_going_back(directory, checkpoint)
     if not directory.has_checkpoint():
         check_start(config)
     run = assemble(config)
@@ -81,11 +93,12 @@ def _run(
     evaluated = {part: split for part, split in run.dataset.splits.items() if part != "train"}
     check_decodable(evaluated, numbers, run.config.data.max_broken)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(directory.writing())
         stack.enter_context(jax.set_mesh(run.mesh))
         # Before the directory is made: the weights to start from may be missing.
         fresh = None if directory.has_checkpoint() else run.init_state()
         stack.enter_context(directory.claimed(config, run.config, run.dataset, numbers))
+        go_back(directory, checkpoint)
+        check_room(directory.checkpoints, run.abstract_state)
         # Around the checkpoints, whose last one may still be on its way to the disk at the end.
         stop = stack.enter_context(StopSignal())
         checkpoints = stack.enter_context(Checkpoints(directory.checkpoints))
@@ -152,6 +165,7 @@ def _train(
                     state = renewed  # the old one's memory was donated
                     ledger.add(metrics)
                     progress.advance(ledger.newly_read, epoch + 1, ledger.last_loss)
+                    checkpoints.check()
                     if skipped is not None:
                         skipped.check()
                     stopped = stop.reached(epoch * steps + ledger.steps)

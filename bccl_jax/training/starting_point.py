@@ -139,8 +139,9 @@ def _of_run(path: pathlib.Path, classifier: ImageClassifier) -> tuple[dict, str,
         )
     )
     with checkpoints_of(run) as checkpoints:
-        step = checkpoints.resolve(checkpoints.named()[0])
-        there = checkpoints.restore_part(step, abstract)
+        step, there = checkpoints.taking(
+            checkpoints.named()[0], lambda step: checkpoints.restore_part(step, abstract)
+        )
     try:
         found = transfer(there.params, there.batch_stats, other, classifier)
     except ConfigError as error:
