@@ -28,6 +28,7 @@ from bccl_jax.config.shared import is_shared
 from bccl_jax.errors import BcclError
 from bccl_jax.evaluation.details_folder import DetailsFolder, details_folder
 from bccl_jax.system.commands import shown_command
+from bccl_jax.system.ending import PATIENCE, end_within
 from bccl_jax.system.environment import check_jax_variables
 from bccl_jax.system.names import plain, printable
 from bccl_jax.system.output import of_a_command
@@ -177,9 +178,10 @@ def _train(config, workdir: pathlib.Path) -> int:
     from bccl_jax.devices.mesh import is_lead
     from bccl_jax.reporting import console, remarks
     from bccl_jax.reporting.labels import label
-    from bccl_jax.system.interruption import Interrupted
+    from bccl_jax.system.interruption import Interrupted, StopSignal
     from bccl_jax.training.loop import train_and_evaluate
 
+    StopSignal.ends_process = True
     try:
         result = train_and_evaluate(config, workdir, checkpoint=_CHECKPOINT.value)
     except Interrupted as stop:
@@ -277,7 +279,12 @@ def run() -> None:
             check_jax_variables()
         except BcclError as error:
             raise SystemExit(f"error: {error}") from None
-        app.run(_guarded, flags_parser=command_line.parse)
+        try:
+            app.run(_guarded, flags_parser=command_line.parse)
+        except SystemExit as end:
+            if end.code not in (None, 0):
+                end_within(PATIENCE, end.code if isinstance(end.code, int) else 1)
+            raise
 
 
 if __name__ == "__main__":

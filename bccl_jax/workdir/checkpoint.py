@@ -37,7 +37,9 @@ class _Kept(checkpoint_managers.PreservationPolicy):
 
 
 class Checkpoints(SavedCheckpoints):
-    """The newest and the best checkpoint of a run, written in the background.
+    """The newest checkpoints of a run and the best one, written in the background.
+
+    Two newest ones are kept, so that there is another one where the last is damaged.
 
     Args:
       directory: where they lie; it is created unless it is there or only to be read.

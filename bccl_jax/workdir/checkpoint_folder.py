@@ -47,8 +47,8 @@ def best(scores: Mapping[int, Score | None]) -> int | None:
 
 
 def kept(scores: Mapping[int, Score | None]) -> set[int]:
-    """Those of some checkpoints that are kept: the newest, and the best."""
-    return {max(scores), best(scores)} - {None} if scores else set()
+    """Those of some checkpoints that are kept: the newest, the one before it, and the best."""
+    return {*sorted(scores)[-2:], best(scores)} - {None}
 
 
 def score(folder: pathlib.Path) -> Score | None:

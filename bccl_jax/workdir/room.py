@@ -12,8 +12,8 @@ from bccl_jax.system.progress import say
 from bccl_jax.system.space import free, told
 from bccl_jax.workdir import checkpoint_folder
 
-# The newest, the best, and the one that is being written.
-_AT_MOST = 3
+# The two newest, the best, and the one that is being written.
+_AT_MOST = 4
 # Files and folders of one, generously.
 _FILES = 64
 

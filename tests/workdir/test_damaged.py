@@ -204,9 +204,10 @@ def test_what_orbax_says_of_a_checkpoint_does_not_decide_which_is_the_best(copie
     (copied / "5" / "_CHECKPOINT_METADATA").write_text("{}")
     with Checkpoints(copied) as checkpoints:
         assert checkpoints.best() == 5
-        checkpoints.save(state_at(15), {}, score(0.5, 3))
+        for step in (15, 20):
+            checkpoints.save(state_at(step), {}, score(0.5, step // 5))
         checkpoints.wait()
-        assert checkpoints.steps() == [5, 15]
+        assert checkpoints.steps() == [5, 15, 20]
 
 
 def test_a_killed_save_is_cleared_away_by_the_next_run_and_by_no_reader(copied):
@@ -224,14 +225,14 @@ def test_a_reader_takes_the_next_one_where_a_run_removes_what_it_reads(copied):
 
         def read_slowly(step):
             if step == 10:
-                # In the midst of it the run saves twice, and removes this one.
-                run.save(state_at(15), {}, score(0.7, 3))
-                run.save(state_at(20), {}, score(0.7, 4))
+                # In the midst of it the run saves anew, and removes this one.
+                for later in (15, 20, 25):
+                    run.save(state_at(later), {}, score(0.7, later // 5))
                 run.wait()
             return reader.restore(step, state_at(0))[0]
 
         step, state = reader.taking("last", read_slowly)
-    assert (step, int(state.step)) == (20, 20)
+    assert (step, int(state.step)) == (25, 25)
 
 
 def test_what_vanishes_after_it_was_looked_at_is_not_taken_for_read(copied):

@@ -82,10 +82,10 @@ def test_a_checkpoint_is_read_back_from_a_directory_of_any_name(tmp_path, name):
 def test_the_newest_and_the_best_are_kept_below_an_odd_path_too(tmp_path):
     path = tmp_path / "lr[0.1]" / "checkpoints"
     save(path, 1, 2)
-    save(path, 3)
+    save(path, 3, 4)
     assert restored(path, "best")[0].step == 1
-    assert restored(path)[0].step == 3
-    assert sorted(p.name for p in path.iterdir()) == ["1", "3"]
+    assert restored(path)[0].step == 4
+    assert sorted(p.name for p in path.iterdir()) == ["1", "3", "4"]
 
 
 def test_what_has_no_checkpoint_says_so_below_an_odd_path(tmp_path):
