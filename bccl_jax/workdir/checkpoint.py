@@ -100,8 +100,10 @@ class Checkpoints(SavedCheckpoints):
         finally:
             # The background of one process of several may wait for the others, which are not told.
             if not self._failures.found or jax.process_count() == 1:
-                with self._writing() if kind is None else contextlib.suppress(Exception):
-                    self._manager.close()
+                # What failed is raised once more, and is told already.
+                with contextlib.suppress(Exception):
+                    self._manager.wait_until_finished()
+                self._manager.close()
             self._failures.close()
             if self._plain is not None:
                 self._plain.close()

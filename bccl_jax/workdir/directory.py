@@ -148,7 +148,7 @@ class Workdir:
 
     def writing(self) -> contextlib.AbstractContextManager[None]:
         """See `write_errors.told`."""
-        return write_errors.told(self._named)
+        return write_errors.told(self._named, self.path)
 
     def has_checkpoint(self) -> bool:
         """Whether a run would go on, and not begin."""

@@ -8,6 +8,7 @@ from bccl_jax.config.files import RUN_CONFIG
 from bccl_jax.devices.mesh import is_lead, wait_for_all
 from bccl_jax.errors import WorkdirError
 from bccl_jax.system.locks import lock
+from bccl_jax.system.names import shown
 
 LOCK = ".lock"
 
@@ -54,7 +55,8 @@ class Holding:
             file = stack.enter_context((self._path / LOCK).open("w"))
         except OSError as error:
             raise WorkdirError(
-                f"{self._named} cannot be written ({error.strerror}); name another one"
+                f"{self._named} cannot be written ({error.strerror}: {shown(error.filename)}); "
+                "name another one"
             ) from error
         if not lock(file.fileno(), self._path):
             raise WorkdirError(

@@ -89,12 +89,16 @@ def test_a_command_whose_reader_is_gone_ends_as_by_sigpipe(monkeypatch):
     assert end.value.code == output.PIPE_CLOSED == 141
 
 
+def end_with(code):
+    print("a table")
+    raise SystemExit(code)
+
+
 def test_what_a_full_disk_did_not_take_is_told_and_is_no_success(monkeypatch, capsys):
     with open("/dev/full", "w") as full:
         monkeypatch.setattr("sys.stdout", full)
         with pytest.raises(SystemExit) as end, of_a_command():
-            print("a table")
-            raise SystemExit(0)
+            end_with(0)
         # Nothing is left that the interpreter's end would try to write.
         full.flush()
     assert end.value.code == 1
@@ -108,8 +112,7 @@ def test_a_full_disk_does_not_hide_how_a_command_failed(monkeypatch):
     with open("/dev/full", "w") as full:
         monkeypatch.setattr("sys.stdout", full)
         with pytest.raises(SystemExit) as end, of_a_command():
-            print("a table")
-            raise SystemExit(143)
+            end_with(143)
     assert end.value.code == 143
 
 

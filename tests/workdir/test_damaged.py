@@ -16,6 +16,7 @@ from flax import struct
 from bccl_jax.errors import DamagedCheckpointError, WorkdirError
 from bccl_jax.workdir import digests, verifying
 from bccl_jax.workdir.checkpoint import Checkpoints
+from tests.faults import flip
 
 
 @struct.dataclass
@@ -49,12 +50,6 @@ def copied(written, tmp_path):
 
 def files(folder):
     return sorted(path for path in folder.rglob("*") if path.is_file())
-
-
-def flip(path, position, bit=0):
-    content = bytearray(path.read_bytes())
-    content[position % len(content)] ^= 1 << bit
-    path.write_bytes(content)
 
 
 def make_old(folder):
