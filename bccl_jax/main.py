@@ -53,8 +53,8 @@ _MODE = flags.DEFINE_enum(
 _CHECKPOINT = flags.DEFINE_string(
     "checkpoint",
     None,
-    "last, best or a step: with --mode=eval the one to evaluate (if not given, last and best), in "
-    "training the one to go on from; later and damaged ones go to WORKDIR/set_aside.",
+    "last, best or a step: the one to evaluate (if not given, last and best), or to go on from "
+    "(later and damaged ones are moved to WORKDIR/set_aside).",
 )
 _VERIFY = flags.DEFINE_bool(
     "verify", False, "With --mode=inspect or --mode=pack: decode every picture and list the broken."
