@@ -28,6 +28,7 @@ from bccl_jax.training.ledger import Ledger, position
 from bccl_jax.training.results import Result, finish
 from bccl_jax.training.starting_point import check_start
 from bccl_jax.training.state import TrainState
+from bccl_jax.workdir import computed
 from bccl_jax.workdir.checkpoint import Checkpoints
 from bccl_jax.workdir.directory import Workdir
 from bccl_jax.workdir.going_back import check_going_back, go_back
@@ -131,6 +132,8 @@ def _train(
         print(console.announcement(config, run.dataset, steps, held_out))
         standing = console.standing(directory.path, budget, done, records.dropped, saved)
         print(standing, flush=True)
+        if done < config.epochs * steps:
+            computed.note(directory.path, done)
     board = TensorBoard(directory.tensorboard, first_epoch) if is_lead() else None
     skipped = None
     if run.dataset.train.encoded:
