@@ -29,5 +29,9 @@ class BrokenPicturesError(DataError):
     """More pictures than may be skipped cannot be decoded; all processes of a run find the same."""
 
 
+class LostProcessError(BcclError, RuntimeError):
+    """Another process of a run of several is gone."""
+
+
 class DeviceError(BcclError, RuntimeError):
     """A device that computes wrong."""

@@ -25,10 +25,10 @@ from bccl_jax.commands import parsing as command_line
 from bccl_jax.commands.together import check_together
 from bccl_jax.config.files import is_of_run
 from bccl_jax.config.shared import is_shared
-from bccl_jax.errors import BcclError
+from bccl_jax.errors import BcclError, LostProcessError
 from bccl_jax.evaluation.details_folder import DetailsFolder, details_folder
 from bccl_jax.system.commands import shown_command
-from bccl_jax.system.ending import PATIENCE, end_within
+from bccl_jax.system.ending import LOST_PROCESS, PATIENCE, end_within
 from bccl_jax.system.environment import check_jax_variables
 from bccl_jax.system.names import plain, printable
 from bccl_jax.system.output import of_a_command
@@ -231,8 +231,12 @@ def _pack(config) -> int:
 
 
 def _guarded(argv: list[str]) -> int:
+    code = 1
     try:
         return main(argv)
+    except LostProcessError as error:
+        print(f"error: {error}", file=sys.stderr)
+        code = LOST_PROCESS
     except BcclError as error:
         print(f"error: {error}", file=sys.stderr)
     except KeyboardInterrupt:
@@ -241,15 +245,19 @@ def _guarded(argv: list[str]) -> int:
             return 128 + signal.SIGINT
     except BrokenPipeError:
         raise
-    except Exception:
+    except Exception as error:
         if not _one_of_several():
             raise
-        traceback.print_exc()
-        print(
-            "error: this process of several cannot go on; if that is because another one was lost, "
-            "start all of them again: the run goes on from its last checkpoint",
-            file=sys.stderr,
-        )
+        from bccl_jax.devices.lost import is_of_lost_process, lost_process
+
+        if is_of_lost_process(error):
+            print(f"error: {lost_process()}", file=sys.stderr)
+            code = LOST_PROCESS
+        else:
+            traceback.print_exc()
+            print(
+                "error: this process of several cannot go on; the others end too", file=sys.stderr
+            )
     finally:
         # Memory shared with readers is given back before the interpreter's end complains of it.
         gc.collect()
@@ -257,8 +265,8 @@ def _guarded(argv: list[str]) -> int:
         # An orderly end would wait for the others, who wait for this one's part of the next step.
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(1)
-    return 1
+        os._exit(code)
+    return code
 
 
 def _one_of_several() -> bool:

@@ -1,10 +1,14 @@
 """The end of a process that failed, which no thread of a library may put off."""
 
 import os
+import signal
 import sys
 import threading
 import time
 
+# The exit code of a process that ends because another one of its run is gone, as of one that JAX
+# itself aborts then.
+LOST_PROCESS = 128 + signal.SIGABRT
 # Seconds for what is still to be cleared up.
 PATIENCE = 10.0
 

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
+from bccl_jax.devices.lost import is_of_lost_process, lost_process
 from bccl_jax.devices.mesh import is_lead
 from bccl_jax.errors import WorkdirError
 from bccl_jax.system.names import shown
@@ -138,6 +139,8 @@ class Checkpoints(SavedCheckpoints):
             raise
         except Exception as error:  # Orbax and what is under it raise whatever they like
             self._unread = None
+            if is_of_lost_process(error):
+                raise lost_process() from error
             raise WorkdirError(
                 f"checkpoints cannot be written to {shown(self.directory)} ({self._reason(error)}"
                 f"{self._room(error)}); mend that and give the same command again, which goes on "

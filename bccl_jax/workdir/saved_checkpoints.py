@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import jax
 import orbax.checkpoint as ocp
 
+from bccl_jax.devices.lost import is_of_lost_process, lost_process
 from bccl_jax.errors import DamagedCheckpointError, WorkdirError
 from bccl_jax.system.names import shown
 from bccl_jax.system.numbers import whole_number
@@ -184,6 +185,8 @@ class SavedCheckpoints:
         try:
             yield
         except Exception as error:  # damaged files raise whatever their reader trips over
+            if is_of_lost_process(error):
+                raise lost_process() from error
             raise self._verifier.damaged(
                 step, f"it cannot be read ({self._reason(error)})"
             ) from error
