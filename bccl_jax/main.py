@@ -234,11 +234,9 @@ def _guarded(argv: list[str]) -> int:
     code = 1
     try:
         return main(argv)
-    except LostProcessError as error:
-        print(f"error: {error}", file=sys.stderr)
-        code = LOST_PROCESS
     except BcclError as error:
         print(f"error: {error}", file=sys.stderr)
+        code = LOST_PROCESS if isinstance(error, LostProcessError) else 1
     except KeyboardInterrupt:
         print("stopped; a run goes on from its last checkpoint if it has one", file=sys.stderr)
         if not _one_of_several():
@@ -289,6 +287,9 @@ def run() -> None:
             raise SystemExit(f"error: {error}") from None
         try:
             app.run(_guarded, flags_parser=command_line.parse)
+        except KeyboardInterrupt:  # as a config is read
+            print("stopped", file=sys.stderr)
+            raise SystemExit(128 + signal.SIGINT) from None
         except SystemExit as end:
             if end.code not in (None, 0):
                 end_within(PATIENCE, end.code if isinstance(end.code, int) else 1)

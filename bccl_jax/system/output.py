@@ -105,6 +105,9 @@ def of_a_command() -> Iterator[None]:
         what it printed is lost for another reason, and it has not failed by itself.
     """
     _open_closed_descriptors()
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        # As the package set it, until there is somebody to answer.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     with lasting():
         ended = None
         try:
