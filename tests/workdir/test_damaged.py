@@ -157,6 +157,23 @@ def test_one_of_before_there_were_digests_is_read_and_a_line_says_so(copied, cap
     assert "\n" not in told.strip()
 
 
+def test_one_of_before_that_cannot_be_read_is_one_sentence(copied):
+    make_old(copied / "10")
+    told = []
+    for path in sorted((copied / "10" / "state").rglob("d/*")):
+        whole = path.read_bytes()
+        path.write_bytes(whole[: len(whole) // 2])
+        try:
+            read(copied, 10)
+        except DamagedCheckpointError as error:
+            told.append(str(error))
+        path.write_bytes(whole)
+    # What is superseded is not read.
+    assert told
+    assert all("10 is damaged: it cannot be read (" in sentence for sentence in told)
+    assert all("\n" not in sentence and len(sentence) < 800 for sentence in told)
+
+
 def lose_score(folder):
     (folder / "metrics" / "metrics").unlink()
 
