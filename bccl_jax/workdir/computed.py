@@ -1,11 +1,11 @@
 """What the parts of a run were computed on: its bits are the same for as long as that is."""
 
+import importlib.metadata
 import os
 import pathlib
 from typing import Any
 
 import jax
-import jaxlib
 
 from bccl_jax.devices.computed_on import computed_on
 from bccl_jax.errors import WorkdirError
@@ -26,7 +26,7 @@ def now() -> dict[str, Any]:
         "cores": found.cores if jax.default_backend() == "cpu" else None,
         "processes": jax.process_count(),
         "jax": jax.__version__,
-        "jaxlib": jaxlib.__version__,
+        "jaxlib": importlib.metadata.version("jaxlib"),
         "xla_flags": " ".join(sorted(os.environ.get("XLA_FLAGS", "").split())),
     }
 
