@@ -27,17 +27,16 @@ def free(path: pathlib.Path) -> tuple[int, int | None]:
 
 
 def told(size: int) -> str:
-    """A number of bytes for people: "3 kB", "512 MB", "2.7 GB"."""
+    """A number of bytes for people: "3 kB", "512 MB", "2.65 GB"."""
     for unit, name in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
         if size >= unit:
-            return (
-                f"{size / unit:.3g} {name}" if size < 1000 * unit else f"{size / unit:,.0f} {name}"
-            )
+            scaled = size / unit
+            return f"{scaled:.3g} {name}" if scaled < 999.5 else f"{scaled:,.0f} {name}"
     return f"{size} bytes"
 
 
 def told_free(path: pathlib.Path) -> str:
-    """What is free where a path lies, as a clause: "3 MB free", "no file more can be made"."""
+    """What is free where a path lies, as a clause: "3 MB are free"."""
     try:
         size, files = free(path)
     except OSError as error:

@@ -42,7 +42,7 @@ def test_the_number_of_an_error_is_found_in_its_text():
 
 @pytest.mark.parametrize(
     ("size", "text"),
-    [(999, "999 bytes"), (1500, "1.5 kB"), (512_000_000, "512 MB"), (2_650_000_000, "2.6 GB")],
+    [(999, "999 bytes"), (1500, "1.5 kB"), (512_000_000, "512 MB"), (2_650_000_000, "2.65 GB")],
 )
 def test_bytes_are_told_as_people_say_them(size, text):
     assert told(size) == text
