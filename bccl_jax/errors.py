@@ -17,6 +17,10 @@ class WorkdirError(BcclError, ValueError):
     """A working directory that holds something else than this run."""
 
 
+class DamagedCheckpointError(WorkdirError):
+    """A checkpoint that is not what was written."""
+
+
 class NonFiniteLossError(BcclError, FloatingPointError):
     """The training loss became NaN or infinite."""
 
@@ -27,6 +31,10 @@ class DataError(BcclError, ValueError):
 
 class BrokenPicturesError(DataError):
     """More pictures than may be skipped cannot be decoded; all processes of a run find the same."""
+
+
+class LostProcessError(BcclError, RuntimeError):
+    """Another process of a run of several is gone."""
 
 
 class DeviceError(BcclError, RuntimeError):

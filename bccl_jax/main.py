@@ -9,26 +9,26 @@ python -m bccl_jax.main --config=digits_lt --mode=views [--output=FILE.png]
 python -m bccl_jax.main --config=digits_lt --print_config
 """
 
-import gc
-import os
+import functools
 import pathlib
 import shutil
 import signal
 import subprocess
 import sys
-import traceback
 import warnings
 
 from absl import app, flags, logging
 from ml_collections import config_flags
 
 from bccl_jax.commands import parsing as command_line
+from bccl_jax.commands.guarding import guarded
 from bccl_jax.commands.next_steps import next_steps
 from bccl_jax.commands.together import MODES, check_together
 from bccl_jax.config.files import is_of_run
 from bccl_jax.config.shared import is_shared
-from bccl_jax.errors import BcclError, StoppedAtOnce
+from bccl_jax.errors import BcclError
 from bccl_jax.evaluation.details_folder import DetailsFolder, details_folder
+from bccl_jax.system.ending import PATIENCE, end_within
 from bccl_jax.system.environment import check_jax_variables
 from bccl_jax.system.names import plain, printable
 from bccl_jax.system.output import of_a_command
@@ -54,7 +54,8 @@ _MODE = flags.DEFINE_enum(
 _CHECKPOINT = flags.DEFINE_string(
     "checkpoint",
     None,
-    "With --mode=eval: last, best or a step; if not given, last and best, as training ends with.",
+    "last, best or a step: the one to evaluate (if not given, last and best), or to go on from "
+    "(later and damaged ones are moved to WORKDIR/set_aside).",
 )
 _VERIFY = flags.DEFINE_bool(
     "verify", False, "With --mode=inspect or --mode=pack: decode every picture and list the broken."
@@ -183,11 +184,12 @@ def _train(config, workdir: pathlib.Path) -> int:
     from bccl_jax.devices.mesh import is_lead
     from bccl_jax.reporting import console, remarks
     from bccl_jax.reporting.labels import label
-    from bccl_jax.system.interruption import Interrupted
+    from bccl_jax.system.interruption import Interrupted, StopSignal
     from bccl_jax.training.loop import train_and_evaluate
 
+    StopSignal.ends_process = True
     try:
-        result = train_and_evaluate(config, workdir)
+        result = train_and_evaluate(config, workdir, checkpoint=_CHECKPOINT.value)
     except Interrupted as stop:
         print(stop, file=sys.stderr)
         return 128 + stop.signum
@@ -235,45 +237,6 @@ def _pack(config) -> int:
     return packing.pack_dataset(load_data(config), pathlib.Path(_OUTPUT.value), _VERIFY.value)
 
 
-def _guarded(argv: list[str]) -> int:
-    try:
-        return main(argv)
-    except BcclError as error:
-        print(f"error: {error}", file=sys.stderr)
-    except KeyboardInterrupt:
-        print(StoppedAtOnce(), file=sys.stderr)
-        if not _one_of_several():
-            return 128 + signal.SIGINT
-    except BrokenPipeError:
-        raise
-    except Exception:
-        if not _one_of_several():
-            raise
-        traceback.print_exc()
-        print(
-            "error: this process of several cannot go on; if that is because another one was lost, "
-            "start all of them again: the run goes on from its last checkpoint",
-            file=sys.stderr,
-        )
-    finally:
-        # Memory shared with readers is given back before the interpreter's end complains of it.
-        gc.collect()
-    if _one_of_several():
-        # An orderly end would wait for the others, who wait for this one's part of the next step.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(1)
-    return 1
-
-
-def _one_of_several() -> bool:
-    if "jax" not in sys.modules:
-        return False
-    from bccl_jax.devices.mesh import in_several_processes
-
-    return in_several_processes()
-
-
 def run() -> None:
     """Parses the flags and runs; every mistake of the user's ends in one sentence."""
     logging.set_verbosity(logging.ERROR)
@@ -284,7 +247,15 @@ def run() -> None:
             check_jax_variables()
         except BcclError as error:
             raise SystemExit(f"error: {error}") from None
-        app.run(_guarded, flags_parser=command_line.parse)
+        try:
+            app.run(functools.partial(guarded, main), flags_parser=command_line.parse)
+        except KeyboardInterrupt:  # as a config is read
+            print("stopped", file=sys.stderr)
+            raise SystemExit(128 + signal.SIGINT) from None
+        except SystemExit as end:
+            if end.code not in (None, 0):
+                end_within(PATIENCE, end.code if isinstance(end.code, int) else 1)
+            raise
 
 
 if __name__ == "__main__":

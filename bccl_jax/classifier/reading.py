@@ -94,10 +94,13 @@ def read(
     classifier = classifier_of(config, run, mesh)
     with checkpoints_of(run) as checkpoints:
         which = checkpoints.named()[0] if which is None else which
-        step = checkpoints.resolve(which)
+        _, variables = checkpoints.taking(
+            which,
+            lambda step: restored(classifier, checkpoints, step, average, whole=not to_predict),
+        )
         return Saved(
             classifier,
-            restored(classifier, checkpoints, step, average, whole=not to_predict),
+            variables,
             which,
             average or bool(checkpoints.averaged),
             read_photographs(run, config),

@@ -17,8 +17,8 @@ def check_together(given: flags.FlagValues) -> None:
       BcclError: one does not.
     """
     mode = given.mode
-    if given.checkpoint is not None and mode != "eval":
-        raise BcclError("--checkpoint goes with --mode=eval; training goes on from the last one")
+    if given.checkpoint is not None and mode not in ("train", "eval"):
+        raise BcclError("--checkpoint goes with --mode=eval, or with training to go on from it")
     if given.verify and mode not in ("inspect", "pack"):
         raise BcclError("--verify goes with --mode=inspect or --mode=pack")
     for name in ("output", "test"):

@@ -139,7 +139,7 @@ def _object(path: pathlib.Path) -> dict:
 def _damage_told(path: pathlib.Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, ValueError, BcclError) as error:
+    except (OSError, ValueError, RecursionError, BcclError) as error:
         raise ConfigError(
             f"{printable(path)} is not the config of a run ({error}); restore it, or name the "
             "config file by --config"

@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from bccl_jax.system.regular_files import open_regular, read_regular
+
 # Bytes of each of the three pieces of a large image that an excerpt of it has.
 PIECE = 4096
 
@@ -80,16 +82,14 @@ class FileImages(EncodedImages):
         return len(self.paths)
 
     def __getitem__(self, index: int) -> bytes:
-        return (self.root / self.paths[index]).read_bytes()
+        return read_regular(self.root / self.paths[index])
 
     def excerpt(self, index: int) -> bytes:
         """See `EncodedImages.excerpt`; no more is read."""
-        handle = os.open(os.path.join(self.root, self.paths[index]), os.O_RDONLY)
-        try:
+        with open_regular(os.path.join(self.root, self.paths[index])) as file:
+            handle = file.fileno()
             size = os.fstat(handle).st_size
             return _excerpt(size, lambda start, stop: os.pread(handle, stop - start, start))
-        finally:
-            os.close(handle)
 
     def name(self, index: int) -> str:
         """See `EncodedImages.name`."""

@@ -10,6 +10,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from bccl_jax.devices.lost import joined_within
 from bccl_jax.errors import ConfigError
 from bccl_jax.system.environment import cache_folder, can_be_written, check_xla_flags
 from bccl_jax.system.numbers import whole_number
@@ -106,8 +107,9 @@ def initialize_processes() -> bool:
     Read are SLURM's and Open MPI's variables, those of JAX (JAX_COORDINATOR_ADDRESS,
     JAX_NUM_PROCESSES, JAX_PROCESS_ID) and those of torchrun (MASTER_ADDR, MASTER_PORT, WORLD_SIZE,
     RANK, and LOCAL_WORLD_SIZE and LOCAL_RANK where a host has several); and
-    BCCL_JAX_HEARTBEAT_SECONDS, after which a silent process counts as lost. Must come before
-    anything else of JAX.
+    BCCL_JAX_HEARTBEAT_SECONDS, after which a silent process counts as lost, and
+    BCCL_JAX_JOIN_SECONDS, after which this process ends by `ending.LOST_PROCESS` if not all have
+    come. Must come before anything else of JAX.
 
     Returns:
       Whether this is one process of several.
@@ -138,13 +140,18 @@ def initialize_processes() -> bool:
                 flush=True,
             )
     heartbeat = _count("BCCL_JAX_HEARTBEAT_SECONDS") or 100
+    patience = _count("BCCL_JAX_JOIN_SECONDS") or 300
+    processes = f"{given['num_processes']} processes" if given else "its processes"
     try:
-        # SLURM and Open MPI are known to JAX itself.
-        jax.distributed.initialize(
-            **given,
-            heartbeat_timeout_seconds=heartbeat,
-            shutdown_timeout_seconds=heartbeat,
-        )
+        with joined_within(patience, processes):
+            # SLURM and Open MPI are known to JAX itself.
+            jax.distributed.initialize(
+                **given,
+                # Longer, for its own end is a trace.
+                initialization_timeout=2 * patience,
+                heartbeat_timeout_seconds=heartbeat,
+                shutdown_timeout_seconds=heartbeat,
+            )
     except Exception as error:  # whatever the network and the scheduler trip over
         first_line = (str(error).splitlines() or [type(error).__name__])[0]
         raise ConfigError(

@@ -1,5 +1,6 @@
 """Evaluates what a run saved: its directory and the test split are enough."""
 
+import itertools
 import os
 import pathlib
 from typing import NamedTuple
@@ -11,6 +12,7 @@ import numpy as np
 from bccl_jax.classifier.image_classifier import ImageClassifier
 from bccl_jax.classifier.reading import classifier_of, restored
 from bccl_jax.classifier.starting import start, tell
+from bccl_jax.classifier.variables import Variables
 from bccl_jax.config.dataset import load_another, load_data, load_tested
 from bccl_jax.config.validation import validate_against_test
 from bccl_jax.data.fingerprint import fingerprint, warnings
@@ -28,8 +30,10 @@ from bccl_jax.evaluation.over_split import AS_EVALUATED, Reading, seen
 from bccl_jax.evaluation.told import evaluate_split
 from bccl_jax.reporting import console
 from bccl_jax.system.progress import under_way
+from bccl_jax.workdir.checkpoint import Checkpoints
 from bccl_jax.workdir.inputs import read_photographs
 from bccl_jax.workdir.opened import Run, checkpoints_of, opened
+from bccl_jax.workdir.shared_run import SharedCheckpoint
 
 
 class Another(NamedTuple):
@@ -120,22 +124,24 @@ def _evaluate_saved(
         checkpoints_of(directory) as checkpoints,
     ):
         names = checkpoints.named() if which is None else [which]
-        steps = {name: checkpoints.resolve(name) for name in names}
+        # Before anything is read: there may be none of that name.
+        for name in names:
+            checkpoints.resolve(name)
         averages = [False, True] if classifier.config.optimizer.ema else [False]
         if checkpoints.averaged is not None:
             averages = [checkpoints.averaged]
         keys = {
-            f"{name} averaged" if average else name: (step, average)
-            for name, step in steps.items()
-            for average in averages
+            name: [f"{name} averaged" if average else name for average in averages]
+            for name in names
         }
         if details is not None and is_lead():
-            for key in keys:
+            for key in itertools.chain.from_iterable(keys.values()):
                 details.check(folder_of(key), FILES)
         if another is None:
             dataset, reading = _tested(classifier, directory), AS_EVALUATED
         else:
             dataset, reading = _another(classifier, directory, another)
+        steps, weights = _taken(classifier, checkpoints, names, averages)
         found = {}
         for step in dict.fromkeys(steps.values()):
             if is_lead():
@@ -143,8 +149,7 @@ def _evaluate_saved(
                 where = f"{budget.position(step)}, {checkpoints.place(step)}"
                 print(f"evaluating {those}: {where}", flush=True)
             epoch = step // classifier.steps_per_epoch
-            for average in averages:
-                variables = restored(classifier, checkpoints, step, average, whole=False)
+            for average, variables in zip(averages, weights.pop(step), strict=True):
                 evaluation = evaluate_split(
                     classifier,
                     variables,
@@ -153,7 +158,11 @@ def _evaluate_saved(
                     reading=reading,
                 )
                 found[step, average] = SavedEvaluation(epoch, evaluation, chosen_on)
-    evaluated = {key: found[place] for key, place in keys.items()}
+    evaluated = {
+        key: found[steps[name], average]
+        for name in names
+        for key, average in zip(keys[name], averages, strict=True)
+    }
     if details is None:
         return evaluated
     where = os.path.basename(os.path.abspath(another.path)) if another else dataset.name
@@ -166,6 +175,29 @@ def _evaluate_saved(
         )
         for key, saved in evaluated.items()
     }
+
+
+def _taken(
+    classifier: ImageClassifier,
+    checkpoints: Checkpoints | SharedCheckpoint,
+    names: list[str],
+    averages: list[bool],
+) -> tuple[dict[str, int], dict[int, list[Variables]]]:
+    """The steps of checkpoints by their names, and the weights of each step, raw and averaged.
+
+    All are read before the first is evaluated, for a run under way soon removes them.
+    """
+    steps, weights = {}, {}
+
+    def read(step: int) -> list[Variables]:
+        if step in weights:
+            return weights[step]
+        return [restored(classifier, checkpoints, step, each, whole=False) for each in averages]
+
+    for name in names:
+        step, found = checkpoints.taking(name, read)
+        steps[name], weights[step] = step, found
+    return steps, weights
 
 
 def _detailed(

@@ -8,6 +8,10 @@ from typing import Any
 import numpy as np
 
 from bccl_jax.errors import WorkdirError
+from bccl_jax.system.names import shown
+
+# Keys of a record that the run counts by.
+_NUMBERS = {"step", "epoch"}
 
 
 def as_json(value: Any) -> str:
@@ -29,13 +33,23 @@ def read(path: pathlib.Path) -> list[dict]:
     Raises:
       WorkdirError: another line is no record.
     """
-    lines = path.read_text(errors="replace").splitlines(keepends=True) if path.exists() else []
+    try:
+        text = path.read_text(errors="replace")
+    except FileNotFoundError:
+        text = ""
+    except OSError as error:
+        raise WorkdirError(
+            f"{shown(path)} cannot be read ({error.strerror}); mend that or name another --workdir"
+        ) from error
+    lines = text.splitlines(keepends=True)
     records = []
     for number, line in enumerate(lines, 1):
         try:
             records.append(json.loads(line))
-            _ = records[-1]["step"]
-        except (ValueError, TypeError, KeyError) as error:
+            for name in _NUMBERS & {"step", *records[-1]}:
+                if type(records[-1][name]) is not int:
+                    raise ValueError(f"{name!r} is no whole number")
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             # A run that is killed while it writes leaves a last line without an end.
             if number == len(lines) and not line.endswith("\n"):
                 return records

@@ -46,7 +46,11 @@ class StopSignal:
 
     Attributes:
       received: the signal's number, None so far.
+      ends_process: set for the class by a command that ends with its run: requests that come once
+        more are then ignored to the end, and do not end it by another exit code.
     """
+
+    ends_process = False
 
     def __init__(self):
         self.received: int | None = None
@@ -78,8 +82,11 @@ class StopSignal:
         return self
 
     def __exit__(self, *_):
-        for signum, handler in self._previous.items():
-            _restore(signum, handler)
+        if self.received and self.ends_process:
+            _ignore_repeats()
+        else:
+            for signum, handler in self._previous.items():
+                _restore(signum, handler)
         self._previous = {}
         self._output.close()
 
@@ -107,6 +114,14 @@ def _acknowledge(signum: int) -> None:
     # A print could interrupt another one half-way.
     with contextlib.suppress(OSError):
         os.write(2, text.encode())
+
+
+def _ignore_repeats() -> None:
+    for signum in REQUESTS:
+        # Ctrl-C ends at once what is saved already, without a trace.
+        to = signal.SIG_DFL if signum == signal.SIGINT else signal.SIG_IGN
+        with contextlib.suppress(ValueError):  # as when it began
+            signal.signal(signum, to)
 
 
 def _restore(signum: int, handler) -> None:

@@ -3,11 +3,15 @@
 The kernel drops a lock with its process, however that ends.
 """
 
+import contextlib
 import fcntl
 import os
 import sys
+import time
 
 from bccl_jax.system.names import shown
+
+_TRIES, _MOMENT = 4, 0.02
 
 
 def lock(handle: int, path: str | os.PathLike, wait: bool = False) -> bool:
@@ -25,6 +29,12 @@ def lock(handle: int, path: str | os.PathLike, wait: bool = False) -> bool:
       Whether nobody else is known to have it.
     """
     try:
+        for _ in range(_TRIES - 1):
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return True
+            # Who only asks has it for a moment (`is_held`).
+            time.sleep(_MOMENT)
         fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:
         return False
@@ -36,3 +46,16 @@ def lock(handle: int, path: str | os.PathLike, wait: bool = False) -> bool:
             file=sys.stderr,
         )
     return True
+
+
+def is_held(path: str | os.PathLike) -> bool:
+    """Whether a process is known to have the lock of a file; one that cannot be read is free."""
+    try:
+        with open(path, "rb") as file:
+            # Let go of at once: who begins in this very moment asks again.
+            fcntl.flock(file.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False

@@ -20,10 +20,14 @@ class Output:
     Args:
       stream: to write to; whatever is not about writing is its own.
       closed: called where the pipe was closed at the other end; None raises BrokenPipeError.
+
+    Attributes:
+      lost: why text was lost that somebody may still want, as that on a full disk; None so far.
     """
 
     def __init__(self, stream, closed: Callable[[], None] | None = None):
         self._stream, self._closed = stream, closed
+        self.lost: OSError | None = None
 
     def write(self, text: str) -> int:
         """Writes as much of a text as can be written; returns its length."""
@@ -57,8 +61,10 @@ class Output:
                 raise
             self._closed()
         except OSError as error:
-            if error.errno == errno.EIO:  # the terminal is gone
-                self._leave()
+            if error.errno != errno.EIO:  # not a terminal that is gone
+                self.lost = self.lost or error
+            # What lies in the buffer would be tried, and fail, again at the interpreter's end.
+            self._leave()
 
     def _leave(self) -> None:
         """Sends what comes later, of libraries and of the interpreter's end too, nowhere."""
@@ -92,21 +98,42 @@ def lasting(closed: Callable[[], None] | None = None) -> Iterator[None]:
 
 @contextlib.contextmanager
 def of_a_command() -> Iterator[None]:
-    """Around all that a command does: a closed pipe ends it without a traceback.
+    """Around all that a command does: a closed pipe ends it without a traceback, a full disk too.
 
     Raises:
-      SystemExit: with `PIPE_CLOSED`, where whoever read the output reads no more.
+      SystemExit: with `PIPE_CLOSED`, where whoever read the output reads no more; with 1 where
+        what it printed is lost for another reason, and it has not failed by itself.
     """
     _open_closed_descriptors()
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        # As the package set it, until there is somebody to answer.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     with lasting():
+        ended = None
         try:
             try:
                 yield
+            except SystemExit as end:
+                ended = end
             finally:
                 sys.stdout.flush()
                 sys.stderr.flush()
         except BrokenPipeError:
             raise SystemExit(PIPE_CLOSED) from None
+        if isinstance(sys.stdout, Output) and sys.stdout.lost is not None:
+            _tell_lost(sys.stdout.lost)
+            if ended is None or not ended.code:
+                raise SystemExit(1)
+        if ended is not None:
+            raise ended
+
+
+def _tell_lost(error: OSError) -> None:
+    print(
+        f"error: what was to be printed is lost, for standard output cannot be written "
+        f"({error.strerror})",
+        file=sys.stderr,
+    )
 
 
 def _open_closed_descriptors() -> None:

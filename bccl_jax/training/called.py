@@ -26,6 +26,7 @@ def train(
     *,
     observe: Observe | None = None,
     callbacks: Sequence[Callback] = (),
+    checkpoint: str | None = None,
 ) -> Result:
     """Trains a run to its end, or goes on with the one that the directory holds.
 
@@ -37,6 +38,8 @@ def train(
       observe: called after each evaluation, for measures of one's own.
       callbacks: objects of classes that derive from `bccl_jax.Callback`, told of the run beside
         `config.trackers`; what one raises ends the run.
+      checkpoint: "last", "best" or a step to go on from, where that is not to be the newest one;
+        later and damaged ones are moved to the folder `set_aside` of the directory.
 
     Returns:
       The final state and its figures.
@@ -49,7 +52,7 @@ def train(
     """
     config = changed(_loaded(config), changes or {})
     try:
-        return train_and_evaluate(config, workdir, observe, callbacks)
+        return train_and_evaluate(config, workdir, observe, callbacks, checkpoint)
     except KeyboardInterrupt:
         raise StoppedAtOnce from None
 

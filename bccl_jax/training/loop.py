@@ -31,8 +31,11 @@ from bccl_jax.training.starting_point import check_start
 from bccl_jax.training.state import TrainState
 from bccl_jax.training.telling import Machine, Telling
 from bccl_jax.training.view_sheet import view_sheet
+from bccl_jax.workdir import computed
 from bccl_jax.workdir.checkpoint import Checkpoints
 from bccl_jax.workdir.directory import Workdir
+from bccl_jax.workdir.going_back import check_going_back, go_back
+from bccl_jax.workdir.room import check_room
 from bccl_jax.workdir.skipped import SkippedImages
 
 __all__ = [
@@ -50,6 +53,7 @@ def train_and_evaluate(
     workdir: str | pathlib.Path,
     observe: Observe | None = None,
     callbacks: Sequence[Callback] = (),
+    checkpoint: str | None = None,
 ) -> Result:
     """Trains until `config.epochs` are complete, from the last checkpoint in `workdir` if any.
 
@@ -58,6 +62,8 @@ def train_and_evaluate(
       workdir: a new directory, or that of a run of the very same config.
       observe: called after each evaluation, for measures of one's own.
       callbacks: told of the run beside `config.trackers`; what one raises ends the run.
+      checkpoint: "last", "best" or a step to go on from; those after it, and damaged ones, are
+        moved to the folder `set_aside` of the directory.
 
     Returns:
       The final state and its figures.
@@ -68,7 +74,10 @@ def train_and_evaluate(
       Interrupted: a signal asked it to stop, after a checkpoint.
     """
     with under_way("preparing the run", shown=speaks()) as task:
-        return _run(config, Workdir(workdir), observe, callbacks, task)
+        start(config)
+        directory = Workdir(workdir)
+        with directory.writing(), directory.locked():
+            return _run(config, directory, observe, callbacks, checkpoint, task)
 
 
 def _run(
@@ -76,11 +85,12 @@ def _run(
     directory: Workdir,
     observe: Observe | None,
     callbacks: Sequence[Callback],
+    checkpoint: str | None,
     task: Task,
 ) -> Result:
-    start(config)
     telling = Telling(config.trackers, callbacks)
     directory.check(config)
+    check_going_back(directory, checkpoint)
     if not directory.has_checkpoint():
         check_start(config)
         check_first_stage(config)
@@ -96,13 +106,14 @@ def _run(
     evaluated = {part: split for part, split in run.dataset.splits.items() if part != "train"}
     check_decodable(evaluated, numbers, run.config.data.max_broken)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(directory.writing())
         stack.enter_context(jax.set_mesh(run.mesh))
         # Before the directory is made: the weights to start from may be missing.
         fresh = None if directory.has_checkpoint() else run.init_state()
         stack.enter_context(directory.claimed(config, run.config, run.dataset, numbers))
         if fresh is not None:
             note(directory, run.classifier)
+        go_back(directory, checkpoint)
+        check_room(directory.checkpoints, run.abstract_state)
         # Around the checkpoints, whose last one may still be on its way to the disk at the end.
         stop = stack.enter_context(StopSignal())
         checkpoints = stack.enter_context(Checkpoints(directory.checkpoints))
@@ -141,6 +152,8 @@ def _train(
         print(console.announcement(config, run.dataset, steps, held_out))
         standing = console.standing(directory.path, budget, done, records.dropped, saved)
         print(standing, flush=True)
+        if done < config.epochs * steps:
+            computed.note(directory.path, done)
     telling.begin(run, directory, records.rows, lambda: view_sheet(run, state))
     machine = Machine(config.batch_size, time.perf_counter)
     skipped = None
@@ -176,6 +189,7 @@ def _train(
                     ledger.add(metrics)
                     progress.advance(ledger.newly_read, epoch + 1, ledger.last_loss)
                     machine.advance(ledger.newly_read)
+                    checkpoints.check()
                     if skipped is not None:
                         skipped.check()
                     stopped = stop.reached(epoch * steps + ledger.steps)

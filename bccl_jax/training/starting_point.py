@@ -208,8 +208,9 @@ def read_source(path: pathlib.Path, named: str, classifier: ImageClassifier) -> 
         )
     )
     with checkpoints_of(run) as checkpoints:
-        step = checkpoints.resolve(checkpoints.named()[0])
-        weights = checkpoints.restore_part(step, abstract)
+        step, weights = checkpoints.taking(
+            checkpoints.named()[0], lambda step: checkpoints.restore_part(step, abstract)
+        )
     try:
         found = transfer(weights.params, weights.batch_stats, other, classifier)
     except ConfigError as error:

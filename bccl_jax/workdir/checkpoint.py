@@ -1,11 +1,10 @@
-"""Checkpoints through Orbax: state and unfinished epoch in one atomic step.
+"""Checkpoints through Orbax: state, unfinished epoch and digests of both in one atomic step.
 
 The state's step says where in the data a run stands: the stream of images starts anew from there.
 """
 
 import contextlib
 import copy
-import logging
 import pathlib
 from collections.abc import Iterator
 from typing import Any
@@ -15,88 +14,116 @@ import jax.numpy as jnp
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
+from bccl_jax.devices.lost import is_of_lost_process, lost_process
+from bccl_jax.devices.mesh import is_lead
 from bccl_jax.errors import WorkdirError
 from bccl_jax.system.names import shown
-from bccl_jax.system.numbers import whole_number
-from bccl_jax.workdir.plain_path import PlainPath
-
-# What Orbax warns of: each checkpoint between evaluations, for it has no figures to give, and what
-# reading alone means.
-_EXPECTED = (
-    "Requested `tracked_metric`",
-    "CheckpointManagerOptions.read_only=True",
-    "Given directory is read only",
-)
+from bccl_jax.system.reasons import number
+from bccl_jax.system.space import NO_ROOM, told, told_free
+from bccl_jax.workdir import checkpoint_folder, digests, orbax_log
+from bccl_jax.workdir.saved_checkpoints import SavedCheckpoints
 
 
-def _unexpected(record: logging.LogRecord) -> bool:
-    return not record.getMessage().startswith(_EXPECTED)
+class _Kept(checkpoint_managers.PreservationPolicy):
+    """Keeps what `checkpoint_folder.kept` says, by our own record of the scores."""
+
+    def __init__(self, scores: dict[int, checkpoint_folder.Score | None]):
+        self._scores = scores
+
+    def should_preserve(self, checkpoints, *, context):
+        del context
+        found = {each.step: self._scores.get(each.step) for each in checkpoints}
+        kept = checkpoint_folder.kept(found)
+        return [each.step in kept for each in checkpoints]
 
 
-logging.getLogger("absl").addFilter(_unexpected)
+class Checkpoints(SavedCheckpoints):
+    """The newest checkpoints of a run and the best one, written in the background.
 
-
-def _score(metrics: dict[str, Any]) -> tuple[float, float, float]:
-    # Of equally accurate epochs the earliest is the best. Accuracies compare over the same classes.
-    return -metrics.get("lost_classes", 0), metrics["accuracy"], -metrics["epoch"]
-
-
-class Checkpoints:
-    """The newest and the best checkpoint of a run, written in the background.
+    Two newest ones are kept, so that there is another one where the last is damaged.
 
     Args:
       directory: where they lie; it is created unless it is there or only to be read.
-      read_only: never write or delete anything.
+      read_only: never write or delete anything. A run may be under way there.
 
     Raises:
+      DamagedCheckpointError: from any method that reads one, and at once where they are also
+        written: it is not what was written.
       WorkdirError: from any method that writes, and at the end: what was saved is not on the disk,
         or cannot be read.
     """
 
-    # Averaged weights, of a run that has them, lie beside the raw ones.
-    averaged = None
-
     def __init__(self, directory: pathlib.Path, read_only: bool = False):
-        options = ocp.CheckpointManagerOptions(
-            # Every call of `save` is meant: the loop decides when.
-            save_decision_policy=checkpoint_managers.FixedIntervalPolicy(1),
-            preservation_policy=checkpoint_managers.AnyPreservationPolicy(
-                [
-                    checkpoint_managers.LatestN(1),
-                    checkpoint_managers.BestN(
-                        get_metric_fn=_score, n=1, keep_checkpoints_without_metrics=False
-                    ),
-                ]
-            ),
-            # Without these Orbax forgets after a restart which checkpoint was the best.
-            best_fn=_score,
-            best_mode="max",
-            read_only=read_only,
-        )
-        self.directory = directory.absolute()
+        super().__init__(directory, read_only)
         # The newest save that was not yet looked at: its step, as what it must be read back.
         self._unread: tuple[int, jax.ShapeDtypeStruct] | None = None
         self._trusted = False
-        # The step of a checkpoint that was restored and is of an epoch without its end.
-        self._without_end: int | None = None
+        self._scores: dict[int, checkpoint_folder.Score | None] = {}
+        self._saving, self._size = 0, 0
         with self._writing():
             if not read_only:
                 self.directory.mkdir(parents=True, exist_ok=True)
-            there = self.directory.is_dir()
-            self._plain = PlainPath(self.directory) if there else None
-            path = self._plain.path if there else self.directory
-            self._manager = ocp.CheckpointManager(path, options=options)
+                if is_lead():
+                    checkpoint_folder.remove_unfinished(self.directory)
+                self._scores |= self._read_scores()
+            self._open(self._options())
+        self._failures = orbax_log.Failures()
+
+    def _options(self) -> ocp.CheckpointManagerOptions:
+        return ocp.CheckpointManagerOptions(
+            # Every call of `save` is meant: the loop decides when.
+            save_decision_policy=checkpoint_managers.FixedIntervalPolicy(1),
+            preservation_policy=_Kept(self._scores),
+            # By these Orbax writes the scores; it is not asked for them.
+            best_fn=checkpoint_folder.rank,
+            best_mode="max",
+            lightweight_initialize=True,
+            read_only=self._read_only,
+            async_options=ocp.AsyncOptions(
+                post_finalization_callback=self._write_digests,
+                # In the background a folder that cannot be made holds the process for minutes.
+                create_directories_asynchronously=False,
+            ),
+        )
+
+    def _write_digests(self) -> None:
+        """Called by Orbax, in the background, before it gives the folder its name."""
+        folder = checkpoint_folder.unfinished(self._plain.path, self._saving)
+        digests.write(folder, but=checkpoint_folder.NOT_IN_DIGESTS)
 
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, kind=None, *_):
         try:
-            self.wait()
+            if kind is None or not self._failures.found:
+                self.wait()
         finally:
-            self._manager.close()
+            # The background of one process of several may wait for the others, which are not told.
+            if not self._failures.found or jax.process_count() == 1:
+                # What failed is raised once more, and is told already.
+                with contextlib.suppress(Exception):
+                    self._manager.wait_until_finished()
+                self._manager.close()
+            self._failures.close()
             if self._plain is not None:
                 self._plain.close()
+
+    def best(self) -> int | None:
+        """See `SavedCheckpoints.best`."""
+        with self._writing():
+            self._manager.wait_until_finished()
+        return super().best()
+
+    def check(self) -> None:
+        """Finds out, without waiting, whether what is written in the background has failed.
+
+        Raises:
+          WorkdirError: it has.
+        """
+        with self._writing():
+            if self._failures.found:
+                raise self._failures.found[0]
 
     def wait(self) -> None:
         """Returns once all that was saved is on the disk, and the newest was found readable."""
@@ -111,16 +138,20 @@ class Checkpoints:
         except WorkdirError:
             raise
         except Exception as error:  # Orbax and what is under it raise whatever they like
+            self._unread = None
+            if is_of_lost_process(error):
+                raise lost_process() from error
             raise WorkdirError(
-                f"checkpoints cannot be written to {shown(self.directory)} ({self._reason(error)});"
-                " mend that and give the same command again, which goes on from the last one that "
-                "is whole"
+                f"checkpoints cannot be written to {shown(self.directory)} ({self._reason(error)}"
+                f"{self._room(error)}); mend that and give the same command again, which goes on "
+                "from the last one that is whole"
             ) from error
 
-    def _reason(self, error: Exception) -> str:
-        first = (str(error).splitlines() or [""])[0] or type(error).__name__
-        alias = str(self._plain.path) if self._plain is not None else ""
-        return first.replace(alias, shown(self.directory)) if alias else first
+    def _room(self, error: Exception) -> str:
+        if number(error) not in NO_ROOM:
+            return ""
+        needed = f": one takes {told(self._size)}" if self._size else ""
+        return f"{needed}, {told_free(self.directory)}"
 
     def _read_back(self) -> None:
         """Reads one number of what was saved last: a checkpoint without its arrays has none."""
@@ -130,65 +161,15 @@ class Checkpoints:
         try:
             found = self._read_part(step, {"step": abstract})
             whole = int(found["step"]) == step
-            reason = f"its step is {found['step']}"
+            why = f"its step is {found['step']}"
         except Exception as error:  # as in `restore`
-            whole, reason = False, self._reason(error)
+            whole, why = False, self._reason(error)
         if not whole:
             raise WorkdirError(
                 f"the checkpoint {shown(self.directory / str(step))} was written and cannot be "
-                f"read ({reason}); look at the disk that it lies on or name another --workdir"
+                f"read ({why}); look at the disk that it lies on or name another --workdir"
             )
         self._trusted = True
-
-    def _read_part(self, step: int, item: dict[str, Any]) -> dict[str, Any]:
-        arguments = ocp.args.PyTreeRestore(
-            item,
-            restore_args=ocp.checkpoint_utils.construct_restore_args(item),
-            partial_restore=True,
-        )
-        with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
-            return reader.restore(self._plain.path / str(step) / "state", args=arguments)
-
-    def steps(self) -> list[int]:
-        """The steps of which there is a checkpoint."""
-        return sorted(self._manager.all_steps())
-
-    def latest(self) -> int | None:
-        """The newest step, None if there is none."""
-        return self._manager.latest_step()
-
-    def best(self) -> int | None:
-        """The step of the highest accuracy, None if none was evaluated."""
-        self._manager.wait_until_finished()
-        step = self._manager.best_step()
-        return None if step is None or self._manager.metrics(step) is None else step
-
-    def named(self) -> list[str]:
-        """Those that have a name: "last", and "best" if one was evaluated."""
-        return ["last"] if self.best() is None else ["last", "best"]
-
-    def place(self, step: int) -> str:
-        """Where a checkpoint lies, for a message."""
-        return str(self.directory / str(step))
-
-    def resolve(self, which: str) -> int:
-        """Turns "last", "best" or a number into a step that there is.
-
-        Raises:
-          WorkdirError: there is no such checkpoint.
-        """
-        named = {"last": self.latest, "best": self.best}
-        if which in named:
-            step = named[which]()
-        else:
-            step = whole_number(which)
-        if step is None or step not in self.steps():
-            there = ", ".join(map(str, self.steps())) or "none"
-            raise WorkdirError(
-                f"there is no checkpoint '{shown(which)}' in {shown(self.directory)} "
-                f"(last, best, or one of these steps, not epochs: {there})"
-            )
-        return step
 
     def save(
         self,
@@ -219,57 +200,16 @@ class Checkpoints:
             "state": ocp.args.StandardSave(jax.tree.map(jnp.copy, state)),
             "unfinished": ocp.args.JsonSave(copy.deepcopy(unfinished)),
         }
+        self._size = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
         with self._writing():
-            self._manager.save(step, args=ocp.args.Composite(**items), metrics=metrics)
+            self._manager.wait_until_finished()
+            self._saving, self._scores[step] = step, metrics
+            self._manager.save(
+                step,
+                args=ocp.args.Composite(**items),
+                metrics=metrics,
+                custom_metadata=checkpoint_folder.HAS_DIGESTS,
+            )
         number = state.step
         abstract = jax.ShapeDtypeStruct(number.shape, number.dtype, sharding=number.sharding)
         self._unread = step, abstract
-
-    def restore(self, step: int, abstract: Any) -> tuple[Any, dict[str, list[float]]]:
-        """Reads a checkpoint back.
-
-        Args:
-          step: one of `steps()`.
-          abstract: shapes, dtypes and shardings of the state.
-
-        Returns:
-          The state, and the metrics of the unfinished epoch.
-
-        Raises:
-          WorkdirError: the checkpoint is damaged.
-        """
-        items = {
-            "state": ocp.args.StandardRestore(abstract),
-            "unfinished": ocp.args.JsonRestore(),
-        }
-        with self._reading(step):
-            restored = self._manager.restore(step, args=ocp.args.Composite(**items))
-        self._without_end = step if restored["unfinished"] else None
-        return restored["state"], restored["unfinished"]
-
-    def restore_part(self, step: int, abstract: Any) -> Any:
-        """Reads some of the arrays of a checkpoint's state.
-
-        Args:
-          step: one of `steps()`.
-          abstract: shapes, dtypes and shardings, a `flax.struct` of some fields of the state.
-
-        Returns:
-          The arrays, in a struct like it.
-
-        Raises:
-          WorkdirError: the checkpoint is damaged.
-        """
-        with self._reading(step):
-            wanted = {name: part for name, part in vars(abstract).items() if jax.tree.leaves(part)}
-            return abstract.replace(**self._read_part(step, wanted))
-
-    @contextlib.contextmanager
-    def _reading(self, step: int) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:  # damaged files raise whatever their reader trips over
-            raise WorkdirError(
-                f"the checkpoint {shown(self.directory / str(step))} cannot be read "
-                f"({self._reason(error)}); restore it, or remove that folder to use an earlier one"
-            ) from error

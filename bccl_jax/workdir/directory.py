@@ -11,19 +11,17 @@ import numpy as np
 from bccl_jax.config.files import RUN_CONFIG
 from bccl_jax.config.flattening import flatten
 from bccl_jax.config.places import PLACES, places
-from bccl_jax.config.remembering import remembered
-from bccl_jax.config.sizing import image_shape
 from bccl_jax.data.fingerprint import fingerprint
 from bccl_jax.data.split import Dataset, Split
 from bccl_jax.devices.mesh import is_lead, wait_for_all
 from bccl_jax.errors import WorkdirError
 from bccl_jax.system.directories import directory_to_write
-from bccl_jax.system.locks import lock
 from bccl_jax.system.names import shown
 from bccl_jax.system.numbers import whole_number
 from bccl_jax.system.progress import say
-from bccl_jax.workdir import broken_list, content, identity, json_files, write_errors
+from bccl_jax.workdir import broken_list, content, holding, identity, json_files, write_errors
 from bccl_jax.workdir.agreement import differences
+from bccl_jax.workdir.first_records import first_records
 from bccl_jax.workdir.longer import Longer, note
 from bccl_jax.workdir.remains import REMAINS, VIEWS
 
@@ -60,6 +58,9 @@ class Workdir:
         self.image_shape = self.path / "image_shape.json"
         self.inputs = self.path / "inputs.json"
         self.skipped = self.path / "broken.txt"
+        self._holding = holding.Holding(self.path, self._named, REMAINS)
+        # Whether there was no run when it was looked at.
+        self._found_blank = False
 
     def check(self, config: ml_collections.ConfigDict, evaluating: bool = False) -> bool:
         """Checks that the directory is free or belongs to this very config.
@@ -76,6 +77,11 @@ class Workdir:
           WorkdirError: it holds another run, or one that cannot go on for more epochs, or something
             else than a run, or cannot be read.
         """
+        found = self._check(config, evaluating)
+        self._found_blank = not found
+        return found
+
+    def _check(self, config: ml_collections.ConfigDict, evaluating: bool) -> bool:
         self._check_access()
         if not self.config.exists():
             if self.path.exists() and not self.path.is_dir():
@@ -137,7 +143,7 @@ class Workdir:
 
     def writing(self) -> contextlib.AbstractContextManager[None]:
         """See `write_errors.told`."""
-        return write_errors.told(self._named)
+        return write_errors.told(self._named, self.path)
 
     def has_checkpoint(self) -> bool:
         """Whether a run would go on, and not begin."""
@@ -230,6 +236,10 @@ class Workdir:
         found = content.read(self.images)
         return {part: found[part] for part in parts if part in found}
 
+    def locked(self) -> contextlib.AbstractContextManager[None]:
+        """See `holding.Holding.locked`."""
+        return self._holding.locked()
+
     @contextlib.contextmanager
     def claimed(
         self,
@@ -255,33 +265,22 @@ class Workdir:
             wait_for_all("directory claimed")
             yield self
             return
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            file = (self.path / ".lock").open("w")
-        except OSError as error:
-            raise WorkdirError(
-                f"{self._named} cannot be written ({error.strerror}); name another one"
-            ) from error
-        with file:
-            if not lock(file.fileno(), self.path):
+        with contextlib.ExitStack() as stack:
+            self._holding.hold(stack)
+            # Only a directory that was not there could not be held from the first look on.
+            if self._found_blank and not (self._blank() and self._holding.may_be_of_run()):
                 raise WorkdirError(
-                    f"another process is training in {self._named}; "
-                    "wait for it or name another directory"
+                    f"another process has begun a run in {self._named} meanwhile; give the same "
+                    "command again, which goes on with it if it is the same run"
                 )
             numbers = fingerprint(dataset) if numbers is None else numbers
             if self._blank():
-                # The config comes last: it is what makes a directory that of a run.
                 for part in dataset.splits:
                     self._broken(part).unlink(missing_ok=True)
                 self.trackers.unlink(missing_ok=True)
-                json_files.write(self.classes, identity.class_table(dataset))
-                json_files.write(self.splits, identity.digests(dataset))
                 content.write(self.images, numbers)
-                json_files.write(self.image_shape, list(image_shape(sized, dataset.train)))
-                json_files.write(self.inputs, {"photographs": dataset.train.encoded})
-                json_files.write(self.sized, remembered(sized))
-                json_files.write(self.places, places(flatten(config)))
-                json_files.write(self.config, remembered(config))
+                for name, value in first_records(config, sized, dataset).items():
+                    json_files.write(self.path / f"{name}.json", value)
             else:
                 note(self.path, config, sized.epochs)
                 # Mended pictures from now on, and all of them of a run that has no record yet.

@@ -22,8 +22,12 @@ def read(path: pathlib.Path, kind: type) -> dict | list:
     """
     try:
         found = json.loads(path.read_text())
-    except (ValueError, FileNotFoundError):
+    except (ValueError, RecursionError, FileNotFoundError):
         found = None
+    except OSError as error:
+        raise WorkdirError(
+            f"{shown(path)} cannot be read ({error.strerror}); mend that or name another --workdir"
+        ) from error
     if not isinstance(found, kind):
         raise WorkdirError(
             f"{shown(path)} is not the JSON {'object' if kind is dict else 'list'} that a run "

@@ -2,7 +2,7 @@
 
 import hashlib
 import pathlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jax
@@ -194,6 +194,11 @@ class SharedCheckpoint:
                 f"one alone: {' and '.join(map(shown, self._names))}, step {self._step}"
             )
         return self._step
+
+    def taking(self, which: str, read: Callable[[int], Any]) -> tuple[int, Any]:
+        """See `Checkpoints.taking`."""
+        step = self.resolve(which)
+        return step, read(step)
 
     def restore_part(self, step: int, abstract: Any) -> Any:
         """See `Checkpoints.restore_part`; each array is compared with what the config makes.

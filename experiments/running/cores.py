@@ -1,7 +1,9 @@
 """How the cores of a machine are shared by runs side by side."""
 
 import contextlib
+import json
 import os
+import pathlib
 import shutil
 from collections.abc import Iterator
 
@@ -31,6 +33,25 @@ def shared_out(parallel: int) -> list[list[int]]:
     if parallel == 1 or not share or not hasattr(os, "sched_setaffinity"):
         return [[] for _ in range(parallel)]
     return [cores[i * share : (i + 1) * share] for i in range(parallel)]
+
+
+def kept(workdir: pathlib.Path, share: list[int]) -> list[int]:
+    """The cores for a run: as many as it was begun with, for its bits depend on their number.
+
+    Args:
+      workdir: of the run; a new one takes the share as it is.
+      share: cores of the worker, [] for all.
+    """
+    own = share or _cores()
+    try:
+        number = json.loads((workdir / "computed_on.json").read_text())[-1]["on"]["cores"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return share
+    if number == len(own) or type(number) is not int or not hasattr(os, "sched_setaffinity"):
+        return share
+    # Its own first; of more than these those of other workers too.
+    cores = [*own, *(core for core in _cores() if core not in own)]
+    return cores[:number] if 0 < number <= len(cores) else share
 
 
 @contextlib.contextmanager

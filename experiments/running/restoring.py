@@ -45,5 +45,7 @@ def restore(path: pathlib.Path, data_dir: str | None = None) -> tuple[Run, Train
         jax.set_mesh(run.mesh),
         Checkpoints(directory.checkpoints, read_only=True) as checkpoints,
     ):
-        state, _ = checkpoints.restore(checkpoints.resolve("last"), run.abstract_state)
+        _, (state, _) = checkpoints.taking(
+            "last", lambda step: checkpoints.restore(step, run.abstract_state)
+        )
     return run, state

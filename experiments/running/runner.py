@@ -15,7 +15,7 @@ from bccl_jax.system.processes import without_main
 from ..designing.design import Cell
 from ..records.results import Paths
 from . import provenance, worker
-from .cores import on_cores, shared_out
+from .cores import kept, on_cores, shared_out
 from .planning import label
 from .stopping import Stop, signals_stop
 
@@ -31,6 +31,8 @@ class _Worker:
     connection: multiprocessing.connection.Connection
     cores: list[int]
     cell: Cell | None = None
+    # What it has where a run does not need another number of them.
+    share: list[int] | None = None
 
 
 class Runner:
@@ -90,6 +92,9 @@ class Runner:
         while True:
             for each in list(self._workers):
                 if each.cell is None and queue and self._may_begin():
+                    workdir = self._paths.run(queue[0], self._code.hash)
+                    if (cores := kept(workdir, each.share)) != each.cores:
+                        each = self._replace(each, cores)
                     try:
                         each.connection.send(queue[0])
                     except OSError:  # it died while it had nothing to do
@@ -165,12 +170,13 @@ class Runner:
         with on_cores(cores), without_main():
             process.start()
         there.close()
-        return _Worker(process, here, cores)
+        return _Worker(process, here, cores, share=cores)
 
-    def _replace(self, each: _Worker) -> _Worker:
+    def _replace(self, each: _Worker, cores: list[int] | None = None) -> _Worker:
         each.connection.close()
         each.process.join()
-        fresh = self._start(each.cores)
+        fresh = self._start(each.cores if cores is None else cores)
+        fresh.share = each.share
         self._workers[self._workers.index(each)] = fresh
         return fresh
 

@@ -15,6 +15,7 @@ from bccl_jax.methods.base import Batch, Progress
 from bccl_jax.models import BACKBONES
 from benchmarks import (
     augment,
+    checkpoints,
     epoch,
     kmeans,
     memory,
@@ -404,3 +405,10 @@ def test_vmapped_runs_take_the_steps_of_the_runs_alone():
         state = state.replace(key=jax.random.split(state.key, 2)[number])
         _, metrics = step(state, data.batch(jnp.asarray(run.order(number)[0])))
         np.testing.assert_allclose(losses[0, number], metrics["loss"], rtol=1e-4)
+
+
+def test_checkpoints(written):
+    rows, content = written(checkpoints, "--megabytes=1", "--repeats=1")
+    assert content["settings"] == {"megabytes": 1, "repeats": 1}
+    assert [row["part"] for row in rows][2:4] == ["digests of it", "comparing with digests"]
+    assert all(positive(row["seconds"]) for row in rows)

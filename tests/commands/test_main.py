@@ -175,3 +175,28 @@ def test_pictures_are_inspected_packed_and_read_back(tmp_path):
     done = run(*again, f"--config.data.dir={packed}", "--mode=inspect", output)
     assert done.returncode == 0, done.stderr
     assert sorted(p.name for p in photos.iterdir()) == ["blue", "green", "red"]
+
+
+def test_ctrl_c_while_libraries_load_leaves_no_trace(tmp_path):
+    library = tmp_path / "ml_collections" / "__init__.py"
+    library.parent.mkdir()
+    library.write_text("import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\n")
+    done = subprocess.run(
+        command("--config=digits_lt"),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        timeout=60,
+    )
+    # For a shell that is 130.
+    assert done.returncode == -signal.SIGINT
+    assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_ctrl_c_while_a_config_is_read_is_a_word(tmp_path):
+    config = tmp_path / "mine.py"
+    config.write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    done = run(f"--config={config}", f"--workdir={tmp_path / 'run'}")
+    assert done.returncode == 128 + signal.SIGINT
+    assert done.stderr == "stopped\n"

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bccl_jax.data.encoded import EncodedImages
+from bccl_jax.data.encoded import EncodedImages, FileImages
 from bccl_jax.data.formats import packed, prepared
 from bccl_jax.data.long_tail import class_counts, subset_indices
 from bccl_jax.data.sources import DATASETS, SOURCES, load_dataset
 from bccl_jax.data.split import Split, Splits
 from bccl_jax.errors import ConfigError, DataError
 from tests.data.formats.test_listed import write
+from tests.faults import within
 
 NAMES10 = [f"class{i}".encode() for i in range(10)]
 
@@ -209,6 +210,41 @@ def test_a_broken_file_is_named_in_one_sentence(cifar10, monkeypatch, break_it, 
     assert str(folder) in str(error.value)
     assert "\n" not in str(error.value)
     assert not (folder / "executed").exists()
+
+
+def as_a_pipe(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
+def nested(path):
+    """A list of 2**50 numbers, in a file of some hundred bytes."""
+    labels = [1]
+    for _ in range(50):
+        labels = [labels, labels]
+    dump(path, {b"data": TWO, b"labels": labels})
+
+
+@pytest.mark.parametrize(
+    ("break_it", "message"),
+    [
+        (as_a_pipe, "test_batch cannot be read .it is no regular file"),
+        (nested, "test_batch has labels that are not integers"),
+    ],
+)
+def test_a_file_that_never_ends_is_no_hang(cifar10, break_it, message):
+    folder, _, _ = cifar10
+    break_it(folder / "test_batch")
+    with within(20), pytest.raises(DataError, match=message):
+        load(folder)
+
+
+def test_a_picture_that_is_a_pipe_is_a_broken_one_and_no_hang(tmp_path):
+    os.mkfifo(tmp_path / "a.jpg")
+    images = FileImages(tmp_path, ["a.jpg"])
+    for read in (images.__getitem__, images.excerpt):
+        with within(20), pytest.raises(OSError, match="no regular file"):
+            read(0)
 
 
 def test_missing_data_says_where_to_get_it_and_which_key_names_it(tmp_path):

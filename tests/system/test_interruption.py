@@ -112,3 +112,20 @@ def test_handlers_are_as_before_afterwards():
     with StopSignal():
         raise_in_process(signal.SIGINT)
     assert [signal.getsignal(s) for s in REQUESTS] == before
+
+
+def test_a_command_that_ends_with_its_run_is_ended_by_no_repeated_request(monkeypatch):
+    monkeypatch.setattr(StopSignal, "ends_process", True)
+    before = {signum: signal.getsignal(signum) for signum in REQUESTS}
+    try:
+        with StopSignal():
+            pass
+        assert {signum: signal.getsignal(signum) for signum in REQUESTS} == before
+        with StopSignal():
+            raise_in_process(signal.SIGTERM)
+        for signum in set(REQUESTS) - {signal.SIGINT}:
+            raise_in_process(signum)
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)

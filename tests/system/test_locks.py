@@ -13,6 +13,7 @@ from bccl_jax.data.formats import packed
 from bccl_jax.data.packing import packing
 from bccl_jax.data.split import Dataset, Split, Splits
 from bccl_jax.errors import DataError, WorkdirError
+from bccl_jax.system.locks import is_held, lock
 from bccl_jax.workdir.directory import Workdir
 from experiments.records import results
 
@@ -83,3 +84,13 @@ def test_a_lock_is_free_again_after_its_process(tmp_path, capsys):
     os.close(handle)
     train_in(tmp_path)
     assert not capsys.readouterr().err
+
+
+def test_whether_a_lock_is_held_is_found_out_without_taking_it(tmp_path):
+    path = tmp_path / ".lock"
+    assert not is_held(path)
+    with path.open("w") as file:
+        assert not is_held(path)
+        assert lock(file.fileno(), path)
+        assert is_held(path)
+    assert not is_held(path)

@@ -89,6 +89,33 @@ def test_a_command_whose_reader_is_gone_ends_as_by_sigpipe(monkeypatch):
     assert end.value.code == output.PIPE_CLOSED == 141
 
 
+def end_with(code):
+    print("a table")
+    raise SystemExit(code)
+
+
+def test_what_a_full_disk_did_not_take_is_told_and_is_no_success(monkeypatch, capsys):
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr("sys.stdout", full)
+        with pytest.raises(SystemExit) as end, of_a_command():
+            end_with(0)
+        # Nothing is left that the interpreter's end would try to write.
+        full.flush()
+    assert end.value.code == 1
+    told = capsys.readouterr().err
+    assert told.startswith("error: what was to be printed is lost")
+    assert "No space left on device" in told
+    assert told.count("\n") == 1
+
+
+def test_a_full_disk_does_not_hide_how_a_command_failed(monkeypatch):
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr("sys.stdout", full)
+        with pytest.raises(SystemExit) as end, of_a_command():
+            end_with(143)
+    assert end.value.code == 143
+
+
 def test_without_any_output_a_command_does_its_work(monkeypatch):
     monkeypatch.setattr("sys.stdout", None)
     with lasting():

@@ -20,8 +20,8 @@ def test_a_config_file_is_named_and_its_keys_are_changed(asked):
     path = ROOT / "configs" / "digits_lt.py"
     bccl_jax.train(f"{path}:cross_entropy", "run", changes)
     bccl_jax.train(path, "run")
-    (config, workdir, observe, callbacks), (usual, *_) = asked
-    assert (workdir, observe, callbacks) == ("run", None, ())
+    (config, workdir, observe, callbacks, checkpoint), (usual, *_) = asked
+    assert (workdir, observe, callbacks, checkpoint) == ("run", None, (), None)
     assert (config.method.name, usual.method.name) == ("cross_entropy", "bccl")
     assert (config.epochs, config.optimizer.learning_rate) == (7, 0.25)
     assert config.augment.mean == (0.5, 0.5, 0.5)

@@ -68,9 +68,12 @@ def test_two_processes_train_lose_one_and_both_resume(alone, tmp_path):
     processes = start_two(workdir)
     wait_until(lambda: len(records(workdir)) >= 2, processes)
     processes[1].send_signal(signal.SIGKILL)
-    for process in processes:
-        process.communicate(timeout=240)
-    assert processes[0].returncode != 0
+    _, told = processes[0].communicate(timeout=240)
+    processes[1].communicate(timeout=240)
+    assert processes[0].returncode == 128 + signal.SIGABRT
+    assert told.count("error: ") == 1, told
+    assert "another process of this run was lost; start all of them again" in told
+    assert "Traceback" not in told
     assert 2 <= len(records(workdir)) < len(alone)
 
     (told, _), (silent, _) = finish(start_two(workdir))
@@ -97,3 +100,21 @@ def test_a_warning_to_one_process_counts_as_sigterm_and_saves_and_ends_both(tmp_
     [step] = steps
     with Checkpoints(workdir / "checkpoints", read_only=True) as checkpoints:
         assert checkpoints.latest() == int(step)
+
+
+@pytest.mark.parametrize("process", ["0", "1"])
+def test_a_process_that_waits_in_vain_for_another_one_says_so_in_time(tmp_path, process):
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    waiting = start(
+        tmp_path / "run",
+        JAX_COORDINATOR_ADDRESS=f"localhost:{port}",
+        JAX_NUM_PROCESSES="2",
+        JAX_PROCESS_ID=process,
+        BCCL_JAX_JOIN_SECONDS="2",
+    )
+    _, told = waiting.communicate(timeout=60)
+    assert waiting.returncode == 128 + signal.SIGABRT
+    [sentence] = told.splitlines()
+    assert sentence.startswith("error: not all of 2 processes have joined this run within 2 s; ")

@@ -122,10 +122,12 @@ def _class_names(path: pathlib.Path, key: bytes, num_classes: int) -> tuple[str,
 
 def _integers(content: dict[bytes, Any], key: bytes, path: pathlib.Path) -> np.ndarray:
     entry = _entry(content, key, path)
-    try:
+    # A list of lists may have more in it than any memory holds: a file need not be large for that.
+    flat = isinstance(entry, list) and all(type(value) is int for value in entry)
+    values = np.array(None)
+    if flat or isinstance(entry, np.ndarray):
+        # Integers too large for NumPy make a list of objects.
         values = np.asarray(entry)
-    except ValueError:  # a list of lists of different lengths
-        values = np.array(None)
     if values.dtype.kind not in "iu":
         raise DataError(
             f"{path} has {key.decode()} that are not integers; get it again from {ORIGIN}"

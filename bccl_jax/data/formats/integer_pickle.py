@@ -1,10 +1,13 @@
 """Reads pickles of integers, integer arrays and strings without running anything they name."""
 
+import io
 import pathlib
 import pickle
 from typing import Any
 
 import numpy as np
+
+from bccl_jax.system.regular_files import read_regular
 
 
 def load(path: pathlib.Path) -> Any:
@@ -21,8 +24,7 @@ def load(path: pathlib.Path) -> Any:
       Exception: of nearly any type, if the file is broken; `pickle.UnpicklingError` if it asks for
         anything else.
     """
-    with path.open("rb") as file:
-        content = _Unpickler(file, encoding="bytes").load()
+    content = _Unpickler(io.BytesIO(read_regular(path)), encoding="bytes").load()
     if not isinstance(content, dict):
         return content
     return {k: v.values if isinstance(v, _Array) else v for k, v in content.items()}

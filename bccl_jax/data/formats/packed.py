@@ -66,6 +66,8 @@ def _load_parts(
                 f"{name}; name another folder or set config.data.name"
             )
         class_names = tuple(manifest["class_names"])
+        if not all(isinstance(name, str) for name in (*class_names, *manifest["notes"])):
+            raise TypeError("a name is no text")
         found = {
             part: _load_part(directory, part, entry, class_names)
             for part, entry in manifest["splits"].items()
@@ -116,6 +118,8 @@ def _load_part(
             )
         shards.append(Shard(path, shard["images"]))
     names = read_json(directory / f"{part}.names.json")
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise TypeError(f"{part}.names.json is no list of names")
     labels = _read_labels(directory / f"{part}.labels.npy", len(class_names))
     counts = {
         "the manifest": entry["images"],
@@ -160,7 +164,7 @@ def read_json(path: pathlib.Path):
     """
     try:
         return json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(
             f"{shown(path)} cannot be read ({one_line(error)}); copy it again from where it was "
             "packed, or delete the folder and pack anew"

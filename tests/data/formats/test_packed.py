@@ -352,6 +352,16 @@ def edit(folder, change):
             "the test split .* the labels 4, the names 1 images",
         ),
         (
+            lambda f: (f / "test.names.json").write_text("[1, 2, 3, 4]"),
+            r"test\.names\.json is no list of names",
+        ),
+        (
+            lambda f: (f / "test.names.json").write_text("[" * 100_000),
+            r"test\.names\.json cannot be read",
+        ),
+        (lambda f: edit(f, lambda m: m.update(class_names=[0, 1])), "a name is no text"),
+        (lambda f: edit(f, lambda m: m.update(class_names=5)), "not as --mode=pack leaves it"),
+        (
             lambda f: np.save(f / "test.labels.npy", np.full(4, 2, np.int32)),
             r"test\.labels\.npy does not hold labels from 0 to 1",
         ),

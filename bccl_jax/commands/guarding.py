@@ -1,0 +1,65 @@
+"""How a command ends that cannot go on."""
+
+import gc
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+
+from bccl_jax.errors import BcclError, LostProcessError, StoppedAtOnce
+from bccl_jax.system.ending import LOST_PROCESS
+
+
+def guarded(main: Callable[[list[str]], int], argv: list[str]) -> int:
+    """Calls a command so that each mistake of the user's ends in one sentence.
+
+    Args:
+      main: the command.
+      argv: what it is given.
+
+    Returns:
+      The exit code; of several processes one that cannot go on ends here.
+    """
+    code = 1
+    try:
+        return main(argv)
+    except BcclError as error:
+        print(f"error: {error}", file=sys.stderr)
+        code = LOST_PROCESS if isinstance(error, LostProcessError) else 1
+    except KeyboardInterrupt:
+        print(StoppedAtOnce(), file=sys.stderr)
+        if not _one_of_several():
+            return 128 + signal.SIGINT
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        if not _one_of_several():
+            raise
+        from bccl_jax.devices.lost import is_of_lost_process, lost_process
+
+        if is_of_lost_process(error):
+            print(f"error: {lost_process()}", file=sys.stderr)
+            code = LOST_PROCESS
+        else:
+            traceback.print_exc()
+            print(
+                "error: this process of several cannot go on; the others end too", file=sys.stderr
+            )
+    finally:
+        # Memory shared with readers is given back before the interpreter's end complains of it.
+        gc.collect()
+    if _one_of_several():
+        # An orderly end would wait for the others, who wait for this one's part of the next step.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
+
+
+def _one_of_several() -> bool:
+    if "jax" not in sys.modules:
+        return False
+    from bccl_jax.devices.mesh import in_several_processes
+
+    return in_several_processes()

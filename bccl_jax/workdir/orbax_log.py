@@ -1,0 +1,47 @@
+"""What Orbax says in its log: what is expected is left out, what failed in the background is kept.
+
+A failure there is raised only once the other processes of a run were waited for, or at the next
+save; the log has it at once.
+"""
+
+import logging
+
+# What Orbax warns of: each checkpoint between evaluations, for it has no figures to give, and what
+# reading alone means.
+_EXPECTED = (
+    "Requested `tracked_metric`",
+    "CheckpointManagerOptions.read_only=True",
+    "Given directory is read only",
+)
+_LOG = logging.getLogger("absl")
+
+
+class Failures(logging.Filter):
+    """Takes errors of Orbax's background out of the log, whose traces nobody is helped by.
+
+    Attributes:
+      found: the errors, the first one first.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.found: list[BaseException] = []
+        _LOG.addFilter(self)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a record is to be seen."""
+        if record.levelno < logging.ERROR or not record.exc_info or "orbax" not in record.pathname:
+            return True
+        self.found.append(record.exc_info[1])
+        return False
+
+    def close(self) -> None:
+        """Listens no longer."""
+        _LOG.removeFilter(self)
+
+
+def _unexpected(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith(_EXPECTED)
+
+
+_LOG.addFilter(_unexpected)
