@@ -106,7 +106,7 @@ def test_it_lowers_for_accelerators_that_are_not_there(run, shared_assemblies):
     state = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), assembled.abstract_state)
     batch = {
         "image": jax.ShapeDtypeStruct((160, 8, 8, 3), np.uint8),
-        "label": jax.ShapeDtypeStruct((160,), np.int32),
+        **dict.fromkeys(("label", "index"), jax.ShapeDtypeStruct((160,), np.int32)),
     }
     for stage in assembled.stages:
         traced = jax.jit(stage.train_step).trace(state, batch)
