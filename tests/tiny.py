@@ -41,7 +41,7 @@ def shrink(method):
     method.update({key: value for key, value in SMALL.items() if key in method})
     if method.name == "tau_norm":
         method.tau = 0.5
-    if "num_centroids" in method:
+    if "warmup_epochs" in method:
         method.warmup_epochs = 1
     if method.name == "meta_saug":
         # Two epochs of each stage.
