@@ -46,6 +46,9 @@ def shrink(method):
     if method.name == "meta_saug":
         # Two epochs of each stage.
         method.deferred = 0.5
+    if method.name == "dro_lt":
+        # An epoch, one, and two.
+        method.robust_after, method.refit_after = 0.25, 0.5
     if method.name in ("paco", "gpaco"):
         # More than a batch, and no multiple of it.
         method.queue_size = 200

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from bccl_jax.clustering.class_means import means_of_split
+
 
 def class_temperatures(
     embeddings: np.ndarray,
@@ -39,10 +41,7 @@ def class_temperatures(
             f"{subclasses.shape}; pass embeddings [N, D] with one label each, [N], and one number "
             "a class, [K]."
         )
-    number = np.bincount(labels, minlength=len(subclasses))
-    means = np.zeros((len(subclasses), embeddings.shape[1]))
-    np.add.at(means, labels, embeddings)
-    means /= np.maximum(number, 1)[:, None]
+    means, number = means_of_split(embeddings, labels, len(subclasses))
     distances = np.linalg.norm(embeddings - means[labels], axis=1)
     total = np.bincount(labels, weights=distances, minlength=len(subclasses))
     there = number > 0

@@ -65,8 +65,8 @@ def kmeans(
       num_restarts: starts per class, of which the one with the smallest inertia is kept.
       chunk_size: classes clustered at a time; bounds the memory beside the points themselves.
       first_class: index of the first of these classes where they are a part of all.
-      cluster_counts: [K] integer, how many clusters each class is to have, from 1 to `num_clusters`;
-        None for `num_clusters` each.
+      cluster_counts: [K] integer, how many clusters each class is to have, from 1 to
+        `num_clusters`; None for `num_clusters` each.
 
     Returns:
       Centroids, float32 [K, C, D], zero where invalid, and their mask, bool [K, C].

@@ -6,10 +6,10 @@ by class. The stages of a run:
 
 1. Supervised contrast of classes, as long as features mean nothing yet.
 2. The loss of SBCL. Before its first epoch, and every few epochs from there on, one pass over the
-   training set under the SimAugment view finds the subclasses of each image, and the temperature of
-   each class from how far its embeddings spread.
-3. A cosine classifier of the strong view over frozen features, by LDAM with weights for the classes.
-   Frozen are the statistics of batch normalisation too: they are part of the features.
+   training set under the SimAugment view finds the subclass of each image, and the temperature
+   of each class from how far its embeddings spread.
+3. A cosine classifier of the strong view over frozen features, by LDAM with weights for the
+   classes. Frozen are the statistics of batch normalisation too: they are part of the features.
 
 Until the last stage begins the classifier is that of the start, and the figures of an evaluation
 are those of chance.
@@ -21,13 +21,13 @@ each class.
 
 Of its authors' code this is the one for CIFAR; on photographs they contrast with a queue of 65,536
 keys of a momentum encoder, after 200 epochs of KCL. Here a batch is contrasted with itself on all
-data, so that a large one pays. It differs from that code in k-means, which starts greedily instead of
-at random, and in the projector, which normalises its hidden layer.
+data, so that a large one pays. It differs from that code in k-means, which starts greedily instead
+of at random, and in the projector, which normalises its hidden layer.
 
 Family: contrast
 Paper: Hou et al., "Subclass-Balancing Contrastive Learning for Long-Tailed Recognition", ICCV 2023.
-Equation: `(tau / tau_0) L_SC(subclasses; tau) + beta L(classes but for the own subclass; tau_c)`, then
-  LDAM of the classifier alone.
+Equation: `(tau / tau_0) L_SC(subclasses; tau) + beta L(classes but for the own subclass; tau_c)`,
+  then LDAM of the classifier alone.
 State: the subclass of each training image, [N], and a temperature for each class.
 Printed: 44.9 / 48.7 / 57.9 on CIFAR-100-LT at 100, 50 and 10, with 1,000 epochs; 53.4 on
   ImageNet-LT and 70.8 on iNaturalist 2018.
@@ -65,8 +65,8 @@ class SubclassBalance(Refit):
 
     `published` is of the scripts for CIFAR, 1,000 epochs of contrast and 200 of the classifier.
     These have batches of 128 and lower their rate tenfold at 140 and 180; here all stages have
-    batches of one size, and the last one a cosine schedule. That clusters should be found less often
-    on CIFAR-10, as its README says, is left out: it does not say how often.
+    batches of one size, and the last one a cosine schedule. That clusters should be found less
+    often on CIFAR-10, as its README says, is left out: it does not say how often.
 
     Attributes:
       classifier: "cosine": the margins of its stage are of cosines.

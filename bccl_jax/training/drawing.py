@@ -77,8 +77,8 @@ def make_network_views(method: Method, draw: Draw, accumulation: int) -> Callabl
       accumulation: A, parts of a batch.
 
     Returns:
-      (state, step, {"image", "label", "index"}) -> V views, floats [B, H, W, 3], as the step after `step`
-      others makes them where it finds the method as the state has it; pure, to be jitted.
+      (state, step, {"image", "label", "index"}) -> V views, floats [B, H, W, 3], as the step after
+      `step` others makes them where it finds the method as the state has it; pure, to be jitted.
     """
 
     def network_views(state, step, batch):
