@@ -23,6 +23,9 @@ def tiny_config(method="bccl"):
     config.eval.every_epochs = 2
     config.checkpoint.every_epochs = 1
     shrink(config.method)
+    if method == "dro_lt":
+        # Its first stage has one epoch.
+        config.optimizer.warmup_epochs = 0
     return config.lock()
 
 
@@ -47,7 +50,7 @@ def shrink(method):
         # Two epochs of each stage.
         method.deferred = 0.5
     if method.name == "dro_lt":
-        # An epoch, one, and two.
+        # An epoch of each of the first two stages, two of the last.
         method.robust_after, method.refit_after = 0.25, 0.5
     if method.name in ("paco", "gpaco"):
         # More than a batch, and no multiple of it.

@@ -9,7 +9,9 @@ import jax.numpy as jnp
 import optax
 
 
-def cross_entropy_loss(logits: jax.Array, labels: jax.Array) -> jax.Array:
+def cross_entropy_loss(
+    logits: jax.Array, labels: jax.Array, weights: jax.Array | None = None
+) -> jax.Array:
     """Softmax cross-entropy, averaged over the batch, in float32.
 
     Of soft labels y it is the mean of `-sum_k y_k log softmax(logits)_k`, where 0 log 0 is 0: a
@@ -19,9 +21,10 @@ def cross_entropy_loss(logits: jax.Array, labels: jax.Array) -> jax.Array:
       logits: [B, K] floating.
       labels: [B] integer classes in [0, K), or [B, K] shares of the classes, each row's sum 1,
         which is not checked.
+      weights: [B], not negative, of the images in the mean; None for all alike.
 
     Returns:
-      The loss, a float32 scalar.
+      The loss, a float32 scalar; 0 where all weights are.
 
     Raises:
       ValueError: shapes that do not fit together, or one label an image that is no integer.
@@ -36,13 +39,24 @@ def cross_entropy_loss(logits: jax.Array, labels: jax.Array) -> jax.Array:
         shares, logs = labels.astype(jnp.float32), jax.nn.log_softmax(logits)
         # 0 * -inf is NaN. optax's safe variant has that in its forward derivative.
         logs = jnp.where((shares == 0) & jnp.isneginf(logs), 0.0, logs)
-        return jnp.mean(-jnp.sum(shares * logs, axis=1))
+        return _mean(-jnp.sum(shares * logs, axis=1), weights)
     if not jnp.issubdtype(labels.dtype, jnp.integer):
         raise ValueError(
             f"labels are {labels.dtype}, one each; pass integer classes, [B], or shares of the "
             "classes, [B, K]."
         )
-    return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, labels))
+    return _mean(optax.softmax_cross_entropy_with_integer_labels(logits, labels), weights)
+
+
+def _mean(losses: jax.Array, weights: jax.Array | None) -> jax.Array:
+    if weights is None:
+        return jnp.mean(losses)
+    if weights.shape != losses.shape:
+        raise ValueError(
+            f"weights have shape {weights.shape} for {len(losses)} images; pass one each, [B]."
+        )
+    weights = weights.astype(jnp.float32)
+    return jnp.sum(weights * losses) / jnp.maximum(jnp.sum(weights), jnp.finfo(jnp.float32).tiny)
 
 
 def smoothed(labels: jax.Array, num_classes: int, smoothing: float) -> jax.Array:

@@ -6,9 +6,11 @@ The stages of a run, all of the strong view:
 
 1. Cross-entropy of the whole network.
 2. Cross-entropy, by the classifier as it is, plus the robust loss (`losses.robust`): backbone and
-   radii are trained, with classes drawn equally often at a low, constant rate. The prototypes are
-   the class means of the features of the training images under the strong view, by running
-   statistics, and are renewed after each epoch.
+   radii are trained, with classes drawn equally often at a low, constant rate. The cross-entropy
+   weighs an image by its class's number of images, so that it fits the classifier, which was made
+   on classes as they come; the robust loss has each class alike. The prototypes are the class
+   means of the features of the training images under the strong view, by running statistics, and
+   are renewed after each epoch.
 3. The classifier alone by cross-entropy, with classes drawn equally often, over frozen features.
    Frozen are the statistics of batch normalisation too: they are part of the features.
 
@@ -23,16 +25,18 @@ The authors' code differs:
 - It chooses the features that the third stage begins with, and the epoch that is reported, on the
   test set. Here these are the last ones.
 - An epoch of class-aware sampling has as many images as if all classes had those of the largest:
-  50,000 of CIFAR-100-LT. Here each epoch has as many as the training set.
+  50,000 of CIFAR-100-LT. Here each epoch has as many as the training set. It draws four images of
+  a class one after the other, in both later stages; that the third one should not, as the command
+  in its README says, has no effect.
 
 Where the second stage is the first of a run, which starts from another one's model, its first epoch
 has no prototypes yet, and the robust loss is 0.
 
 Family: classifiers
 Paper: Samuel and Chechik, "Distributional Robustness Loss for Long-Tail Learning", ICCV 2021.
-Equation: `CE(f)`; then `CE(f) + sum_c w_c mean_{y_i = c} -log softmax_i((-||mu_c - z_i|| - eps_c
+Equation: `CE(f)`; then `CE_n(f) + mean_c mean_{y_i = c} -log softmax_i((-||mu_c - z_i|| - eps_c
   [y_i = c]) / tau)`; then CE(f) of the classifier alone.
-State: a prototype for each class, [K, D], and class weights.
+State: a prototype for each class, [K, D], and the class counts.
 Printed: 47.3 on CIFAR-100-LT at imbalance 100.
 """
 
@@ -57,6 +61,8 @@ from bccl_jax.models.network import Network
 from bccl_jax.settings.bounds import Choice, Real
 
 _RATE = Real(1e-30, 1e30, also=(0,))
+# How much classes may weigh, and the power of their counts by whose inverse they do.
+_WEIGHTS = {"none": 0.0, "counts": -1.0, "inverse": 1.0}
 
 
 class Radii(nn.Module):
@@ -75,9 +81,8 @@ class Radii(nn.Module):
 class RobustPrototypes(base.Method):
     """The whole method.
 
-    `published` is of the authors' script: 200 epochs of cross-entropy by the schedule of LDAM-DRW,
-    80 of the features, 20 of the classifier. The weights of both losses, and which classes weigh
-    how much, are options of it whose values for the printed figures are not told.
+    `published` is of the command in the README of its code, for CIFAR-100-LT at 100: 200 epochs of
+    cross-entropy by the schedule of LDAM-DRW, 80 of the features, 20 of the classifier.
 
     Attributes:
       robust_after: share of the epochs after which the second stage begins.
@@ -85,7 +90,9 @@ class RobustPrototypes(base.Method):
         least.
       weight_robust: of the robust loss.
       temperature: tau, what its distances are divided by.
-      class_weighted: whether it weighs classes by the inverse of their images.
+      robust_weights: how much it weighs classes: "none" for all alike, "counts" by their images, or
+        "inverse" by the inverse of these.
+      classification_weights: the same of the cross-entropy beside it.
       robust_learning_rate: of the second stage, the same throughout; 0 for the run's.
       robust_sampler: how its images are drawn.
       refit_learning_rate: of the third stage, the same throughout; 0 for the run's.
@@ -108,8 +115,9 @@ class RobustPrototypes(base.Method):
     robust_after: Annotated[float, Real(0, 1)] = 2 / 3
     refit_after: Annotated[float, Real(0, 1)] = 14 / 15
     weight_robust: Annotated[float, Real(0, 1000)] = 1.0
-    temperature: Annotated[float, Real(0.001, 1000)] = 0.07
-    class_weighted: bool = True
+    temperature: Annotated[float, Real(0.001, 1000)] = 1.0
+    robust_weights: Annotated[str, Choice(_WEIGHTS)] = "none"
+    classification_weights: Annotated[str, Choice(_WEIGHTS)] = "counts"
     robust_learning_rate: Annotated[float, _RATE] = 0.005
     robust_sampler: Annotated[str, Choice(SAMPLERS)] = "class_balanced"
     refit_learning_rate: Annotated[float, _RATE] = 0.01
@@ -163,9 +171,9 @@ class RobustPrototypes(base.Method):
         return {**super().heads(context), "radii": Radii(context.num_classes)}
 
     def init(self, key, context):
-        """Returns weights float32 [K]; `follow` adds the prototypes."""
+        """Returns {"class_counts": int32 [K]}; `follow` adds the prototypes."""
         del key
-        return {"class_weights": inverse_count_weights(context.class_counts, 1.0)}
+        return {"class_counts": jnp.asarray(context.class_counts, jnp.int32)}
 
     def follow(self, state, params, first=False):
         """Adds room for prototypes to the first state, once the width of features is known."""
@@ -182,30 +190,40 @@ class RobustPrototypes(base.Method):
     def loss(self, apply, params, batch, state, key, progress):
         """See `base.Method.loss`."""
         del key
-        robust, metrics = jnp.float32(0), {}
         if progress.stage == 1:
-            outputs, batch_stats = apply(params, _outputs, batch.views[0])
-            logits, features, radii = outputs
-            robust = robust_prototype_loss(
-                features,
-                batch.labels,
-                state["prototypes"],
-                radii,
-                temperature=self.temperature,
-                class_weights=state["class_weights"] if self.class_weighted else None,
-                prototype_mask=state["prototype_mask"],
-            )
-            metrics = {"robust_loss": robust, "mean_radius": jnp.mean(radii)}
-        else:
-            forward = classify_frozen if progress.stage else base.classify
-            logits, batch_stats = apply(params, forward, batch.views[0])
-        classification = cross_entropy_loss(logits, batch.truth)
+            return self._robust(apply, params, batch, state)
+        forward = classify_frozen if progress.stage else base.classify
+        logits, batch_stats = apply(params, forward, batch.views[0])
+        loss = cross_entropy_loss(logits, batch.truth)
+        return loss, ({"accuracy": base.accuracy(logits, batch.labels)}, state, batch_stats)
+
+    def _robust(self, apply, params, batch, state):
+        """The loss of the second stage."""
+        (logits, features, radii), batch_stats = apply(params, _outputs, batch.views[0])
+        robust = robust_prototype_loss(
+            features,
+            batch.labels,
+            state["prototypes"],
+            radii,
+            temperature=self.temperature,
+            class_weights=_weights(self.robust_weights, state["class_counts"]),
+            prototype_mask=state["prototype_mask"],
+        )
+        classification = cross_entropy_loss(
+            logits,
+            batch.truth,
+            _weights(self.classification_weights, state["class_counts"], batch.labels),
+        )
         loss = classification
         # 0 * inf is NaN: a term without weight is left out.
-        if progress.stage == 1 and self.weight_robust:
+        if self.weight_robust:
             loss += self.weight_robust * robust
-        metrics["accuracy"] = base.accuracy(logits, batch.labels)
-        metrics["classification_loss"] = classification
+        metrics = {
+            "accuracy": base.accuracy(logits, batch.labels),
+            "classification_loss": classification,
+            "robust_loss": robust,
+            "mean_radius": jnp.mean(radii),
+        }
         return loss, (metrics, state, batch_stats)
 
     def refresh_due(self, epoch, epochs=0):
@@ -216,9 +234,19 @@ class RobustPrototypes(base.Method):
     def refresh(self, state, key, between=None):
         """Makes the prototypes anew; see `base.Method.refresh`."""
         found = between.compute(_features, view="strong", key=key)
-        means, counts = means_of_split(found.outputs, found.labels, len(state["class_weights"]))
+        means, counts = means_of_split(found.outputs, found.labels, len(state["class_counts"]))
         renewed = {"prototypes": jnp.asarray(means), "prototype_mask": jnp.asarray(counts > 0)}
         return state | renewed, {"prototypes": int((counts > 0).sum())}
+
+
+def _weights(
+    kind: str, class_counts: jax.Array, labels: jax.Array | None = None
+) -> jax.Array | None:
+    """Of classes [K], or of the images [B] of these labels; None for all alike."""
+    if kind == "none":
+        return None
+    weights = inverse_count_weights(class_counts, _WEIGHTS[kind])
+    return weights if labels is None else weights[labels]
 
 
 def _outputs(network: Network, images: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:

@@ -88,6 +88,7 @@ class SubclassBalance(Refit):
       refit_epochs: of the last stage; all of the run where `config.model.pretrained` is one that
         trained the network.
       refit_learning_rate: its peak; 0 for that of the run.
+      refit_warmup_epochs: in which its rate rises to that; a quarter of the stage at most.
       refit_sampler: how its images are drawn.
     """
 
@@ -125,6 +126,7 @@ class SubclassBalance(Refit):
     beta: Annotated[float, Real(0, 1, open_end=True)] = 0.9999
     refit_epochs: Annotated[int, Whole(1, 1_000_000)] = 20
     refit_learning_rate: Annotated[float, Real(1e-30, 1e30, also=(0,))] = 0.1
+    refit_warmup_epochs: Annotated[int, Whole(0, 1_000_000)] = 5
     refit_sampler: Annotated[str, Choice(SAMPLERS)] = "instance_balanced"
 
     def validate(self, epochs):
@@ -145,10 +147,13 @@ class SubclassBalance(Refit):
         contrast, last = super().stages(epochs)
         warmup = min(self.warmup_epochs, contrast.epochs)
         trains = ("backbone", "heads_projector")
+        # Without a warm-up the first steps throw the directions of rare classes far off.
+        rise = min(self.refit_warmup_epochs, last.epochs // 4)
+        optimizer = {**last.optimizer, "warmup_epochs": rise, "weight_decay": 0.0}
         return (
             base.Stage(warmup, trains, set_by="config.method.warmup_epochs"),
             base.Stage(contrast.epochs - warmup, trains, continues=True),
-            dataclasses.replace(last, optimizer={**last.optimizer, "weight_decay": 0.0}),
+            dataclasses.replace(last, optimizer=optimizer),
         )
 
     def heads(self, context):

@@ -34,6 +34,21 @@ def test_cross_entropy_is_the_mean_negative_log_softmax(batch):
     )
 
 
+@pytest.mark.parametrize("soft", [False, True])
+def test_cross_entropy_is_a_weighted_mean_of_images_that_weigh_something(batch, soft):
+    logits, labels = batch
+    weights = np.array([0.5, 0, 2, 1, 0, 3.0])
+    each = [loop_cross_entropy(logits[i : i + 1], labels[i : i + 1], np.ones(4)) for i in range(6)]
+    truth = jnp.eye(4)[labels] if soft else jnp.asarray(labels)
+    found = cross_entropy_loss(logits, truth, jnp.asarray(weights))
+    np.testing.assert_allclose(found, np.average(each, weights=weights), rtol=1e-6)
+    alike = cross_entropy_loss(logits, truth, jnp.full(6, 7.0))
+    np.testing.assert_allclose(alike, cross_entropy_loss(logits, truth), rtol=1e-6)
+    assert cross_entropy_loss(logits, truth, jnp.zeros(6)) == 0
+    with pytest.raises(ValueError, match=r"weights have shape \(4,\) for 6 images"):
+        cross_entropy_loss(logits, truth, jnp.ones(4))
+
+
 def test_logit_compensation_weights_the_softmax_by_the_prior(batch):
     loss = logit_compensation_loss(*batch, jnp.array(COUNTS))
     expected = loop_cross_entropy(*batch, np.array(COUNTS) / sum(COUNTS))

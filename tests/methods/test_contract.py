@@ -36,7 +36,6 @@ def small_config(method):
     config.update_from_flattened_dict(OPTIONS if options else {})
     config.model.backbone = "two_layers"
     config.batch_size = 160
-    config.optimizer.warmup_epochs = 1
     config.checkpoint.every_steps = 1
     return config
 
