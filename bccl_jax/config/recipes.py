@@ -89,7 +89,7 @@ def photographs(
         )
     else:
         settings = own_settings(method, (*published, "photographs"))
-        if not settings and "temperature" in config.method:
+        if not settings and "projector_dim" in config.method:
             # What BCCL has of these here.
             config.method.update(
                 temperature=0.07, projector_hidden=1024, projector_dim=2048, classifier="cosine"

@@ -137,6 +137,14 @@ class SubclassBalance(Refit):
                 f"config.method.classifier is {self.classifier!r}, but the last stage of sbcl has "
                 "margins of cosines; write 'cosine'"
             )
+        left = epochs - self.refit_epochs - self.warmup_epochs
+        # Without any contrast the network is another run's.
+        if left <= 0 and self.refit_epochs < epochs:
+            raise ConfigError(
+                f"config.method.warmup_epochs is {self.warmup_epochs} and "
+                f"config.method.refit_epochs {self.refit_epochs} in a run of {epochs} epochs, "
+                "which leave none to contrast subclasses; lower one of them or raise config.epochs"
+            )
 
     def carried_prior(self, drawn, class_counts):
         """See `base.Method.carried_prior`; with the weights of the last stage."""
@@ -145,7 +153,7 @@ class SubclassBalance(Refit):
     def stages(self, epochs):
         """See `base.Method.stages`."""
         contrast, last = super().stages(epochs)
-        warmup = min(self.warmup_epochs, contrast.epochs)
+        warmup = min(self.warmup_epochs, max(contrast.epochs, 0))
         trains = ("backbone", "heads_projector")
         # Without a warm-up the first steps throw the directions of rare classes far off.
         rise = min(self.refit_warmup_epochs, last.epochs // 4)
