@@ -31,6 +31,6 @@ $(VENV)/installed-$(REQUIREMENTS): requirements.txt requirements-cpu.txt require
 	$(VENV)/bin/python -m pip install --quiet -r $(REQUIREMENTS)
 	@touch $@
 
-$(VENV)/installed-requirements-dev.txt: requirements-dev.txt requirements/tfds.txt $(VENV)/installed-$(REQUIREMENTS)
+$(VENV)/installed-requirements-dev.txt: requirements-dev.txt requirements/export.txt requirements/tfds.txt $(VENV)/installed-$(REQUIREMENTS)
 	$(VENV)/bin/python -m pip install --quiet -r requirements-dev.txt
 	@touch $@

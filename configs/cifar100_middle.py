@@ -25,4 +25,6 @@ def get_config(method="bccl"):
     config.engine = "scan"
     if "num_centroids" in config.method:
         config.method.warmup_epochs = round(config.method.warmup_epochs * 75 / 200)
+    if config.method.name == "gcl":
+        config.method.refit_epochs = round(config.method.refit_epochs * 75 / 200)
     return config

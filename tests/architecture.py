@@ -38,7 +38,7 @@ FLOORS: Floors = (
     ("evaluation", "use"),
     ("training",),
     ("commands",),
-    ("main", "predict", "share", "datasets"),
+    ("main", "predict", "share", "export", "datasets"),
 )
 # Every part of a room that no floor names.
 EACH = "every other one"

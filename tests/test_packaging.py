@@ -46,13 +46,20 @@ def plain(name):
 
 def test_what_is_imported_is_required_and_nothing_else():
     distributions = importlib.metadata.packages_distributions()
-    used = {plain(name) for module in imported() for name in distributions[module]}
+    # A distribution is called like its module where it is not installed here.
+    used = {plain(d) for module in imported() for d in distributions.get(module, [module])}
     core = {plain(name) for name in required(DYNAMIC["dependencies"])}
     tfds = {plain(name) for name in required(EXTRAS["tfds"])}
-    assert used - core == tfds - {"importlib-resources"}
+    export = {plain(name) for name in required(EXTRAS["export"])}
+    # What jax2onnx brings into orbax's namespace, and what others import without naming it.
+    assert used - core - {"orbax-export"} == (tfds | export) - {
+        "importlib-resources",
+        "flatbuffers",
+    }
     assert core <= used
     # A lean installation can do without.
     assert imported()["tensorflow_datasets"] == {"prepared.py"}
+    assert imported()["jax2onnx"] == imported()["onnxruntime"] == {"onnx_file.py"}
 
 
 def test_every_file_of_requirements_is_an_extra_or_made_of_them():

@@ -15,6 +15,7 @@ from bccl_jax.settings.suggestions import did_you_mean, nearest
 COMMANDS = {
     "predict": "bccl_jax.predict",
     "share": "bccl_jax.share",
+    "export": "bccl_jax.export",
     "datasets": "bccl_jax.datasets",
     "experiments run": "bccl_jax.experiments.run",
     "experiments report": "bccl_jax.experiments.report",

@@ -177,7 +177,7 @@ def check_keys(config: ml_collections.ConfigDict) -> None:
         )
     flat, name = flatten(config), config.get("method", {})
     name = name.get("name") if isinstance(name, ml_collections.ConfigDict) else None
-    known = flatten(get_config("bccl" if name is None else name))
+    known = bounds("bccl" if name is None else name)
     for key in known:
         group = next((part for part in _groups(key) if part in flat), None)
         if group is not None:
@@ -196,7 +196,7 @@ def check_keys(config: ml_collections.ConfigDict) -> None:
             raise ConfigError(_lacks(key))
     for key in flat:
         if key not in known:
-            raise ConfigError(unknown_key(key, known))
+            raise ConfigError(unknown_key(key, flatten(get_config(name))))
 
 
 def check_values(config: ml_collections.ConfigDict) -> None:

@@ -10,7 +10,7 @@ from bccl_jax.system.environment import expanded
 # What a run's directory calls the record of them.
 PLACES = "places.json"
 # Of `config.imports` the config itself has absolute paths, and other paths start from `data.dir`.
-_PATHS = ("data.dir", "data.lists", "model.pretrained")
+_PATHS = ("data.dir", "data.lists", "model.pretrained", "method.start_from")
 
 
 def places(flat: Mapping[str, Any]) -> dict[str, str]:

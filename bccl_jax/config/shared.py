@@ -17,7 +17,7 @@ from bccl_jax.system.names import shown
 from bccl_jax.system.tensor_files import TensorFile, is_tensor_file
 
 # Paths of the machine that wrote the file, which are nobody else's business.
-_PATHS = ("data.dir", "data.lists", "model.pretrained")
+_PATHS = ("data.dir", "data.lists", "model.pretrained", "method.start_from")
 # What a user may have registered, by the key that names it, and where it is known.
 _NAMED = {
     "method.name": ("method", methods.names),

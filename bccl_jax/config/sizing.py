@@ -4,6 +4,7 @@ import math
 
 import ml_collections
 
+from bccl_jax import methods
 from bccl_jax.data.split import Split
 from bccl_jax.methods.base import Stage
 
@@ -14,6 +15,8 @@ def sized(config: ml_collections.ConfigDict, num_train: int) -> ml_collections.C
     - `batch_size` 0: about 20 steps an epoch, a power of two from 8 to 128.
     - `epochs` 0: about two million images in all, from 100 to 200 epochs; the paper's recipes have
       2.2 million on CIFAR-100-LT and 100 epochs on ImageNet-LT.
+    - `epochs` where the method's first stage is another run's (`method.start_from`): those of the
+      others.
     - `augment.eval_resize` 0: 256 / 224 of `augment.size`.
     - `optimizer.learning_rate` 0: 0.1 of SGD and 0.001 of AdamW at a batch of 128, in proportion to
       the batch.
@@ -28,9 +31,11 @@ def sized(config: ml_collections.ConfigDict, num_train: int) -> ml_collections.C
       A copy without such gaps; the config itself where there are none.
     """
     warms_up = "warmup_epochs" in config.method
+    started = bool(config.method.get("start_from"))
     gaps = (
         config.batch_size == 0
         or config.epochs == 0
+        or started
         or config.optimizer.learning_rate == 0
         or (config.augment.size and config.augment.eval_resize == 0)
         or config.optimizer.warmup_epochs < 0
@@ -46,6 +51,8 @@ def sized(config: ml_collections.ConfigDict, num_train: int) -> ml_collections.C
         config.batch_size = min(max(2**power, 8), 128, max(num_train, 2))
     if config.epochs == 0:
         config.epochs = min(max(2_000_000 // num_train, 100), 200)
+    if started:
+        config.epochs = methods.create(config.method).trained_epochs(config.epochs)
     if config.augment.eval_resize == 0:
         config.augment.eval_resize = round(config.augment.size * 256 / 224)
     if config.optimizer.learning_rate == 0:

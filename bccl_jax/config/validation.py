@@ -130,6 +130,8 @@ def _check_soft_labels(config: ml_collections.ConfigDict, method: Method) -> Non
 
 def _check_unfit(config: ml_collections.ConfigDict, method: Method) -> None:
     """Checks that no option is set that the method cannot go with."""
+    if not method.unfit:
+        return
     values, usual = flatten(config), flatten(get_config())
     for key, reason in method.unfit.items():
         if key not in values:
@@ -153,12 +155,19 @@ def _check_schedules(config: ml_collections.ConfigDict, method: Method) -> None:
             f"{' + '.join(str(stage.epochs) for stage in stages)} epochs are not a run of "
             f"{config.epochs}; Method.stages has to share out config.epochs"
         )
+    start_from = config.method.get("start_from")
+    if start_from and config.model.pretrained:
+        raise ConfigError(
+            f"config.method.start_from is {shown(start_from)} and config.model.pretrained "
+            f"{shown(config.model.pretrained)}, but a run has one start; leave one of them out"
+        )
     for number, stage in enumerate(stages, 1):
-        if not stage.epochs and not config.model.pretrained:
+        if not stage.epochs and not (start_from or config.model.pretrained):
+            key = "model.pretrained" if start_from is None else "method.start_from"
             raise ConfigError(
                 f"stage {number} of {len(stages)} of {config.method.name} has no epochs of "
                 f"the {config.epochs}, so that nothing was trained before; raise "
-                f"{stage.set_by}, or name the run that trained it by config.model.pretrained"
+                f"{stage.set_by}, or name the run that trained it by config.{key}"
             )
     stages = scheduled(stages)
     for number, stage in enumerate(stages, 1):

@@ -9,9 +9,7 @@ import jax.numpy as jnp
 import optax
 
 
-def cross_entropy_loss(
-    logits: jax.Array, labels: jax.Array, weights: jax.Array | None = None
-) -> jax.Array:
+def cross_entropy_loss(logits: jax.Array, labels: jax.Array) -> jax.Array:
     """Softmax cross-entropy, averaged over the batch, in float32.
 
     Of soft labels y it is the mean of `-sum_k y_k log softmax(logits)_k`, where 0 log 0 is 0: a
@@ -21,10 +19,25 @@ def cross_entropy_loss(
       logits: [B, K] floating.
       labels: [B] integer classes in [0, K), or [B, K] shares of the classes, each row's sum 1,
         which is not checked.
-      weights: [B], not negative, of the images in the mean; None for all alike.
 
     Returns:
-      The loss, a float32 scalar; 0 where all weights are.
+      The loss, a float32 scalar.
+
+    Raises:
+      ValueError: shapes that do not fit together, or one label an image that is no integer.
+    """
+    check_labels(logits, labels)
+    logits = logits.astype(jnp.float32)
+    if labels.ndim == 2:
+        shares, logs = labels.astype(jnp.float32), jax.nn.log_softmax(logits)
+        # 0 * -inf is NaN. optax's safe variant has that in its forward derivative.
+        logs = jnp.where((shares == 0) & jnp.isneginf(logs), 0.0, logs)
+        return jnp.mean(-jnp.sum(shares * logs, axis=1))
+    return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, labels))
+
+
+def check_labels(logits: jax.Array, labels: jax.Array) -> None:
+    """Checks that labels are what the losses here take beside logits.
 
     Raises:
       ValueError: shapes that do not fit together, or one label an image that is no integer.
@@ -34,29 +47,44 @@ def cross_entropy_loss(
             f"logits have shape {logits.shape} and labels {labels.shape}; "
             "pass logits [B, K] with one label each, [B], or shares of the classes, [B, K]."
         )
-    logits = logits.astype(jnp.float32)
-    if labels.ndim == 2:
-        shares, logs = labels.astype(jnp.float32), jax.nn.log_softmax(logits)
-        # 0 * -inf is NaN. optax's safe variant has that in its forward derivative.
-        logs = jnp.where((shares == 0) & jnp.isneginf(logs), 0.0, logs)
-        return _mean(-jnp.sum(shares * logs, axis=1), weights)
-    if not jnp.issubdtype(labels.dtype, jnp.integer):
+    if labels.ndim == 1 and not jnp.issubdtype(labels.dtype, jnp.integer):
         raise ValueError(
             f"labels are {labels.dtype}, one each; pass integer classes, [B], or shares of the "
             "classes, [B, K]."
         )
-    return _mean(optax.softmax_cross_entropy_with_integer_labels(logits, labels), weights)
 
 
-def _mean(losses: jax.Array, weights: jax.Array | None) -> jax.Array:
-    if weights is None:
-        return jnp.mean(losses)
-    if weights.shape != losses.shape:
+def weighted_cross_entropy_loss(
+    logits: jax.Array, labels: jax.Array, class_weights: jax.Array
+) -> jax.Array:
+    """Softmax cross-entropy, each image by the weight of its class: `sum w_y CE / sum w_y`.
+
+    A weight counts beside the others of its batch alone. Of soft labels y the weights are those of
+    each class's share, `-sum w_k y_k log softmax(z)_k / sum w_k y_k`, the sums over the batch.
+
+    Args:
+      logits: [B, K] floating.
+      labels: hard [B] or soft [B, K], as `cross_entropy_loss` has them.
+      class_weights: [K], not negative, such as `margins.inverse_count_weights`.
+
+    Returns:
+      The loss, a float32 scalar; 0 where all weights of the batch are 0.
+
+    Raises:
+      ValueError: shapes that do not fit together, or one label an image that is no integer.
+    """
+    if logits.ndim != 2 or jnp.shape(class_weights) != logits.shape[1:]:
         raise ValueError(
-            f"weights have shape {weights.shape} for {len(losses)} images; pass one each, [B]."
+            f"logits have shape {logits.shape} and class_weights {jnp.shape(class_weights)}; "
+            "pass logits [B, K] with one weight a class, [K]."
         )
-    weights = weights.astype(jnp.float32)
-    return jnp.sum(weights * losses) / jnp.maximum(jnp.sum(weights), jnp.finfo(jnp.float32).tiny)
+    check_labels(logits, labels)
+    if labels.ndim == 1:
+        labels = jax.nn.one_hot(labels, logits.shape[1], dtype=jnp.float32)
+    shares = labels.astype(jnp.float32) * jnp.asarray(class_weights, jnp.float32)[None, :]
+    # The mean is over the images of the batch, whatever the sum of their shares.
+    total = jnp.sum(shares) / len(logits)
+    return cross_entropy_loss(logits, shares) / jnp.maximum(total, jnp.finfo(jnp.float32).tiny)
 
 
 def smoothed(labels: jax.Array, num_classes: int, smoothing: float) -> jax.Array:

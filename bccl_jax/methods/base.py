@@ -21,6 +21,7 @@ from bccl_jax.methods.seam.batch import Batch as Batch
 from bccl_jax.methods.seam.between import Between as Between
 from bccl_jax.methods.seam.between import Compute as Compute
 from bccl_jax.methods.seam.between import Passed as Passed
+from bccl_jax.methods.seam.context import NOTHING as NOTHING
 from bccl_jax.methods.seam.context import Context as Context
 from bccl_jax.methods.seam.context import Progress as Progress
 from bccl_jax.methods.seam.context import Stage as Stage
@@ -120,6 +121,13 @@ class Method:
         from; a `BalancedSubset` from a part of its own, which it may hold out of all others.
         """
         return ()
+
+    def trained_epochs(self, epochs: int) -> int:
+        """Of the epochs that `config.epochs` asks for, how many the run has.
+
+        They are fewer where another run has made a stage (`methods.shared.staged`).
+        """
+        return epochs
 
     def stages(self, epochs: int) -> tuple[Stage, ...]:
         """The parts of a run of so many epochs, one after the other; together as long as it."""

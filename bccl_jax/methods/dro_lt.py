@@ -29,8 +29,8 @@ The authors' code differs:
   a class one after the other, in both later stages; that the third one should not, as the command
   in its README says, has no effect.
 
-Where the second stage is the first of a run, which starts from another one's model, its first epoch
-has no prototypes yet, and the robust loss is 0.
+Where another run takes the place of the first stage the first epoch has no prototypes yet, and the
+robust loss is 0.
 
 Family: classifiers
 Paper: Samuel and Chechik, "Distributional Robustness Loss for Long-Tail Learning", ICCV 2021.
@@ -51,11 +51,12 @@ import jax.numpy as jnp
 from bccl_jax.clustering.class_means import means_of_split
 from bccl_jax.data.sampling import SAMPLERS
 from bccl_jax.errors import ConfigError
-from bccl_jax.losses.classification import cross_entropy_loss
+from bccl_jax.losses.classification import cross_entropy_loss, weighted_cross_entropy_loss
 from bccl_jax.losses.margins import inverse_count_weights
 from bccl_jax.losses.robust import robust_prototype_loss
 from bccl_jax.methods import base
 from bccl_jax.methods.shared.refitting import classify_frozen
+from bccl_jax.methods.shared.staged import Staged
 from bccl_jax.models.forward import plain_features
 from bccl_jax.models.network import Network
 from bccl_jax.settings.bounds import Choice, Real
@@ -78,7 +79,7 @@ class Radii(nn.Module):
 
 
 @dataclasses.dataclass(frozen=True)
-class RobustPrototypes(base.Method):
+class RobustPrototypes(Staged):
     """The whole method.
 
     `published` is of the command in the README of its code, for CIFAR-100-LT at 100: 200 epochs of
@@ -87,7 +88,8 @@ class RobustPrototypes(base.Method):
     Attributes:
       robust_after: share of the epochs after which the second stage begins.
       refit_after: share of the epochs after which the third one begins, which has the last epoch at
-        least.
+        least. With `start_from` both stages share out all of `config.epochs`, in the same
+        proportion.
       weight_robust: of the robust loss.
       temperature: tau, what its distances are divided by.
       robust_weights: how much it weighs classes: "none" for all alike, "counts" by their images, or
@@ -140,8 +142,11 @@ class RobustPrototypes(base.Method):
 
     def stages(self, epochs):
         """See `base.Method.stages`."""
-        end = min(round(self.refit_after * epochs), epochs - 1)
-        start = min(round(self.robust_after * epochs), end)
+        first, last = self.robust_after, self.refit_after
+        if self.start_from:
+            first, last = 0.0, (last - first) / (1 - first) if first < 1 else 0.0
+        end = min(round(last * epochs), epochs - 1)
+        start = min(round(first * epochs), end)
 
         def options(rate):
             chosen = {"learning_rate": rate} if rate else {}
@@ -200,19 +205,22 @@ class RobustPrototypes(base.Method):
     def _robust(self, apply, params, batch, state):
         """The loss of the second stage."""
         (logits, features, radii), batch_stats = apply(params, _outputs, batch.views[0])
+        counts, alike = state["class_counts"], self.robust_weights == "none"
         robust = robust_prototype_loss(
             features,
             batch.labels,
             state["prototypes"],
             radii,
             temperature=self.temperature,
-            class_weights=_weights(self.robust_weights, state["class_counts"]),
+            class_weights=(
+                None if alike else inverse_count_weights(counts, _WEIGHTS[self.robust_weights])
+            ),
             prototype_mask=state["prototype_mask"],
         )
-        classification = cross_entropy_loss(
+        classification = weighted_cross_entropy_loss(
             logits,
             batch.truth,
-            _weights(self.classification_weights, state["class_counts"], batch.labels),
+            inverse_count_weights(counts, _WEIGHTS[self.classification_weights]),
         )
         loss = classification
         # 0 * inf is NaN: a term without weight is left out.
@@ -237,16 +245,6 @@ class RobustPrototypes(base.Method):
         means, counts = means_of_split(found.outputs, found.labels, len(state["class_counts"]))
         renewed = {"prototypes": jnp.asarray(means), "prototype_mask": jnp.asarray(counts > 0)}
         return state | renewed, {"prototypes": int((counts > 0).sum())}
-
-
-def _weights(
-    kind: str, class_counts: jax.Array, labels: jax.Array | None = None
-) -> jax.Array | None:
-    """Of classes [K], or of the images [B] of these labels; None for all alike."""
-    if kind == "none":
-        return None
-    weights = inverse_count_weights(class_counts, _WEIGHTS[kind])
-    return weights if labels is None else weights[labels]
 
 
 def _outputs(network: Network, images: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:

@@ -23,15 +23,10 @@ class LearnableWeightScaling(Refit):
     In the first stage the scales are 1 and stay so.
     """
 
+    fitted: ClassVar[tuple[str, ...]] = ("backbone", "heads_classifier/classifier")
     refitted: ClassVar[tuple[str, ...]] = ("heads_classifier/scale",)
 
     refit_epochs: Annotated[int, Whole(1, 1_000_000)] = 5
-
-    def stages(self, epochs):
-        """See `base.Method.stages`."""
-        first, second = super().stages(epochs)
-        trains = ("backbone", "heads_classifier/classifier")
-        return dataclasses.replace(first, trains=trains), second
 
     def heads(self, context):
         """See `base.Method.heads`."""

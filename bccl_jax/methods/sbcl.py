@@ -85,8 +85,7 @@ class SubclassBalance(Refit):
       max_margin: of the class with the fewest images; others have it times (fewest / n)^(1/4).
       beta: of the effective number of images, by whose inverse the last stage weighs classes; 0
         weighs all alike.
-      refit_epochs: of the last stage; all of the run where `config.model.pretrained` is one that
-        trained the network.
+      refit_epochs: of the last stage; with `start_from` all that are trained.
       refit_learning_rate: its peak; 0 for that of the run.
       refit_warmup_epochs: in which its rate rises to that; a quarter of the stage at most.
       refit_sampler: how its images are drawn.
@@ -94,6 +93,7 @@ class SubclassBalance(Refit):
 
     views: ClassVar[tuple[str, ...]] = ("strong", "sim", "sim")
     soft_labels: ClassVar[bool] = False
+    fitted: ClassVar[tuple[str, ...]] = ("backbone", "heads_projector")
     anew: ClassVar[tuple[str, ...]] = ("heads_classifier",)
     published: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "cifar": {
@@ -139,7 +139,7 @@ class SubclassBalance(Refit):
             )
         left = epochs - self.refit_epochs - self.warmup_epochs
         # Without any contrast the network is another run's.
-        if left <= 0 and self.refit_epochs < epochs:
+        if left <= 0 and self.refit_epochs < epochs and not self.start_from:
             raise ConfigError(
                 f"config.method.warmup_epochs is {self.warmup_epochs} and "
                 f"config.method.refit_epochs {self.refit_epochs} in a run of {epochs} epochs, "
@@ -154,13 +154,12 @@ class SubclassBalance(Refit):
         """See `base.Method.stages`."""
         contrast, last = super().stages(epochs)
         warmup = min(self.warmup_epochs, max(contrast.epochs, 0))
-        trains = ("backbone", "heads_projector")
         # Without a warm-up the first steps throw the directions of rare classes far off.
         rise = min(self.refit_warmup_epochs, last.epochs // 4)
         optimizer = {**last.optimizer, "warmup_epochs": rise, "weight_decay": 0.0}
         return (
-            base.Stage(warmup, trains, set_by="config.method.warmup_epochs"),
-            base.Stage(contrast.epochs - warmup, trains, continues=True),
+            dataclasses.replace(contrast, epochs=warmup, set_by="config.method.warmup_epochs"),
+            dataclasses.replace(contrast, epochs=contrast.epochs - warmup, continues=True),
             dataclasses.replace(last, optimizer=optimizer),
         )
 

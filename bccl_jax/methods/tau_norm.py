@@ -17,6 +17,8 @@ import numpy as np
 from bccl_jax.errors import ConfigError
 from bccl_jax.losses.classification import cross_entropy_loss
 from bccl_jax.methods import base
+from bccl_jax.methods.shared.refitting import classify_frozen
+from bccl_jax.methods.shared.staged import Staged
 from bccl_jax.models.heads import CLASSIFIERS
 from bccl_jax.models.rescaling import tau_normalized
 from bccl_jax.settings.bounds import Choice, Maybe, Real
@@ -26,8 +28,10 @@ CANDIDATES = np.linspace(0, 2, 21)
 
 
 @dataclasses.dataclass(frozen=True)
-class TauNorm(base.Method):
+class TauNorm(Staged):
     """Cross-entropy of the strong view; predictions by w / ||w||^tau without the bias.
+
+    With `start_from` nothing is trained: the run is a single epoch that looks at the images.
 
     Attributes:
       classifier: "linear": a cosine classifier has no norms.
@@ -68,10 +72,23 @@ class TauNorm(base.Method):
         del key, context
         return {"tau": jnp.float32(1.0 if self.tau is None else self.tau)}
 
+    def trained_epochs(self, epochs):
+        """See `base.Method.trained_epochs`."""
+        return 1 if self.start_from else epochs
+
+    def stages(self, epochs):
+        """See `base.Method.stages`."""
+        if not self.start_from:
+            return (base.Stage(epochs),)
+        # A schedule that any length fits; no parameter follows it.
+        schedule = {"warmup_epochs": 0, "schedule": "cosine"}
+        return base.Stage(0), base.Stage(epochs, trains=base.NOTHING, optimizer=schedule)
+
     def loss(self, apply, params, batch, state, key, progress):
         """See `base.Method.loss`."""
-        del key, progress
-        logits, batch_stats = apply(params, base.classify, batch.views[0])
+        del key
+        forward = classify_frozen if progress.stage else base.classify
+        logits, batch_stats = apply(params, forward, batch.views[0])
         loss = cross_entropy_loss(logits, batch.truth)
         metrics = {"accuracy": base.accuracy(logits, batch.labels)}
         return loss, (metrics, state, batch_stats)

@@ -6,13 +6,15 @@ import jax.numpy as jnp
 
 from bccl_jax.models.convolution import kaiming_normal
 from bccl_jax.models.normalization import BatchNorm
-from bccl_jax.models.rescaling import weight_scaled
+from bccl_jax.models.rescaling import aligned, weight_scaled
 
 CLASSIFIERS = ("linear", "cosine")
 # Of the cosine classifier's weights: of unit norm, or uniform in (-1, 1) and of norm 5 at most.
 CLASSIFIER_STARTS = ("unit", "uniform")
 # Of the projector: Kaiming's normal without a bias below the normalisation, or PyTorch's default.
 PROJECTOR_STARTS = ("kaiming", "pytorch")
+# Of DisAlign's confidence, every weight of its linear layer, as its authors have it.
+_CONFIDENCE_START = 0.1
 # To which the released code cuts a class's weights at the start.
 _LARGEST_NORM = 5.0
 
@@ -76,6 +78,40 @@ class ScaledClassifier(nn.Module):
         """Maps features [B, d] to float32 logits [B, K]."""
         scale = self.param("scale", nn.initializers.ones, (self.num_classes,))
         return weight_scaled(self.classifier(features), scale)
+
+
+class AlignedClassifier(nn.Module):
+    """A classifier and a map of its logits by class and image (DisAlign of Zhang et al. 2021).
+
+    Attributes:
+      classifier: features [B, d] -> logits [B, K].
+      num_classes: K.
+      magnitude_start: of the magnitudes; with 0 the logits start as the classifier's own.
+    """
+
+    classifier: nn.Module
+    num_classes: int
+    magnitude_start: float = 0.0
+
+    @nn.compact
+    def __call__(self, features: jax.Array) -> jax.Array:
+        """Maps features [B, d] to float32 logits [B, K]."""
+        start = nn.initializers.constant(self.magnitude_start)
+        magnitude = self.param("magnitude", start, (self.num_classes,))
+        margin = self.param("margin", nn.initializers.zeros, (self.num_classes,))
+        confidence = nn.Dense(
+            1,
+            kernel_init=nn.initializers.constant(_CONFIDENCE_START),
+            bias_init=_pytorch_bias(features.shape[-1]),
+            name="confidence",
+        )(features)
+        return aligned(
+            self.classifier(features), jax.nn.sigmoid(confidence[:, 0]), magnitude, margin
+        )
+
+    def unaligned(self, features: jax.Array) -> jax.Array:
+        """The logits [B, K] of the classifier itself."""
+        return self.classifier(features)
 
 
 class CosineClassifier(nn.Module):

@@ -19,27 +19,10 @@ import safetensors.numpy
 
 from bccl_jax.errors import ConfigError, DataError
 from bccl_jax.models import BACKBONES, create_backbone, module_class
-from bccl_jax.models.imagenet_resnet import ImageNetResNet, blocks
+from bccl_jax.models.imagenet_resnet import ImageNetResNet
+from bccl_jax.models.torch_names import FROM_TORCH, TO_TORCH, torch_name
 from bccl_jax.settings.bounds import shown
 
-# Of our modules, within the backbone and within a block.
-_MODULES = {
-    "Conv_0": "conv1",
-    "Conv_1": "conv2",
-    "Conv_2": "conv3",
-    "BatchNorm_0": "bn1",
-    "BatchNorm_1": "bn2",
-    "BatchNorm_2": "bn3",
-    "shortcut_conv": "downsample.0",
-    "shortcut_norm": "downsample.1",
-}
-_ARRAYS = {
-    "kernel": "weight",
-    "scale": "weight",
-    "bias": "bias",
-    "mean": "running_mean",
-    "var": "running_var",
-}
 # Of ImageNet, by which the images of nearly all published weights are normalised.
 COLORS = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 # Where training scripts put the state dict among what else they save.
@@ -143,7 +126,7 @@ def from_torchvision(
         lambda key: backbone.init(key, jnp.zeros((1, 32, 32, 3)), True), jax.random.key(0)
     )
     flat = flax.traverse_util.flatten_dict(expected)
-    names = {path: _torchvision_name(path[1:], backbone) for path in flat}
+    names = {path: torch_name(path[1:], backbone) for path in flat}
     surplus = sorted(
         name
         for name in left.keys() - names.values()
@@ -185,29 +168,17 @@ def _without_prefix(state_dict: Mapping[str, np.ndarray]) -> Iterator[tuple[str,
         yield name.removeprefix("module."), tensor
 
 
-def _torchvision_name(path: tuple[str, ...], backbone: ImageNetResNet) -> str:
-    *modules, array = path
-    parts = []
-    if modules[0].startswith("Bottleneck_"):
-        number = int(modules.pop(0).removeprefix("Bottleneck_"))
-        stage, block = blocks(backbone.stage_sizes)[number]
-        parts += [f"layer{stage + 1}", str(block)]
-    return ".".join([*parts, _MODULES[modules[0]], _ARRAYS[array]])
-
-
 def _converted(tensors: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...]) -> np.ndarray:
     """The tensor called `name` with its axes in our order, checked to have that shape."""
     if name not in tensors:
         raise DataError(f"the tensor {name!r} is missing")
     tensor = np.asarray(tensors[name])
-    # PyTorch has O, I, height, width and O, I where Flax has height, width, I, O and I, O.
-    axes = {4: (2, 3, 1, 0), 2: (1, 0), 1: (0,)}[len(shape)]
-    theirs = tuple(shape[axes.index(axis)] for axis in range(len(shape)))
+    theirs = tuple(shape[axis] for axis in TO_TORCH[len(shape)])
     if tensor.shape != theirs:
         raise DataError(f"the tensor {name!r} has shape {tensor.shape}, not {theirs}")
     if not jnp.issubdtype(tensor.dtype, jnp.floating):
         raise DataError(f"the tensor {name!r} is of {tensor.dtype}, not of floating numbers")
-    converted = np.ascontiguousarray(tensor.transpose(axes), np.float32)
+    converted = np.ascontiguousarray(tensor.transpose(FROM_TORCH[len(shape)]), np.float32)
     if not np.isfinite(converted).all():
         raise DataError(f"the tensor {name!r} has numbers that are not finite")
     return converted

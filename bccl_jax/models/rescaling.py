@@ -1,4 +1,4 @@
-"""Classifiers balanced after training, by the size of a class's weights (Kang et al. 2020)."""
+"""Classifiers balanced after training: what a trained one's weights or logits become."""
 
 import jax
 import jax.numpy as jnp
@@ -46,3 +46,35 @@ def weight_scaled(logits: jax.Array, scales: jax.Array) -> jax.Array:
             "pass logits [B, K] with one scale a class, [K]."
         )
     return logits.astype(jnp.float32) * scales.astype(jnp.float32)[None, :]
+
+
+def aligned(
+    logits: jax.Array, confidence: jax.Array, magnitude: jax.Array, margin: jax.Array
+) -> jax.Array:
+    """DisAlign: `(1 + c a_k) z_k + c b_k`, as much of an affine map as an image calls for.
+
+    It is `c (alpha_k z_k + b_k) + (1 - c) z_k` of Zhang et al. 2021, Eq. 6 and 7, with a = alpha -
+    1: magnitudes and margins of 0 leave the logits as they are, bit for bit, whatever c.
+
+    Args:
+      logits: z, [B, K] floating.
+      confidence: c, [B] floating, from 0 to 1.
+      magnitude: a, [K] floating.
+      margin: b, [K] floating.
+
+    Returns:
+      float32 [B, K].
+
+    Raises:
+      ValueError: shapes that do not fit together.
+    """
+    fits = logits.ndim == 2 and confidence.shape == logits.shape[:1]
+    if not fits or not magnitude.shape == margin.shape == logits.shape[1:]:
+        raise ValueError(
+            f"logits have shape {logits.shape}, confidence {confidence.shape}, magnitude "
+            f"{magnitude.shape} and margin {margin.shape}; pass logits [B, K] with one confidence "
+            "an image, [B], and a magnitude and a margin a class, [K]."
+        )
+    logits, confidence = logits.astype(jnp.float32), confidence.astype(jnp.float32)[:, None]
+    magnitude, margin = (x.astype(jnp.float32)[None, :] for x in (magnitude, margin))
+    return (1 + confidence * magnitude) * logits + confidence * margin

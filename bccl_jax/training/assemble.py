@@ -218,6 +218,7 @@ def _create_stages(classifier: ImageClassifier, augment: Callable) -> tuple[RunS
             stage=number,
             first_epoch=first_epoch,
             trains=stage.trains,
+            rates=stage.rates,
             anew=stage.anew,
             ema=config.optimizer.ema,
             sam_rho=config.optimizer.sam_rho,

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from bccl_jax.classifier.image_classifier import ImageClassifier, with_shardings
+from bccl_jax.training.first_stage import with_first_stage
 from bccl_jax.training.memory import check_memory
 from bccl_jax.training.starting_point import started
 from bccl_jax.training.state import AveragedState, TrainState
@@ -45,6 +46,7 @@ def create_state(
     check_memory(config, classifier.method, shapes, shardings, classifier.image_shape)
 
     def init_state():
-        return started(jax.jit(build, out_shardings=shardings)(key), classifier)
+        state = started(jax.jit(build, out_shardings=shardings)(key), classifier)
+        return with_first_stage(state, classifier)
 
     return init_state, with_shardings(shapes, shardings)

@@ -24,6 +24,7 @@ from bccl_jax.tracking.callback import Callback
 from bccl_jax.training.assemble import Run, assemble
 from bccl_jax.training.epoch_end import EpochEnd, Observe
 from bccl_jax.training.feeding import create_engine
+from bccl_jax.training.first_stage import check_first_stage, check_images, check_noted, note
 from bccl_jax.training.ledger import Ledger, position
 from bccl_jax.training.results import Result, finish
 from bccl_jax.training.starting_point import check_start
@@ -82,11 +83,16 @@ def _run(
     directory.check(config)
     if not directory.has_checkpoint():
         check_start(config)
+        check_first_stage(config)
     run = assemble(config)
     check_devices(run.mesh.local_devices)
     directory.check_classes(run.dataset)
     numbers = fingerprint(run.dataset)
     tell(directory.check_images(run.dataset, numbers), *warnings(run.dataset, numbers))
+    if directory.has_checkpoint():
+        check_noted(directory, run.classifier)
+    else:
+        check_images(run.config, run.dataset, numbers)
     evaluated = {part: split for part, split in run.dataset.splits.items() if part != "train"}
     check_decodable(evaluated, numbers, run.config.data.max_broken)
     with contextlib.ExitStack() as stack:
@@ -95,6 +101,8 @@ def _run(
         # Before the directory is made: the weights to start from may be missing.
         fresh = None if directory.has_checkpoint() else run.init_state()
         stack.enter_context(directory.claimed(config, run.config, run.dataset, numbers))
+        if fresh is not None:
+            note(directory, run.classifier)
         # Around the checkpoints, whose last one may still be on its way to the disk at the end.
         stop = stack.enter_context(StopSignal())
         checkpoints = stack.enter_context(Checkpoints(directory.checkpoints))

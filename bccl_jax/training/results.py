@@ -12,6 +12,7 @@ from bccl_jax.evaluation.evaluate import Evaluation
 from bccl_jax.evaluation.told import evaluate_split
 from bccl_jax.reporting.plots import save_report
 from bccl_jax.reporting.records import as_json
+from bccl_jax.training import first_stage
 from bccl_jax.training.assemble import Run
 from bccl_jax.training.averages import final_averages
 from bccl_jax.training.evaluating import evaluate_and_note
@@ -108,5 +109,7 @@ def finish(
         save_report(directory.report, records, run.class_counts, groups, title)
         results = {**figures, "best_epoch": result.best_epoch, "chosen_on": result.chosen_on}
         results |= {"ema": result.ema} if result.ema else {}
+        if directory.has(first_stage.RECORD):
+            results[first_stage.RECORD] = directory.record(first_stage.RECORD, dict)
         directory.results.write_text(as_json(results) + "\n")
     return result

@@ -1,7 +1,10 @@
 """The weights that a run starts from: those of a file of PyTorch's names, or of another run."""
 
+import dataclasses
 import os
 import pathlib
+from collections.abc import Mapping
+from typing import Any
 
 import flax.traverse_util
 import jax
@@ -10,7 +13,7 @@ import ml_collections
 from bccl_jax.classifier.image_classifier import ImageClassifier, with_shardings
 from bccl_jax.classifier.reading import classifier_of
 from bccl_jax.classifier.starting import tell
-from bccl_jax.classifier.transfer import transfer
+from bccl_jax.classifier.transfer import Transfer, transfer
 from bccl_jax.classifier.variables import Weights
 from bccl_jax.config.files import RUN_CONFIG, is_of_run
 from bccl_jax.config.shared import is_shared
@@ -41,10 +44,25 @@ def check_start(config: ml_collections.ConfigDict) -> None:
     if path is None:
         check_file(expanded(config.model.pretrained), config.model.backbone)
         return
-    run, named = opened(path), _named(path)
+    check_run(path, _named(path), config)
+
+
+def check_run(path: pathlib.Path, named: str, config: ml_collections.ConfigDict) -> None:
+    """Checks that a run can be started from, as far as that is known without its weights.
+
+    Args:
+      path: where it lies, in a directory or a shared file.
+      named: the key and its value, for messages.
+      config: of the run that is to start.
+
+    Raises:
+      ConfigError: there is no run, none of this backbone, or none that has a checkpoint.
+      DataError: it is a damaged file.
+    """
+    run = opened(path)
     if isinstance(run, Workdir):
         if not run.config.is_file():
-            raise ConfigError(f"{named} is a folder that holds no run{_meant(path)}")
+            raise ConfigError(f"{named} is a folder that holds no run{_meant(path, named)}")
         if not run.has_checkpoint():
             raise ConfigError(
                 f"{named} is a run without a checkpoint so far; train it on, or name another one"
@@ -87,13 +105,31 @@ def started(state: TrainState, classifier: ImageClassifier) -> TrainState:
         arrays = flax.traverse_util.flatten_dict(flax.traverse_util.unflatten_dict(arrays))
         which, told, colors = "", "classifier new: a file does not name its classes", COLORS
     else:
-        arrays, which, told, colors = _of_run(path, classifier)
+        source = read_source(path, _named(path), classifier)
+        arrays, told, colors = source.transfer.arrays, source.transfer.told, source.colors
+        which = f"epoch {source.epoch}, "
     tell(
         f"starts from {shown(path)} ({which}backbone {config.model.backbone}): {told}",
-        _other_colors(colors, config),
+        other_colors(colors, config),
     )
+    return with_arrays(state, arrays, classifier)
+
+
+def with_arrays(
+    state: TrainState, arrays: Mapping[tuple[str, ...], Any], classifier: ImageClassifier
+) -> TrainState:
+    """A state before the first step with some of its network's arrays replaced.
+
+    Args:
+      state: of the run.
+      arrays: by their paths, which begin with "params" or "batch_stats".
+      classifier: of the run.
+
+    Returns:
+      The state, in which what follows the parameters follows the new ones.
+    """
     own = {"params": state.params, "batch_stats": state.batch_stats}
-    arrays = jax.device_put(arrays, replicated(classifier.mesh))
+    arrays = jax.device_put(dict(arrays), replicated(classifier.mesh))
     joined = flax.traverse_util.unflatten_dict(flax.traverse_util.flatten_dict(own) | arrays)
     params = joined["params"]
     return state.replace(
@@ -115,18 +151,51 @@ def _named(path: pathlib.Path) -> str:
     return f"config.model.pretrained={shown(path)}"
 
 
-def _meant(path: pathlib.Path) -> str:
+def _meant(path: pathlib.Path, named: str) -> str:
     """What may be meant by a folder that holds no run."""
     files = sorted(path.glob("*.safetensors")) + sorted(path.glob("*.pth"))
     runs = [parent for parent in path.absolute().parents[:2] if (parent / RUN_CONFIG).is_file()]
     runs += sorted(file.parent for file in path.glob(f"*/{RUN_CONFIG}"))
     if found := [*files, *runs]:
-        return f"; did you mean {_named(found[0])}?"
+        return f"; did you mean {named.partition('=')[0]}={shown(found[0])}?"
     return "; name a run's --workdir or a file of weights"
 
 
-def _of_run(path: pathlib.Path, classifier: ImageClassifier) -> tuple[dict, str, str, dict]:
-    """What is taken over of a run, which epoch it is of, what to say of it, and its colours."""
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A run whose weights another one starts from.
+
+    Attributes:
+      config: of it.
+      weights: of its last checkpoint, or the one of a shared file.
+      epoch: that these are of.
+      transfer: what the other one takes over of them.
+    """
+
+    config: ml_collections.ConfigDict
+    weights: Weights
+    epoch: int
+    transfer: Transfer
+
+    @property
+    def colors(self) -> dict[str, tuple[float, ...]]:
+        """What its images are normalised by, by the keys of `config.augment`."""
+        return {name: tuple(self.config.augment[name]) for name in COLORS}
+
+
+def read_source(path: pathlib.Path, named: str, classifier: ImageClassifier) -> Source:
+    """Reads the weights of a run that another one starts from.
+
+    Args:
+      path: where it lies, in a directory or a shared file.
+      named: the key and its value, for messages.
+      classifier: of the run that starts.
+
+    Raises:
+      ConfigError: its backbone has arrays of other shapes.
+      DataError: the file cannot be used.
+      WorkdirError: the directory's checkpoint cannot be read.
+    """
     run: Run = opened(path)
     config = config_of(run)
     other = classifier_of(config, run, classifier.mesh)
@@ -140,17 +209,15 @@ def _of_run(path: pathlib.Path, classifier: ImageClassifier) -> tuple[dict, str,
     )
     with checkpoints_of(run) as checkpoints:
         step = checkpoints.resolve(checkpoints.named()[0])
-        there = checkpoints.restore_part(step, abstract)
+        weights = checkpoints.restore_part(step, abstract)
     try:
-        found = transfer(there.params, there.batch_stats, other, classifier)
+        found = transfer(weights.params, weights.batch_stats, other, classifier)
     except ConfigError as error:
-        raise ConfigError(f"{_named(path)} does not fit: {error}") from error
-    which = f"epoch {step // other.steps_per_epoch}, "
-    colors = {name: tuple(config.augment[name]) for name in COLORS}
-    return found.arrays, which, found.told, colors
+        raise ConfigError(f"{named} does not fit: {error}") from error
+    return Source(other.config, weights, step // other.steps_per_epoch, found)
 
 
-def _other_colors(colors: dict, config: ml_collections.ConfigDict) -> str | None:
+def other_colors(colors: dict, config: ml_collections.ConfigDict) -> str | None:
     """A sentence where images are normalised by other numbers than those of the weights."""
     keys = [f"config.augment.{k}" for k, v in colors.items() if tuple(config.augment[k]) != v]
     if not keys:

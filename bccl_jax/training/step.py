@@ -1,6 +1,6 @@
 """The compiled training step, whatever the method."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ from bccl_jax.models.network import Network
 from bccl_jax.optimization.averaging import averaged, kept_share
 from bccl_jax.optimization.sharpness import uphill
 from bccl_jax.training.drawing import by_image, make_draw, parted_batch
-from bccl_jax.training.parts import joined, parted
+from bccl_jax.training.parts import joined, parted, scaled
 from bccl_jax.training.state import TrainState
 
 
@@ -27,6 +27,7 @@ def make_train_step(
     stage: int = 0,
     first_epoch: int = 0,
     trains: tuple[str, ...] = (),
+    rates: Mapping[str, float] | None = None,
     anew: tuple[str, ...] = (),
     ema: float = 0.0,
     sam_rho: float = 0.0,
@@ -49,6 +50,7 @@ def make_train_step(
       first_epoch: from which optimizer and schedule count: of that stage, or of the one that it
         continues.
       trains: paths of the parameters that are trained; empty for all.
+      rates: paths of those whose learning rate is another one, over that of the schedule.
       anew: paths of those that started anew with the stage.
       ema: decay of the average of the weights, which an `AveragedState` then has; 0 for none.
       sam_rho: how far up the loss the gradient is taken that renews the parameters; 0 for the
@@ -152,6 +154,8 @@ def make_train_step(
             # Of this pass nothing else is kept: no statistic or queue takes a batch in twice.
             gradient, *_ = run_pass(uphill(state.params, first, sam_rho))
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+        # Every optimizer here ends with the learning rate as a factor.
+        updates = scaled(updates, rates or {})
         # Weight decay would move what has no gradient.
         moved, still = parted(updates, trains)
         updates = joined(moved, jax.tree.map(jnp.zeros_like, still))

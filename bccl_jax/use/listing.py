@@ -9,21 +9,18 @@ from collections.abc import Iterator, Sequence
 from bccl_jax.system.names import printable
 from bccl_jax.use.given import Item
 from bccl_jax.use.model import Model, Top
-from bccl_jax.use.output import writing
+from bccl_jax.use.output import write_whole
 
 KINDS = (".csv", ".json")
 
 
 def write(path: pathlib.Path, text: str) -> None:
-    """Writes a text file, whole or not at all.
+    """Writes a text file in UTF-8, whole or not at all.
 
     Raises:
       BcclError: it cannot be written.
     """
-    unfinished = path.with_name(f"{path.name}.tmp")
-    with writing(path):
-        unfinished.write_text(text, encoding="utf-8")
-        unfinished.replace(path)
+    write_whole(path, text.encode())
 
 
 class Listing:

@@ -12,14 +12,13 @@ import numpy as np
 from bccl_jax.classifier.features import features_of
 from bccl_jax.classifier.image_classifier import inference
 from bccl_jax.classifier.reading import Saved, read
-from bccl_jax.config.validation import validate
 from bccl_jax.devices.jax_settings import check_precision, usual
 from bccl_jax.devices.mesh import replicated
 from bccl_jax.devices.selftest import check_devices
 from bccl_jax.errors import ConfigError, DataError, NonFiniteLossError
-from bccl_jax.losses.classification import post_hoc_offset
-from bccl_jax.settings.bounds import Real, Whole
+from bccl_jax.settings.bounds import Whole
 from bccl_jax.system.names import shown
+from bccl_jax.use.adjusting import factor_of, offset_of
 from bccl_jax.use.given import Item, items_of
 from bccl_jax.use.passes import compute
 from bccl_jax.use.seeing import Sight
@@ -27,8 +26,6 @@ from bccl_jax.use.seeing import Sight
 # Images of a batch, of photographs some gigabytes of activations.
 _BATCH = 64
 _SIZES = Whole(1, 2**20)
-# As `config.eval.logit_adjustment` may be.
-_ADJUST = Real(-100, 100)
 
 
 class Top(NamedTuple):
@@ -69,7 +66,7 @@ class Model:
         classifier = saved.classifier
         self._saved, self._batch_size = saved, int(batch_size)
         self._sight = Sight.of(saved)
-        self._offsets: dict[float, np.ndarray] = {}
+        self._offsets: dict[str, np.ndarray] = {}
         self._features: dict[str | None, Callable] = {}
         self._logits = self._compiled(classifier.method.logits)
         self._softmax = jax.jit(lambda logits, offset: jax.nn.softmax(logits - offset[None, :]))
@@ -213,16 +210,11 @@ class Model:
 
     def _offset(self, adjust: float | None) -> np.ndarray:
         """What is taken from the logits, float32 [K]."""
-        factor = self.config.eval.logit_adjustment if adjust is None else adjust
-        if not _ADJUST.allows(factor):
-            raise ConfigError(f"adjust is {shown(repr(factor))}; it must be {_ADJUST}")
-        if factor not in self._offsets:
-            config = ml_collections.ConfigDict(self.config).copy_and_resolve_references()
-            config.eval.logit_adjustment = float(factor)
-            validate(config)
-            prior = self._saved.classifier.carried_prior
-            self._offsets[factor] = np.asarray(post_hoc_offset(prior, float(factor)))
-        return self._offsets[factor]
+        # Whatever was given has a text, also what cannot be.
+        asked, classifier = repr(adjust), self._saved.classifier
+        if asked not in self._offsets:
+            self._offsets[asked] = offset_of(classifier, factor_of(classifier, adjust))
+        return self._offsets[asked]
 
 
 @usual()

@@ -36,6 +36,18 @@ def file_to_write(name: str, kinds: Sequence[str], overwrite: bool) -> pathlib.P
     return path
 
 
+def write_whole(path: pathlib.Path, content: bytes) -> None:
+    """Writes a file, whole or not at all.
+
+    Raises:
+      BcclError: it cannot be written.
+    """
+    unfinished = path.with_name(f"{path.name}.tmp")
+    with writing(path):
+        unfinished.write_bytes(content)
+        unfinished.replace(path)
+
+
 @contextlib.contextmanager
 def writing(path: pathlib.Path) -> Iterator[None]:
     """Within it what keeps a file from being written ends in a sentence.

@@ -27,7 +27,15 @@ FREE_KEYS = (
     "track_views",
 )
 # What may differ too when a checkpoint is only evaluated.
-EVALUATION_KEYS = ("eval.", "data.resident", "augment.eval_resize", "model.pretrained")
+EVALUATION_KEYS = (
+    "eval.",
+    "data.resident",
+    "augment.eval_resize",
+    "model.pretrained",
+    "method.start_from",
+)
+# A run that may have moved: its weights say whether it is the same one.
+_MOVABLE = "method.start_from"
 
 
 def differences(
@@ -49,6 +57,8 @@ def differences(
     if config.model.batch_norm == "device" and not evaluating:
         free = tuple(key for key in free if key != "devices")
     asked = json.loads(json.dumps(flatten(config)))
+    if saved.get(_MOVABLE) and asked.get(_MOVABLE):
+        free = (*free, _MOVABLE)
     return {
         key: f"{key} is {saved.get(key)!r} there and {asked.get(key)!r} here"
         for key in sorted(saved.keys() | asked.keys())

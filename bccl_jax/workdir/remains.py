@@ -3,6 +3,7 @@
 # The picture of the views, which may be made before the run.
 VIEWS = "views.png"
 _RECORDS = ("splits", "classes", "sized", "image_shape", "inputs", "images", "places", "config")
+_RECORDS += ("first_stage",)
 # That, and what a run that failed before its first step may have left.
 REMAINS = (
     ".lock",

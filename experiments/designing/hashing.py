@@ -37,6 +37,7 @@ _YOUNGER = {
     "method.centroids_on_sphere": True,
     "method.projector_start": "kaiming",
     "method.projector_start_scale": 1.0,
+    "method.start_from": "",
 }
 
 

@@ -6,7 +6,7 @@ import ml_collections
 
 
 def shrink(config: ml_collections.ConfigDict, epochs: int) -> None:
-    """Sets the length of a run, and its warm-ups and step schedule in proportion, in place."""
+    """Sets the length of a run, and warm-ups, refits and step schedule in proportion, in place."""
     # Epochs that follow the size of the data are 100 at least (`bccl_jax/config/sizing.py`).
     share = epochs / config.epochs if config.epochs else min(epochs / 100, 1.0)
     # Below 0 it follows the epochs by itself.
@@ -21,6 +21,8 @@ def shrink(config: ml_collections.ConfigDict, epochs: int) -> None:
         # One epoch at least: with none the first centroids would come later, not sooner.
         own = config.method.warmup_epochs
         config.method.warmup_epochs = max(round(own * share), min(own, 1))
+    if config.method.get("refit_epochs"):
+        config.method.refit_epochs = max(round(config.method.refit_epochs * share), 1)
     for name in ("temperature_epochs", "contrastive_ramp_epochs"):
         if name in config.method:
             config.method[name] = math.ceil(config.method[name] * share)

@@ -54,7 +54,7 @@ def test_the_samplers_that_follow_the_epochs_are_known(sampler):
 @pytest.mark.parametrize("method", methods.names())
 def test_of_each_method_it_is_known(method):
     # Two stages, of which the second has a schedule of its own and a fixed length.
-    staged = {"crt": "cosine learning rate", "lws": "cosine learning rate"}
+    staged = ("crt", "lws", "disalign", "gcl", "mislas")
     expected = {
         **{name: [f"the stages of {name}", "its cosine learning rate"] for name in staged},
         "tau_norm": [],

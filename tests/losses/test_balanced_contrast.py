@@ -12,7 +12,8 @@ from tests.losses.differences import slopes
 VECTORS = public.load("bcl")
 LABELS = VECTORS["ordinary_labels"]
 differentiate = jax.jit(
-    jax.value_and_grad(balanced_contrastive_loss, argnums=(0, 2)), static_argnames="temperature"
+    jax.value_and_grad(balanced_contrastive_loss, argnums=(0, 2)),
+    static_argnames=("temperature", "chunk_size"),
 )
 
 
@@ -41,17 +42,13 @@ def test_losses_and_gradients_are_those_of_public_code(temperature):
     pairs, prototypes = VECTORS["ordinary_features"], VECTORS["ordinary_protos"]
     views, labels = pairs.transpose(1, 0, 2).reshape(-1, 16), np.tile(LABELS, 2)
     named = f"ordinary_t{temperature}_balscl"
-
-    def loss(embeddings, prototypes):
-        return balanced_contrastive_loss(
-            embeddings, labels, prototypes, temperature=float(temperature)
-        )
-
     expected = VECTORS[f"{named}_dfeatures"].transpose(1, 0, 2).reshape(-1, 16)
     value = VECTORS[f"{named}_loss"]
-    prototypes32, views32 = (jnp.asarray(x, jnp.float32) for x in (prototypes, views))
-    public.check(lambda x: loss(x, prototypes32), views, value, expected)
-    public.check(lambda x: loss(views32, x), prototypes, value, VECTORS[f"{named}_dprotos"])
+    found, (by_view, by_prototype) = differentiate(
+        np.float32(views), labels, np.float32(prototypes), temperature=float(temperature)
+    )
+    public.agree(found, by_view, value, expected)
+    public.agree(found, by_prototype, value, VECTORS[f"{named}_dprotos"])
 
 
 # Classes missing from the batch, single members, and features that nearly coincide.
@@ -88,24 +85,23 @@ def test_it_matches_a_loop(case, rng):
 
 def test_one_embedding_by_hand():
     # Its only positive is the prototype of its class, at cosine 1; the other is at cosine 0.
-    found = balanced_contrastive_loss(
-        jnp.array([[1.0, 0.0]]), jnp.array([0]), jnp.eye(2), temperature=0.5
+    found, _ = differentiate(
+        np.float32([[1.0, 0.0]]), np.array([0]), np.eye(2, dtype=np.float32), temperature=0.5
     )
     assert float(found) == pytest.approx(np.log(np.exp(2) + 1) - 2, rel=1e-6)
 
 
 def test_it_is_the_class_average_with_one_centroid_a_class(rng):
-    embeddings = jnp.asarray(unit(rng.normal(size=(8, 6))), jnp.float32)
-    prototypes = jnp.asarray(unit(rng.normal(size=(5, 6))), jnp.float32)
-    labels = jnp.array([0, 1, 1, 4, 0, 1, 1, 4])
+    embeddings = np.float32(unit(rng.normal(size=(8, 6))))
+    prototypes = np.float32(unit(rng.normal(size=(5, 6))))
+    labels = np.array([0, 1, 1, 4, 0, 1, 1, 4])
     found, (by_embedding, by_prototype) = differentiate(
         embeddings, labels, prototypes, temperature=0.1
     )
-    expected, gradient = jax.value_and_grad(
-        lambda x: supervised_contrastive_loss(
-            x, labels, temperature=0.1, centroids=prototypes[:, None], class_average=True
-        )
-    )(embeddings)
+    expected, gradient = jax.jit(
+        jax.value_and_grad(supervised_contrastive_loss),
+        static_argnames=("temperature", "class_average"),
+    )(embeddings, labels, temperature=0.1, centroids=prototypes[:, None], class_average=True)
     np.testing.assert_allclose(found, expected, rtol=1e-6)
     np.testing.assert_allclose(by_embedding, gradient, atol=1e-6)
     # There centroids are constants; here each prototype is moved, of classes that are missing too.
@@ -113,11 +109,11 @@ def test_it_is_the_class_average_with_one_centroid_a_class(rng):
 
 
 def test_in_chunks_it_is_the_same(rng):
-    embeddings = jnp.asarray(unit(rng.normal(size=(8, 6))), jnp.float32)
-    prototypes = jnp.asarray(unit(rng.normal(size=(5, 6))), jnp.float32)
-    labels = jnp.array([0, 1, 1, 4, 0, 1, 1, 4])
+    embeddings = np.float32(unit(rng.normal(size=(8, 6))))
+    prototypes = np.float32(unit(rng.normal(size=(5, 6))))
+    labels = np.array([0, 1, 1, 4, 0, 1, 1, 4])
     whole, slopes_whole = differentiate(embeddings, labels, prototypes, temperature=0.1)
-    chunked, slopes_chunked = jax.value_and_grad(balanced_contrastive_loss, argnums=(0, 2))(
+    chunked, slopes_chunked = differentiate(
         embeddings, labels, prototypes, temperature=0.1, chunk_size=2
     )
     np.testing.assert_allclose(whole, chunked, rtol=1e-6)

@@ -12,6 +12,7 @@ from tests.losses.differences import slopes
 VECTORS = public.load("ldam")
 COUNTS, LABELS = VECTORS["cls_num_list"], VECTORS["ordinary_labels"]
 DRW = VECTORS["drw_weights_epoch160"]
+differentiate = jax.jit(jax.value_and_grad(ldam_loss))
 
 
 def loop(cosines, labels, counts, max_margin, scale, weights):
@@ -40,25 +41,20 @@ def test_margins_by_hand():
 
 @pytest.mark.parametrize(("name", "weights"), [("noweight", None), ("drw", DRW)])
 def test_losses_and_gradients_are_those_of_public_code(name, weights):
-    public.check(
-        lambda x: ldam_loss(x, LABELS, COUNTS, class_weights=weights),
-        VECTORS["ordinary_cosine_logits"],
-        VECTORS[f"ordinary_ldam_{name}_loss"],
-        VECTORS[f"ordinary_ldam_{name}_dlogits"],
+    found = differentiate(
+        np.float32(VECTORS["ordinary_cosine_logits"]), LABELS, COUNTS, class_weights=weights
     )
+    expected = (VECTORS[f"ordinary_ldam_{name}_{which}"] for which in ("loss", "dlogits"))
+    public.agree(*found, *expected)
 
 
 def test_without_margin_and_scale_it_is_weighted_cross_entropy_of_public_code():
-    public.check(
-        lambda x: ldam_loss(x, LABELS, COUNTS, max_margin=0.0, scale=1.0, class_weights=DRW),
-        VECTORS["ordinary_logits"],
-        VECTORS["ordinary_ce_drw_loss"],
-        VECTORS["ordinary_ce_drw_dlogits"],
-    )
-    logits = jnp.asarray(VECTORS["ordinary_logits"], jnp.float32)
+    logits, plain = np.float32(VECTORS["ordinary_logits"]), {"max_margin": 0.0, "scale": 1.0}
+    found = differentiate(logits, LABELS, COUNTS, class_weights=DRW, **plain)
+    public.agree(*found, VECTORS["ordinary_ce_drw_loss"], VECTORS["ordinary_ce_drw_dlogits"])
     np.testing.assert_allclose(
-        ldam_loss(logits, LABELS, COUNTS, max_margin=0.0, scale=1.0),
-        cross_entropy_loss(logits, LABELS),
+        differentiate(logits, LABELS, COUNTS, **plain)[0],
+        jax.jit(cross_entropy_loss)(logits, LABELS),
         rtol=1e-6,
     )
 
@@ -75,19 +71,15 @@ def test_it_matches_a_loop(max_margin, scale, weighted, rng):
 
     # Differences of float32 inputs, so that both see the same ones.
     cosines = cosines.astype(np.float32).astype(np.float64)
-    public.check(
-        lambda x: ldam_loss(
-            x,
-            labels,
-            counts,
-            max_margin=max_margin,
-            scale=scale,
-            class_weights=weights if weighted else None,
-        ),
-        cosines,
-        expected(cosines),
-        slopes(expected, cosines),
+    found = differentiate(
+        np.float32(cosines),
+        labels,
+        counts,
+        max_margin=max_margin,
+        scale=scale,
+        class_weights=weights if weighted else None,
     )
+    public.agree(*found, expected(cosines), slopes(expected, cosines))
 
 
 def test_a_margin_by_hand():
@@ -105,9 +97,11 @@ def test_it_takes_what_a_cosine_classifier_of_scale_one_gives():
 
 
 def test_a_batch_whose_classes_all_weigh_nothing_has_no_loss(rng):
-    logits = jnp.asarray(rng.normal(size=(2, 3)), jnp.float32)
-    loss, gradient = jax.value_and_grad(ldam_loss)(
-        logits, jnp.array([0, 0]), np.array([3, 2, 1]), class_weights=jnp.array([0.0, 1.0, 2.0])
+    loss, gradient = differentiate(
+        np.float32(rng.normal(size=(2, 3))),
+        np.array([0, 0]),
+        np.array([3, 2, 1]),
+        class_weights=np.float32([0.0, 1.0, 2.0]),
     )
     assert float(loss) == 0
     np.testing.assert_array_equal(gradient, np.zeros((2, 3)))

@@ -14,6 +14,8 @@ from tests.losses.differences import slopes
 VECTORS = public.load("glmc")
 COUNTS = VECTORS["cls_num_list"]
 WEIGHTS = VECTORS["per_cls_weights_label_weighting1.0"]
+differentiate = jax.jit(jax.value_and_grad(cumulative_loss, argnums=(0, 1)))
+differentiate_cosine = jax.jit(jax.value_and_grad(negative_cosine, argnums=(0, 1)))
 
 
 def of_case(name):
@@ -52,31 +54,33 @@ def loop(plain, weighted, shares, weights, epoch, epochs):
     return a * softmax_loop(plain, shares) + (1 - a) * softmax_loop(weighted, shares * weights)
 
 
+def whole_loss(inputs, epoch):
+    """Of both views, both classifiers, and their consistency."""
+    z1, z2, labels = (np.float32(of_case(name)) for name in ("z1", "z2", "mixup_y"))
+    views = sum(
+        cumulative_loss(
+            inputs[f"output_{view}"],
+            inputs[f"output_cb_{view}"],
+            labels,
+            inverse_count_weights(COUNTS, 1.0),
+            epoch,
+            VECTORS["epochs"],
+        )
+        for view in (1, 2)
+    )
+    consistency = negative_cosine(inputs["p1"], z2) + negative_cosine(inputs["p2"], z1)
+    return views + VECTORS["contrast_weight"] * consistency
+
+
+differentiate_whole = jax.jit(jax.value_and_grad(whole_loss))
+
+
 @pytest.mark.parametrize("epoch", [0, 50, 150, 199])
 def test_losses_and_gradients_are_those_of_public_code(epoch):
-    """All of it at once: both views, both classifiers, and the consistency."""
     names = ["output_1", "output_2", "output_cb_1", "output_cb_2", "p1", "p2"]
-    inputs = {name: jnp.asarray(of_case(name), jnp.float32) for name in names}
-    z1, z2 = (jnp.asarray(of_case(name), jnp.float32) for name in ("z1", "z2"))
-    labels = jnp.asarray(of_case("mixup_y"), jnp.float32)
-    np.testing.assert_array_equal(labels, jnp.asarray(of_case("cutmix_y"), jnp.float32))
-
-    def loss(inputs):
-        views = sum(
-            cumulative_loss(
-                inputs[f"output_{view}"],
-                inputs[f"output_cb_{view}"],
-                labels,
-                inverse_count_weights(COUNTS, 1.0),
-                epoch,
-                VECTORS["epochs"],
-            )
-            for view in (1, 2)
-        )
-        consistency = negative_cosine(inputs["p1"], z2) + negative_cosine(inputs["p2"], z1)
-        return views + VECTORS["contrast_weight"] * consistency
-
-    found, gradients = jax.value_and_grad(loss)(inputs)
+    inputs = {name: np.float32(of_case(name)) for name in names}
+    np.testing.assert_array_equal(of_case("mixup_y"), of_case("cutmix_y"))
+    found, gradients = differentiate_whole(inputs, epoch)
     assert float(found) == pytest.approx(float(of_case(f"epoch{epoch}_loss")), rel=1e-5)
     for name, gradient in gradients.items():
         expected = of_case(f"epoch{epoch}_d{name}")
@@ -95,19 +99,17 @@ def test_it_matches_a_loop(epoch, which, rng):
         for name in ("plain", "weighted")
     }
 
-    def arguments(x):
-        now = {**logits, which: x}
-        return now["plain"], now["weighted"]
-
     def expected(x):
-        return loop(*arguments(x), shares, weights, epoch, 10)
+        now = {**logits, which: x}
+        return loop(now["plain"], now["weighted"], shares, weights, epoch, 10)
 
     # Where the gradient is zero throughout, it must be so exactly.
-    public.check(
-        lambda x: cumulative_loss(
-            *(jnp.asarray(z, jnp.float32) for z in arguments(x)), shares, weights, epoch, 10
-        ),
-        logits[which],
+    found, (by_plain, by_weighted) = differentiate(
+        np.float32(logits["plain"]), np.float32(logits["weighted"]), shares, weights, epoch, 10
+    )
+    public.agree(
+        found,
+        by_plain if which == "plain" else by_weighted,
         expected(logits[which]),
         slopes(expected, logits[which]),
     )
@@ -122,16 +124,16 @@ def test_a_loss_by_hand():
 
 
 def test_it_goes_from_plain_to_weighted_cross_entropy(rng):
-    plain, weighted = (jnp.asarray(rng.normal(size=(6, 5)), jnp.float32) for _ in range(2))
-    labels = jnp.array([0, 3, 1, 1, 4, 2])
-    shares, weights = smoothed(labels, 5, 0.0), jnp.array([0.1, 0.4, 1.0, 1.5, 2.0])
-    run = jax.jit(cumulative_loss)
+    plain, weighted = (np.float32(rng.normal(size=(6, 5))) for _ in range(2))
+    labels = np.array([0, 3, 1, 1, 4, 2])
+    shares, weights = smoothed(labels, 5, 0.0), np.float32([0.1, 0.4, 1.0, 1.5, 2.0])
+    run, cross_entropy = jax.jit(cumulative_loss), jax.jit(cross_entropy_loss)
     first = run(plain, weighted, shares, weights, 0, 20)
-    np.testing.assert_allclose(first, cross_entropy_loss(plain, labels), rtol=1e-6)
+    np.testing.assert_allclose(first, cross_entropy(plain, labels), rtol=1e-6)
     last = run(plain, weighted, shares, weights, 20, 20)
     expected = np.mean(
         [
-            weights[label] * cross_entropy_loss(weighted[i : i + 1], labels[i : i + 1])
+            weights[label] * cross_entropy(weighted[i : i + 1], labels[i : i + 1])
             for i, label in enumerate(labels)
         ]
     )
@@ -167,9 +169,7 @@ def test_the_cosine_matches_a_loop_whatever_the_lengths(scale, close, rng):
         directions = directions[:1, :1] + 0.05 * directions
     p, z = directions.astype(np.float32).astype(np.float64)
 
-    found, gradient = jax.value_and_grad(negative_cosine)(
-        jnp.asarray(p * scale, jnp.float32), jnp.asarray(z / scale, jnp.float32)
-    )
+    found, (gradient, _) = differentiate_cosine(np.float32(p * scale), np.float32(z / scale))
     assert float(found) == pytest.approx(cosine_loop(p, z), rel=1e-5)
     expected = slopes(lambda x: cosine_loop(x, z), p)
     np.testing.assert_allclose(
@@ -186,15 +186,15 @@ def test_a_cosine_by_hand():
 
 
 def test_projections_carry_no_gradient(rng):
-    p, z = jnp.asarray(rng.normal(size=(2, 3, 5)), jnp.float32)
-    np.testing.assert_array_equal(jax.grad(negative_cosine, argnums=1)(p, z), jnp.zeros((3, 5)))
+    _, (_, gradient) = differentiate_cosine(*np.float32(rng.normal(size=(2, 3, 5))))
+    np.testing.assert_array_equal(gradient, np.zeros((3, 5)))
 
 
 def test_vectors_of_zeros_have_no_cosine_and_no_gradient():
-    p, z = jnp.array([[0.0, 0], [1, 0]]), jnp.array([[1.0, 2], [0, 0]])
-    found, gradient = jax.value_and_grad(negative_cosine)(p, z)
+    p, z = np.float32([[0.0, 0], [1, 0]]), np.float32([[1.0, 2], [0, 0]])
+    found, (gradient, _) = differentiate_cosine(p, z)
     assert float(found) == 0
-    np.testing.assert_array_equal(gradient, jnp.zeros((2, 2)))
+    np.testing.assert_array_equal(gradient, np.zeros((2, 2)))
 
 
 def test_bfloat16_is_compared_in_float32(rng):

@@ -14,6 +14,12 @@ COUNTS = np.array([60, 25, 9, 4, 2])
 SETTINGS = {"temperature": 0.1, "alpha": 0.05}
 
 
+differentiate = jax.jit(
+    jax.value_and_grad(parametric_contrastive_loss, argnums=(0, 1, 3)),
+    static_argnames=("alpha", "beta", "gamma"),
+)
+
+
 def unit(x):
     return x / np.linalg.norm(x, axis=-1, keepdims=True)
 
@@ -53,13 +59,10 @@ def check(
         u, z, keys = arguments
         return loop(u, z, labels, keys, key_labels, counts, targets=targets, **others)
 
-    def loss(u, z, keys):
-        return parametric_contrastive_loss(
-            u, z, labels, keys, key_labels, class_counts=counts, targets=targets, **others
-        )
-
-    arrays = [jnp.asarray(x, jnp.float32) for x in given]
-    value, gradients = jax.value_and_grad(loss, argnums=(0, 1, 2))(*arrays)
+    u, z, keys = np.float32(given[0]), np.float32(given[1]), np.float32(given[2])
+    value, gradients = differentiate(
+        u, z, labels, keys, key_labels, class_counts=counts, targets=targets, **others
+    )
     assert value.dtype == jnp.float32
     assert float(value) == pytest.approx(expected(given), rel=1e-5, abs=1e-6)
     for number, gradient in enumerate(gradients):
@@ -116,8 +119,8 @@ def test_one_label_is_all_of_its_share(batch):
     logits, z, keys = batch
     arguments = logits, z, LABELS, keys, KEY_LABELS
     given = {"class_counts": COUNTS, **SETTINGS}
-    found = parametric_contrastive_loss(*arguments, **given, targets=np.eye(5)[LABELS])
-    np.testing.assert_allclose(found, parametric_contrastive_loss(*arguments, **given), rtol=1e-6)
+    found, _ = differentiate(*arguments, **given, targets=np.eye(5)[LABELS])
+    np.testing.assert_allclose(found, differentiate(*arguments, **given)[0], rtol=1e-6)
 
 
 def test_it_matches_a_loop_without_keys_and_with_one_anchor(batch):
@@ -164,39 +167,34 @@ def test_losses_and_gradients_are_those_of_public_code(name, setting):
     # Its smoothing shares out s among the classes that are not the label.
     targets = smoothed(labels[:anchors], 10, smooth * 10 / 9) if smooth else None
 
-    def loss(logits, features):
-        return parametric_contrastive_loss(
-            logits,
-            features[:anchors],
-            labels[:anchors],
-            features[anchors:],
-            labels[anchors:],
-            class_counts=vectors["cls_num_list"] if weighted else None,
-            temperature=temperature,
-            alpha=alpha,
-            beta=beta,
-            gamma=gamma,
-            targets=targets,
-        )
-
-    value, low = of(f"{setting}_loss"), [jnp.asarray(x, jnp.float32) for x in (logits, features)]
-    public.check(lambda x: loss(low[0], x), features, value, of(f"{setting}_dfeatures"))
-    public.check(lambda x: loss(x, low[1]), logits, value, of(f"{setting}_dsup_logits"))
+    features, value = np.float32(features), of(f"{setting}_loss")
+    found, (by_logits, by_anchors, by_keys) = differentiate(
+        np.float32(logits),
+        features[:anchors],
+        labels[:anchors],
+        features[anchors:],
+        labels[anchors:],
+        class_counts=vectors["cls_num_list"] if weighted else None,
+        temperature=temperature,
+        alpha=float(alpha),
+        beta=float(beta),
+        gamma=float(gamma),
+        targets=targets,
+    )
+    by_features = np.concatenate([by_anchors, by_keys])
+    public.agree(found, by_features, value, of(f"{setting}_dfeatures"))
+    public.agree(found, by_logits, value, of(f"{setting}_dsup_logits"))
 
 
 @pytest.mark.parametrize("soft", [False, True])
 def test_without_embeddings_it_is_balanced_softmax(batch, soft, rng):
-    logits, z, keys = (jnp.asarray(x, jnp.float32) for x in batch)
-    targets = jnp.asarray(rng.dirichlet(np.ones(5), size=6), jnp.float32) if soft else None
-
-    def loss(u, z, keys):
-        return parametric_contrastive_loss(
-            u, z, LABELS, keys, KEY_LABELS, class_counts=COUNTS, temperature=0.05, alpha=0.0,
-            gamma=0.0, targets=targets,
-        )  # fmt: skip
-
-    found, (slope, *none) = jax.value_and_grad(loss, argnums=(0, 1, 2))(logits, z, keys)
-    expected, its_slope = jax.value_and_grad(balanced_softmax_loss)(
+    logits, z, keys = map(np.float32, batch)
+    targets = np.float32(rng.dirichlet(np.ones(5), size=6)) if soft else None
+    found, (slope, *none) = differentiate(
+        logits, z, LABELS, keys, KEY_LABELS, class_counts=COUNTS, temperature=0.05, alpha=0.0,
+        gamma=0.0, targets=targets,
+    )  # fmt: skip
+    expected, its_slope = jax.jit(jax.value_and_grad(balanced_softmax_loss))(
         logits, targets if soft else LABELS, COUNTS
     )
     np.testing.assert_allclose(found, expected, rtol=1e-6)
@@ -206,64 +204,65 @@ def test_without_embeddings_it_is_balanced_softmax(batch, soft, rng):
 
 
 def test_a_place_without_a_key_is_never_read(batch):
-    logits, z, keys = (jnp.asarray(x, jnp.float32) for x in batch)
-    keys = jnp.where(KEY_LABELS[:, None] < 0, jnp.nan, keys)
+    logits, z, keys = map(np.float32, batch)
+    keys = np.where(KEY_LABELS[:, None] < 0, np.float32(np.nan), keys)
     left = KEY_LABELS >= 0
 
-    def loss(z, keys, key_labels):
-        return parametric_contrastive_loss(
+    def of(keys, key_labels):
+        value, (_, by_anchor, by_key) = differentiate(
             logits, z, LABELS, keys, key_labels, class_counts=COUNTS, **SETTINGS
         )
+        return value, by_anchor, np.asarray(by_key)
 
-    found = jax.value_and_grad(loss, argnums=(0, 1))(z, keys, KEY_LABELS)
-    expected = jax.value_and_grad(loss, argnums=(0, 1))(z, keys[left], KEY_LABELS[left])
+    found, expected = of(keys, KEY_LABELS), of(keys[left], KEY_LABELS[left])
     np.testing.assert_allclose(found[0], expected[0], rtol=1e-6)
-    np.testing.assert_allclose(found[1][0], expected[1][0], rtol=1e-5, atol=1e-7)
-    np.testing.assert_allclose(found[1][1][left], expected[1][1], rtol=1e-5, atol=1e-7)
-    np.testing.assert_array_equal(found[1][1][~left], np.zeros((2, 4)))
+    np.testing.assert_allclose(found[1], expected[1], rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(found[2][left], expected[2], rtol=1e-5, atol=1e-7)
+    np.testing.assert_array_equal(found[2][~left], np.zeros((2, 4)))
 
 
 @pytest.mark.parametrize("beta", [0.0, 1.0])
 def test_a_class_without_images_drops_out_and_its_label_is_infinite(batch, beta):
     counts = np.array([60, 25, 9, 0, 2])
-    logits, z, keys = (jnp.asarray(x, jnp.float32) for x in batch)
-    left = jnp.array([0, 1, 2, 4])
+    logits, z, keys = map(np.float32, batch)
+    left = np.array([0, 1, 2, 4])
 
-    def loss(u, labels=LABELS, key_labels=KEY_LABELS, counts=counts, targets=None):
-        return parametric_contrastive_loss(
+    def of(u, labels=LABELS, key_labels=KEY_LABELS, counts=counts, targets=None):
+        value, (gradient, _, _) = differentiate(
             u, z, labels, keys, key_labels, class_counts=counts, targets=targets, beta=beta,
             **SETTINGS,
         )  # fmt: skip
+        return value, np.asarray(gradient)
 
-    value, gradient = jax.value_and_grad(loss)(logits)
+    value, gradient = of(logits)
     # Of the classes numbered anew; the one key of that class stays a candidate.
     anew = np.array([0, 1, 2, 9, 3, -1])
-    without = loss(logits[:, left], anew[LABELS], anew[KEY_LABELS], counts[left])
+    without, _ = of(logits[:, left], anew[LABELS], anew[KEY_LABELS], counts[left])
     np.testing.assert_allclose(value, without, rtol=1e-6)
     assert np.all(np.isfinite(gradient))
     np.testing.assert_array_equal(gradient[:, 3], np.zeros(6))
-    shares = jnp.asarray(np.eye(5)[LABELS], jnp.float32)
-    np.testing.assert_allclose(loss(logits, targets=shares), value, rtol=1e-6)
+    shares = np.eye(5, dtype=np.float32)[LABELS]
+    np.testing.assert_allclose(of(logits, targets=shares)[0], value, rtol=1e-6)
     if beta:
-        value, gradient = jax.value_and_grad(loss)(logits, np.array([0, 0, 1, 3, 0, 4]))
+        value, gradient = of(logits, np.array([0, 0, 1, 3, 0, 4]))
         assert value == np.inf
         assert not np.any(np.isnan(gradient))
 
 
 def test_without_a_positive_there_is_no_loss(batch):
-    logits, z, keys = (jnp.asarray(x, jnp.float32) for x in batch)
+    logits, z, keys = map(np.float32, batch)
 
-    def loss(z, alpha):
-        return parametric_contrastive_loss(
-            logits, z, jnp.arange(6) % 5, keys, jnp.full(7, -1), class_counts=COUNTS,
+    def of(alpha):
+        return differentiate(
+            logits, z, np.arange(6) % 5, keys, np.full(7, -1), class_counts=COUNTS,
             temperature=0.1, alpha=alpha, beta=0.0,
         )  # fmt: skip
 
-    value, gradient = jax.value_and_grad(loss)(z, 0.0)
+    value, (_, gradient, _) = of(0.0)
     assert value == 0
     np.testing.assert_array_equal(gradient, np.zeros(gradient.shape))
     # Two of six have one in each other.
-    assert loss(z, 0.05) > 0
+    assert of(0.05)[0] > 0
 
 
 def test_it_is_compiled_and_float32_for_bfloat16(batch):

@@ -84,8 +84,8 @@ def test_losses_and_gradients_are_those_of_the_released_code(temperature):
 
 
 def test_its_logit_adjustment_is_logit_compensation():
-    loss, gradient = jax.value_and_grad(logit_compensation_loss)(
-        jnp.asarray(VECTORS["ordinary_logits"], jnp.float32),
+    loss, gradient = jax.jit(jax.value_and_grad(logit_compensation_loss))(
+        np.float32(VECTORS["ordinary_logits"]),
         VECTORS["ordinary_labels"],
         VECTORS["cls_num_list"],
     )
@@ -168,9 +168,9 @@ def test_invalid_centroids_and_classes_that_pad_count_as_the_released_code_would
 
 
 def test_centroids_carry_no_gradient(rng):
-    z, labels = jnp.asarray(unit(rng.normal(size=(4, 3))), jnp.float32), jnp.array([0, 1, 0, 1])
-    bank = jnp.asarray(rng.normal(size=(2, 2, 3)), jnp.float32)
-    gradient = jax.grad(lambda c: linear_centroid_loss(z, labels, c))(bank)
+    z, labels = np.float32(unit(rng.normal(size=(4, 3)))), np.array([0, 1, 0, 1])
+    bank = np.float32(rng.normal(size=(2, 2, 3)))
+    gradient = jax.jit(jax.grad(linear_centroid_loss, argnums=2))(z, labels, bank)
     np.testing.assert_array_equal(gradient, np.zeros_like(bank))
 
 
@@ -193,13 +193,12 @@ def test_with_centroids_a_class_has_those_of_one_view_and_its_centroids(rng, chu
             if both[i] == k:
                 positives = [z[i] @ m / 0.2 for m in members]
         losses.append(np.log(denominator) - np.mean(positives))
-    arguments = (
-        jnp.asarray(z, jnp.float32), both, jnp.asarray(bank, jnp.float32), jnp.asarray(mask),
-    )  # fmt: skip
+    arguments = np.float32(z), both, np.float32(bank), mask
     options = {"temperature": 0.2, "chunk_size": chunk_size, **RELEASED}
-    joint, subclass = complement_and_centroid_loss(*arguments, **options)
+    joint, subclass = jax.jit(partial(complement_and_centroid_loss, **options))(*arguments)
+    alone = jax.jit(partial(centroid_loss, **options))(*arguments)
     assert float(joint) == pytest.approx(np.mean(losses), rel=1e-5)
-    assert float(subclass) == pytest.approx(float(centroid_loss(*arguments, **options)), rel=1e-6)
+    assert float(subclass) == pytest.approx(float(alone), rel=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Semantic augmentation beside float64 loops, a case by hand, draws, and MetaSAug's public code."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -43,39 +45,41 @@ def loss_loop(logits, labels, spread, counts, strength, max_margin, class_weight
     return total / weighed
 
 
-def of_features(form, weighted, **changed):
+def of_features(features, weight, cov, class_weights, max_margin):
     """The loss as public code has it, of features, classifier rows and covariances."""
-    values = {
-        "features": VECTORS["ordinary_features"],
-        "weight": VECTORS["ordinary_weight"],
-        "cov": VECTORS[FORMS[form]],
-    } | changed
-    values = {name: jnp.asarray(value, jnp.float32) for name, value in values.items()}
-    bias = jnp.asarray(VECTORS["ordinary_bias"], jnp.float32)
     return semantic_augmentation_loss(
-        values["features"] @ values["weight"].T + bias[None],
+        features @ weight.T + np.float32(VECTORS["ordinary_bias"])[None],
         LABELS,
-        values["weight"],
-        values["cov"],
+        weight,
+        cov,
         COUNTS,
         strength=RATIO,
-        max_margin=0.5 if form == "full" else 0.0,
-        class_weights=effective_number_weights(COUNTS, 0.9999) if weighted else None,
+        max_margin=max_margin,
+        class_weights=class_weights,
     )
+
+
+differentiate_public = jax.jit(
+    jax.value_and_grad(of_features, argnums=(0, 1, 2)), static_argnames="max_margin"
+)
+differentiate = jax.jit(
+    jax.value_and_grad(semantic_augmentation_loss, argnums=(0, 2, 3)),
+    static_argnames=("strength", "max_margin"),
+)
 
 
 @pytest.mark.parametrize("case", ["full weighted", "full noweight", "diagonal weighted"])
-@pytest.mark.parametrize("name", ["features", "weight", "cov"])
-def test_it_is_that_of_public_code(case, name):
+def test_it_is_that_of_public_code(case):
     form, weighted = case.split()
     prefix = f"ordinary_{weighted}" if form == "full" else "ordinary_diag"
-    at = VECTORS[FORMS[form] if name == "cov" else f"ordinary_{name}"]
-    public.check(
-        lambda x: of_features(form, weighted == "weighted", **{name: x}),
-        at,
-        VECTORS[f"{prefix}_loss"],
-        VECTORS[f"{prefix}_d{name}"],
+    at = (VECTORS[name] for name in ("ordinary_features", "ordinary_weight", FORMS[form]))
+    found, gradients = differentiate_public(
+        *map(np.float32, at),
+        effective_number_weights(COUNTS, 0.9999) if weighted == "weighted" else None,
+        max_margin=0.5 if form == "full" else 0.0,
     )
+    for name, gradient in zip(("features", "weight", "cov"), gradients, strict=True):
+        public.agree(found, gradient, VECTORS[f"{prefix}_loss"], VECTORS[f"{prefix}_d{name}"])
 
 
 @pytest.mark.parametrize("form", list(FORMS))
@@ -121,13 +125,10 @@ ARRAYS = (90, 40, 4, 12, 1)
 
 
 def compute(case, **changed):
-    logits, labels, weights, covariances = (
-        jnp.asarray(x, jnp.float32 if x.dtype == float else jnp.int32) for x in case
-    )
+    """Loss and gradients by logits, rows and covariances, in float32."""
+    arrays = (np.float32(x) if x.dtype == float else x for x in case)
     settings = {"strength": 0.7, "max_margin": 0.5, "class_weights": None} | changed
-    return semantic_augmentation_loss(
-        logits, labels, weights, covariances, jnp.array(ARRAYS), **settings
-    )
+    return differentiate(*arrays, np.array(ARRAYS), **settings)
 
 
 @pytest.mark.parametrize("class_weights", [None, (0.1, 2.0, 1.0, 0.5, 3.0)])
@@ -139,23 +140,8 @@ def test_the_loss_and_its_gradients_match_loops(case, class_weights):
         return loss_loop(logits, case[1], spread, ARRAYS, 0.7, 0.5, of_class)
 
     at = case[0], case[2], case[3]
-    weights = None if class_weights is None else jnp.array(class_weights)
-
-    @jax.jit
-    def loss(logits, rows, covariances):
-        return semantic_augmentation_loss(
-            logits,
-            jnp.asarray(case[1]),
-            rows,
-            covariances,
-            jnp.array(ARRAYS),
-            strength=0.7,
-            class_weights=weights,
-        )
-
-    found, gradients = jax.value_and_grad(loss, argnums=(0, 1, 2))(
-        *(jnp.asarray(x, jnp.float32) for x in at)
-    )
+    weights = None if class_weights is None else np.float32(class_weights)
+    found, gradients = compute(case, class_weights=weights)
     assert found.dtype == jnp.float32
     assert float(found) == pytest.approx(expected(*at), rel=1e-5)
     for number, gradient in enumerate(gradients):
@@ -166,20 +152,24 @@ def test_the_loss_and_its_gradients_match_loops(case, class_weights):
         slope = slopes(moved, at[number])
         np.testing.assert_allclose(gradient, slope, rtol=1e-4, atol=1e-5 * np.abs(slope).max())
     # Covariances of classes that are in no image change nothing.
-    assert not np.any(gradients[2][jnp.array([2, 4])])
+    of_covariances = np.asarray(gradients[2])
+    assert not np.any(of_covariances[[2, 4]])
     if case[3].ndim == 3:
-        np.testing.assert_allclose(gradients[2], gradients[2].swapaxes(1, 2), rtol=1e-4, atol=1e-7)
+        turned = of_covariances.swapaxes(1, 2)
+        np.testing.assert_allclose(of_covariances, turned, rtol=1e-4, atol=1e-7)
 
 
 def test_without_strength_or_covariance_it_is_ldam(case):
     logits, labels, weights, covariances = case
-    base = ldam_loss(jnp.asarray(logits), jnp.asarray(labels), jnp.array(ARRAYS), scale=1.0)
+    base = jax.jit(functools.partial(ldam_loss, scale=1.0))(
+        np.float32(logits), labels, np.array(ARRAYS)
+    )
     for changed in (
         compute(case, strength=0.0),
         compute((logits, labels, weights, np.zeros_like(covariances))),
         compute((logits, labels, np.ones_like(weights), covariances)),
     ):
-        assert float(changed) == float(base)
+        assert float(changed[0]) == float(base)
 
 
 def test_the_labels_own_logit_stays(case):
@@ -205,12 +195,12 @@ def test_it_bounds_the_mean_over_moved_features(rng):
     losses = np.log(np.exp(z).sum(axis=1)) - z[:, label]
     # The bound is the log of the mean where that is the mean of the log.
     bound = np.log(np.mean(np.exp(losses)))
-    found = semantic_augmentation_loss(
-        jnp.asarray((feature @ weights.T)[None], jnp.float32),
-        jnp.array([label]),
-        jnp.asarray(weights, jnp.float32),
-        jnp.asarray(np.stack([root @ root.T] * 3), jnp.float32),
-        jnp.array([1, 1, 1]),
+    found, _ = differentiate(
+        np.float32((feature @ weights.T)[None]),
+        np.array([label]),
+        np.float32(weights),
+        np.float32(np.stack([root @ root.T] * 3)),
+        np.array([1, 1, 1]),
         strength=strength,
         max_margin=0.0,
     )
@@ -243,9 +233,7 @@ def test_crowded_and_huge_values_stay_finite(case):
         (logits, labels, crowded, 1e6 * covariances),
         (logits, labels, weights, -covariances),
     ):
-        found, gradient = jax.value_and_grad(
-            lambda rows, changed=changed: compute((*changed[:2], rows, changed[3]))
-        )(jnp.asarray(changed[2]))
+        found, (_, gradient, _) = compute(changed)
         assert np.isfinite(found)
         assert np.all(np.isfinite(gradient))
 

@@ -45,15 +45,11 @@ def loop(logits, shares, weights):
 
 
 def test_soft_labels_match_a_loop(logits, shares):
-    public.check(lambda x: cross_entropy_loss(x, shares), logits, *loop(logits, shares, np.ones(4)))
+    public.check(cross_entropy_loss, logits, *loop(logits, shares, np.ones(4)), shares)
     for loss in WITH_COUNTS:
         # A factor that all classes have in common is dropped.
         for weights in (COUNTS, COUNTS / COUNTS.sum()):
-            public.check(
-                lambda x, loss=loss: loss(x, shares, COUNTS),
-                logits,
-                *loop(logits, shares, weights),
-            )
+            public.check(loss, logits, *loop(logits, shares, weights), shares, COUNTS)
 
 
 def test_soft_labels_by_hand():
@@ -100,25 +96,27 @@ def test_smoothed_cross_entropy_is_that_of_label_and_mean(logits):
 
 @pytest.mark.parametrize("loss", WITH_COUNTS)
 def test_a_class_without_images_and_without_a_share_spoils_nothing(loss, rng):
-    logits = jnp.asarray(rng.normal(size=(3, 3)), jnp.float32)
-    shares = jnp.array([[0.5, 0, 0.5], [1, 0, 0], [0.1, 0, 0.9]])
-    counts = jnp.array([5, 0, 2])
-    left = jnp.array([0, 2])
-    value, gradient = jax.value_and_grad(loss)(logits, shares, counts)
+    logits = np.float32(rng.normal(size=(3, 3)))
+    shares = np.float32([[0.5, 0, 0.5], [1, 0, 0], [0.1, 0, 0.9]])
+    counts = np.array([5, 0, 2])
+    left = np.array([0, 2])
+    differentiate = jax.jit(jax.value_and_grad(loss, argnums=(0, 1)))
+    value, (gradient, by_shares) = differentiate(logits, shares, counts)
     without = loss(logits[:, left], shares[:, left], counts[left])
     np.testing.assert_allclose(value, without, rtol=1e-6)
     assert np.all(np.isfinite(gradient))
-    np.testing.assert_array_equal(gradient[:, 1], np.zeros(3))
-    _, slope = jax.jvp(lambda x: loss(x, shares, counts), (logits,), (jnp.ones_like(logits),))
+    np.testing.assert_array_equal(np.asarray(gradient)[:, 1], np.zeros(3))
+    forward = jax.jit(lambda x, along: jax.jvp(lambda x: loss(x, shares, counts), (x,), (along,)))
+    _, slope = forward(logits, np.ones_like(logits))
     np.testing.assert_allclose(slope, 0, atol=1e-6)
-    assert np.all(np.isfinite(jax.grad(loss, argnums=1)(logits, shares, counts)))
+    assert np.all(np.isfinite(by_shares))
 
 
 @pytest.mark.parametrize("loss", WITH_COUNTS)
 def test_a_share_of_a_class_without_images_gives_infinity_and_not_nan(loss, rng):
     logits = rng.normal(size=(2, 3)).astype(np.float32)
     soft = smoothed(np.array([0, 2]), 3, 0.1)
-    value, gradient = jax.value_and_grad(loss)(logits, soft, jnp.array([5, 0, 2]))
+    value, gradient = jax.jit(jax.value_and_grad(loss))(logits, soft, np.array([5, 0, 2]))
     assert value == np.inf
     assert not np.any(np.isnan(gradient))
 
@@ -137,27 +135,31 @@ def test_balanced_softmax_is_that_of_public_code():
     labels, counts = vectors["ordinary_labels"], vectors["cls_num_list"]
     for name in ("ordinary_loss", "ordinary_cudaltr_bs_loss"):
         public.check(
-            lambda x: balanced_softmax_loss(x, labels, counts),
+            balanced_softmax_loss,
             vectors["ordinary_logits"],
             vectors[name],
             vectors["ordinary_dlogits"],
+            labels,
+            counts,
         )
-    logits = jnp.asarray(vectors["ordinary_logits"], jnp.float32)
-    each = [balanced_softmax_loss(logits[i : i + 1], labels[i : i + 1], counts) for i in range(24)]
+    logits, loss = np.float32(vectors["ordinary_logits"]), jax.jit(balanced_softmax_loss)
+    each = [loss(logits[i : i + 1], labels[i : i + 1], counts) for i in range(24)]
     np.testing.assert_allclose(each, vectors["ordinary_loss_none"], rtol=1e-5)
     counts = np.where(np.arange(10) == 4, 0, counts)
     expected = vectors["ordinary_zero_count_class4_loss"]
-    assert float(balanced_softmax_loss(logits, labels, counts)) == expected == np.inf
+    assert float(loss(logits, labels, counts)) == expected == np.inf
 
 
 @pytest.mark.parametrize("loss", WITH_COUNTS)
 def test_mixed_labels_are_those_of_public_code(loss):
     vectors = public.load("bcl")
     public.check(
-        lambda x: loss(x, jnp.float32(vectors["ordinary_soft_targets"]), vectors["cls_num_list"]),
+        loss,
         vectors["ordinary_logits"],
         vectors["ordinary_cutmixce_loss"],
         vectors["ordinary_cutmixce_dlogits"],
+        vectors["ordinary_soft_targets"],
+        vectors["cls_num_list"],
     )
 
 

@@ -1,4 +1,5 @@
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from tests.methods.small import unit
@@ -12,5 +13,5 @@ from tests.training.conftest import (  # noqa: F401
 @pytest.fixture
 def outputs(rng):
     """Logits of four images and embeddings of two views of each."""
-    logits = jnp.asarray(rng.normal(size=(4, 3)), jnp.float32)
-    return logits, jnp.asarray(unit(rng.normal(size=(8, 6))), jnp.float32)
+    logits = jnp.asarray(np.float32(rng.normal(size=(4, 3))))
+    return logits, jnp.asarray(np.float32(unit(rng.normal(size=(8, 6)))))

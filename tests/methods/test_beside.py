@@ -1,5 +1,7 @@
 """SCL and BCL: a classifier beside a contrast, tied to BCCL and to what the network holds."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -33,14 +35,14 @@ def test_scl_is_bccl_without_centroids_and_compensation(outputs):
 def test_bcl_weighs_its_two_losses(outputs, rng):
     logits, embeddings = outputs
     prototypes = rng.normal(size=(3, embeddings.shape[1]))
-    prototypes = jnp.asarray(prototypes / np.linalg.norm(prototypes, axis=1, keepdims=True))
+    prototypes = np.float32(prototypes / np.linalg.norm(prototypes, axis=1, keepdims=True))
     bcl = BalancedContrast(**SIZES)
     state = bcl.init(None, CONTEXT)
     found, metrics, _ = loss_of(bcl, (logits, embeddings, prototypes), state, 0)
-    contrast = balanced_contrastive_loss(
-        embeddings, jnp.tile(LABELS, 2), prototypes.astype(jnp.float32), temperature=0.1
+    contrast = jax.jit(functools.partial(balanced_contrastive_loss, temperature=0.1))(
+        embeddings, np.tile(LABELS, 2), prototypes
     )
-    classification = logit_compensation_loss(logits, LABELS, COUNTS)
+    classification = jax.jit(logit_compensation_loss)(logits, LABELS, COUNTS)
     assert metrics["contrastive_loss"] == pytest.approx(float(contrast), rel=1e-6)
     assert found == pytest.approx(float(0.6 * contrast + 2 * classification), rel=1e-6)
     assert bcl.prior_in_loss
@@ -51,8 +53,9 @@ def test_prototypes_come_from_the_classifier_and_train_it(kind, rng):
     method = BalancedContrast(**SIZES, classifier=kind, weight_classification=0.0)
     context = Context(COUNTS, epochs=10, dtype=jnp.float32, norm_groups=2)
     network = Network(TwoLayers(), method.heads(context))
-    images = [jnp.asarray(rng.normal(size=(4, 2, 2, 3)), jnp.float32) for _ in range(3)]
-    variables = network.init(jax.random.key(0), images[0], method=method.init_forward)
+    images = [np.float32(rng.normal(size=(4, 2, 2, 3))) for _ in range(3)]
+    init = jax.jit(functools.partial(network.init, method=method.init_forward))
+    variables = init(jax.random.key(0), images[0])
 
     def apply(params, forward, *inputs):
         outputs, renewed = network.apply(
@@ -65,13 +68,17 @@ def test_prototypes_come_from_the_classifier_and_train_it(kind, rng):
         state = method.init(None, context)
         return method.loss(apply, params, batch, state, jax.random.key(0), progress)[0]
 
-    gradient = jax.grad(loss)(variables["params"])["heads_classifier"]
+    gradient = jax.jit(jax.grad(loss))(variables["params"])["heads_classifier"]
     kernels = [leaf for leaf in jax.tree.leaves(gradient) if leaf.ndim == 2]
     # Of every class, those that the batch has and the one that it has not.
     assert [kernel.shape for kernel in kernels] == [(8, 3)]
     assert np.all(np.abs(kernels[0]).max(axis=0) > 0)
 
-    found, _ = apply(variables["params"], lambda net: method.beside(net, images[0]))
+    @jax.jit
+    def beside(params):
+        return apply(params, lambda net: method.beside(net, images[0]))[0]
+
+    found = beside(variables["params"])
     params = variables["params"]["heads_classifier"]
     rows = np.asarray(params.get("Dense_0", params)["kernel"], np.float64).T
     mlp = jax.tree.map(np.asarray, variables["params"]["heads_prototypes"])

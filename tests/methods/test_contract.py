@@ -6,6 +6,8 @@ import pytest
 
 from bccl_jax import methods
 from bccl_jax.config.validation import validate
+from bccl_jax.devices.jax_settings import usual
+from bccl_jax.devices.mesh import split_over
 from bccl_jax.errors import ConfigError
 from bccl_jax.methods.seam.prior import carried_prior, is_flat
 from bccl_jax.reporting import console
@@ -34,9 +36,17 @@ def small_config(method):
     name, _, options = method.partition(" with ")
     config = tiny_config(name)
     config.update_from_flattened_dict(OPTIONS if options else {})
+    if options and name == "crt":
+        # Half of what each of its two steps compiles would be a second way to mix.
+        config.augment.mixup_alpha = 0.0
     config.model.backbone = "two_layers"
     config.batch_size = 160
     config.checkpoint.every_steps = 1
+    # Where a checkpoint changes nothing none is written but those of evaluations.
+    config.checkpoint.every_epochs = 4
+    # A third of what a step with two contrastive views compiles, and no method's: crops tell the
+    # views apart.
+    config.augment.sim.jitter = (0.0,) * 4
     return config
 
 
@@ -86,6 +96,7 @@ def test_a_run_killed_in_mid_epoch_ends_where_the_whole_one_ends(run, tmp_path):
     """In the second step of the second epoch, and again in that of the third."""
     method, result, _ = run
     config = small_config(method)
+    config.checkpoint.every_steps = 1
     check_resumed(result, config, tmp_path / "run", 5, 4)
 
 
@@ -102,15 +113,17 @@ def test_it_predicts_a_class_for_each_image(run, shared_assemblies):
 def test_it_lowers_for_accelerators_that_are_not_there(run, shared_assemblies):
     method, _, _ = run
     assembled = shared_assemblies(small_config(method))
-    state = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), assembled.abstract_state)
+    split = split_over(assembled.mesh)
     batch = {
-        "image": jax.ShapeDtypeStruct((160, 8, 8, 3), np.uint8),
-        **dict.fromkeys(("label", "index"), jax.ShapeDtypeStruct((160,), np.int32)),
+        "image": jax.ShapeDtypeStruct((160, 8, 8, 3), np.uint8, sharding=split),
+        **dict.fromkeys(("label", "index"), jax.ShapeDtypeStruct((160,), np.int32, sharding=split)),
     }
-    for stage in assembled.stages:
-        traced = jax.jit(stage.train_step).trace(state, batch)
-        lowered = traced.lower(lowering_platforms=("cuda", "tpu"))
-        assert "stablehlo" in lowered.as_text()
+    # As the run traced it, so that it is not traced anew.
+    with usual(), jax.set_mesh(assembled.mesh):
+        for stage in assembled.stages:
+            traced = jax.jit(stage.train_step).trace(assembled.abstract_state, batch)
+            lowered = traced.lower(lowering_platforms=("cuda", "tpu"))
+            assert "stablehlo" in lowered.as_text()
 
 
 def test_a_prior_in_the_loss_is_not_taken_off_again(run):

@@ -74,8 +74,8 @@ def test_the_second_stage_adds_the_robust_loss(case, robust, classification, sof
         None if robust == "none" else weights[robust],
         np.asarray(state["prototype_mask"]),
     )
-    of_images = weights[classification][LABELS]
-    expected = np.average(each_cross_entropy(logits, truth), weights=of_images)
+    shares = truth * weights[classification]
+    expected = np.sum(each_cross_entropy(logits, shares)) / np.sum(shares)
     assert float(metrics["robust_loss"]) == pytest.approx(expected_robust, rel=1e-5)
     assert float(metrics["classification_loss"]) == pytest.approx(expected, rel=1e-5)
     assert loss == pytest.approx(expected + 0.7 * expected_robust, rel=1e-5)
@@ -144,11 +144,19 @@ def test_stages_are_shares_of_the_run(epochs, parts):
     assert [stage.epochs for stage in stages] == parts
 
 
+def test_after_another_run_the_later_stages_share_out_all_epochs():
+    method = RobustPrototypes(start_from="run")
+    assert [stage.epochs for stage in method.stages(100)] == [0, 80, 20]
+    assert method.trained_epochs(100) == 100
+    at_once = RobustPrototypes(start_from="run", robust_after=1.0, refit_after=1.0)
+    assert [stage.epochs for stage in at_once.stages(10)] == [0, 0, 10]
+
+
 def test_prototypes_are_renewed_before_each_epoch_of_the_second_stage():
     method = RobustPrototypes(robust_after=0.5, refit_after=0.8)
     due = [epoch for epoch in range(11) if method.refresh_due(epoch, 10)]
     assert due == [5, 6, 7]
-    started = RobustPrototypes(robust_after=0.0, refit_after=0.3)
+    started = RobustPrototypes(robust_after=0.5, refit_after=0.65, start_from="run")
     assert [epoch for epoch in range(11) if started.refresh_due(epoch, 10)] == [1, 2]
 
 

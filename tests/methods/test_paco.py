@@ -39,40 +39,56 @@ class Small:
     views: tuple
     state: dict
 
-    def run(self, params, forward, *inputs, batch_stats=None):
-        batch_stats = self.variables["batch_stats"] if batch_stats is None else batch_stats
-        variables = {"params": params, "batch_stats": batch_stats}
-        out, renewed = self.network.apply(
-            variables, *inputs, method=forward, mutable=["batch_stats"]
-        )
-        return out, renewed["batch_stats"]
+    def run(self, params, forward, *inputs):
+        return self._run(self.variables["batch_stats"], params, forward, *inputs)
+
+    @functools.cached_property
+    def _run(self):
+        @functools.partial(jax.jit, static_argnames="forward")
+        def run(batch_stats, params, forward, *inputs):
+            variables = {"params": params, "batch_stats": batch_stats}
+            out, renewed = self.network.apply(
+                variables, *inputs, method=forward, mutable=["batch_stats"]
+            )
+            return out, renewed["batch_stats"]
+
+        return run
 
     def loss(self, params=None, views=None, state=None, targets=None, batch_stats=None):
         """Loss, metrics, new state and statistics."""
         params = self.variables["params"] if params is None else params
-        loss, (metrics, state, batch_stats) = self.method.loss(
-            functools.partial(self.run, batch_stats=batch_stats),
-            params,
-            base.Batch(views or self.views, LABELS, targets),
-            state or self.state,
-            jax.random.key(0),
-            None,
-        )
-        return loss, metrics, state, batch_stats
+        batch_stats = self.variables["batch_stats"] if batch_stats is None else batch_stats
+        return self._loss(params, views or self.views, state or self.state, targets, batch_stats)
+
+    @functools.cached_property
+    def _loss(self):
+        @jax.jit
+        def loss(params, views, state, targets, batch_stats):
+            loss, (metrics, state, batch_stats) = self.method.loss(
+                functools.partial(self._run, batch_stats),
+                params,
+                base.Batch(views, LABELS, targets),
+                state,
+                jax.random.key(0),
+                None,
+            )
+            return loss, metrics, state, batch_stats
+
+        return loss
 
 
 @functools.cache
 def small(method):
     rng = np.random.default_rng(5)
     network = Network(TwoLayers(), method.heads(CONTEXT))
-    views = tuple(jnp.asarray(rng.normal(size=(4, 2, 2, 3)), jnp.float32) for _ in range(2))
-    init = functools.partial(network.init, method=method.init_forward)
+    views = tuple(np.float32(rng.normal(size=(4, 2, 2, 3))) for _ in range(2))
+    init = jax.jit(functools.partial(network.init, method=method.init_forward))
     variables = init(jax.random.key(0), views[0])
     other = init(jax.random.key(7), views[0])["params"]
     # Keys of three classes and four places without one; the copy is another network.
     state = method.follow(method.init(None, CONTEXT), other, first=True)
-    earlier = jnp.asarray(unit(rng.normal(size=(6, 6))), jnp.float32)
-    state["queue"] = enter(state["queue"], earlier, jnp.array([0, 1, 2, 2, 0, 1]))
+    earlier = np.float32(unit(rng.normal(size=(6, 6))))
+    state["queue"] = jax.jit(enter)(state["queue"], earlier, np.array([0, 1, 2, 2, 0, 1]))
     return Small(method, network, variables, views, state)
 
 
@@ -111,8 +127,9 @@ def test_gpaco_contrasts_both_views_with_each_other_and_with_the_queue(soft, rng
     targets = rng.dirichlet(np.ones(3), size=4) if soft else None
     loss, metrics, state, _ = case.loss(targets=jnp.float32(targets) if soft else None)
     (logits, anchors), _ = case.run(
-        case.variables["params"], classify_and_project, jnp.concatenate(case.views)
+        case.variables["params"], classify_and_project, np.concatenate(case.views)
     )
+    logits, anchors = np.asarray(logits), np.asarray(anchors)
     queue, twice = case.state["queue"], np.tile(LABELS, 2)
     both = np.tile(targets, (2, 1)) if soft else None
     expected = expected_loss(logits, anchors, twice, queue.keys, queue.labels, case.method, both)
@@ -139,12 +156,12 @@ def test_without_contrast_gpaco_is_balanced_softmax_of_both_views():
     case = small(GPaCo(**SMALL, alpha=0.0, gamma=0.0))
 
     def by_hand(params):
-        logits, _ = case.run(params, base.classify, jnp.concatenate(case.views))
-        return balanced_softmax_loss(logits, jnp.tile(LABELS, 2), COUNTS)
+        logits, _ = case.run(params, base.classify, np.concatenate(case.views))
+        return balanced_softmax_loss(logits, np.tile(LABELS, 2), COUNTS)
 
     params = case.variables["params"]
-    found, slope = jax.value_and_grad(lambda x: case.loss(x)[0])(params)
-    expected, its_slope = jax.value_and_grad(by_hand)(params)
+    found, slope = jax.jit(jax.value_and_grad(lambda x: case.loss(x)[0]))(params)
+    expected, its_slope = jax.jit(jax.value_and_grad(by_hand))(params)
     np.testing.assert_allclose(found, expected, rtol=1e-6)
     its_slope["heads_projector"] = jax.tree.map(jnp.zeros_like, params["heads_projector"])
     for path, value in bits(slope).items():
@@ -155,7 +172,7 @@ def test_without_contrast_paco_is_balanced_softmax_of_the_strong_view():
     case = small(PaCo(**SMALL, alpha=0.0, gamma=0.0))
     logits, _ = case.run(case.variables["params"], base.classify, case.views[0])
     np.testing.assert_allclose(
-        case.loss()[0], balanced_softmax_loss(logits, LABELS, COUNTS), rtol=1e-6
+        case.loss()[0], jax.jit(balanced_softmax_loss)(logits, LABELS, COUNTS), rtol=1e-6
     )
 
 

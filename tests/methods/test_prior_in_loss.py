@@ -11,7 +11,7 @@ from bccl_jax.training.loop import evaluate_checkpoints, train_and_evaluate
 from tests.tiny import tiny_config
 
 # Methods whose loss has no prior, and whose classifier is made on balanced classes in the end.
-BALANCED = ("crt", "lws", "tau_norm", "dro_lt")
+BALANCED = ("crt", "lws", "tau_norm", "mislas", "dro_lt")
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,8 @@ BALANCED = ("crt", "lws", "tau_norm", "dro_lt")
         ("crt", {}, False),
         ("lws", {}, False),
         ("tau_norm", {}, False),
+        ("disalign", {}, False),
+        ("mislas", {}, False),
         ("proco", {}, True),
         ("paco", {}, True),
         ("gpaco", {}, True),
@@ -91,6 +93,15 @@ COUNTS = np.array([500, 60, 12, 2])
         ("crt", {"refit_sampler": "square_root"}, "instance_balanced", np.sqrt(COUNTS)),
         ("tau_norm", {}, "instance_balanced", np.ones(4)),
         ("tau_norm", {"tau": 0.0}, "instance_balanced", COUNTS),
+        # n^(1 - 1.2): its weights more than make up for the prior.
+        ("disalign", {}, "instance_balanced", COUNTS**-0.2),
+        ("disalign", {"weighting": 0.0}, "instance_balanced", COUNTS),
+        ("mislas", {}, "instance_balanced", np.ones(4)),
+        # n / (1 - b^n), of images by the inverse of their class's effective number.
+        ("gcl", {}, "instance_balanced", COUNTS / (1 - 0.9999**COUNTS)),
+        ("gcl", {"refit_epochs": 0}, "square_root", np.sqrt(COUNTS)),
+        ("lws", {"start_from": "run"}, "instance_balanced", np.ones(4)),
+        ("disalign", {"start_from": "run"}, "instance_balanced", COUNTS**-0.2),
         # (1 - b) / (1 - b^n) of n images, and the images of each class as they are.
         ("ldam_drw", {"beta": 0.9}, "instance_balanced", COUNTS * 0.1 / (1 - 0.9**COUNTS)),
         ("ldam_drw", {"deferred": 1.0}, "instance_balanced", COUNTS),

@@ -155,7 +155,14 @@ def test_they_are_found_from_the_second_stage_on_and_never_in_the_last():
     # Of a run that starts from another one's network.
     started = SubclassBalance(warmup_epochs=0, refresh_epochs=3, refit_epochs=20)
     assert due(started, 28) == [1, 4, 7]
-    assert due(SubclassBalance(refit_epochs=20), 20) == []
+    assert due(SubclassBalance(start_from="run"), 20) == []
+
+
+def test_after_another_run_the_classifier_alone_is_trained():
+    method = SubclassBalance(start_from="run", refit_epochs=8)
+    assert method.trained_epochs(200) == 8
+    assert [stage.epochs for stage in method.stages(8)] == [0, 0, 8]
+    method.validate(8)
 
 
 def test_stages_train_what_they_are_for():
@@ -190,9 +197,9 @@ def test_what_cannot_work_is_named():
         validate(config)
     # The classifier alone, of a network that was trained before.
     config.method.refit_epochs = 4
-    with pytest.raises(ConfigError, match="stage 1 of 3 of sbcl has no.*config.model.pretrained"):
+    with pytest.raises(ConfigError, match="stage 1 of 3 of sbcl has no.*config.method.start_from"):
         validate(config)
-    config.model.pretrained = "runs/other"
+    config.method.start_from = "runs/other"
     validate(config)
 
 

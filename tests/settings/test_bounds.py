@@ -52,6 +52,10 @@ EXTREMES = [
 ]
 
 
+# Python writes no whole number of so many digits.
+ENDLESS = 10**5000
+
+
 @functools.cache
 def pickled(method):
     """A method's config, of which a copy takes a seventh of the time of another one."""
@@ -182,7 +186,7 @@ def check(method, key, value):
 @pytest.mark.parametrize(("method", "key"), KEYS)
 def test_every_extreme_value_of_every_key_is_refused_by_name_or_works(method, key):
     bound = bounds(method)[key]
-    values = [*EXTREMES, 10**5000, *edges(bound)]
+    values = [*EXTREMES, ENDLESS, *edges(bound)]
     refused = [value for value in values if not bound.allows(value)]
     # All that is allowed goes the whole way; of what is not, one value of each type.
     for value in {type(value): value for value in refused}.values():
@@ -190,6 +194,12 @@ def test_every_extreme_value_of_every_key_is_refused_by_name_or_works(method, ke
     for value in values:
         if bound.allows(value):
             check(method, key, value)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_extreme_value_is_shown_in_one_short_line(method):
+    own = [value for bound in bounds(method).values() for value in edges(bound)]
+    for value in (*EXTREMES, ENDLESS, *own):
         assert "\n" not in shown(value)
         assert len(shown(value)) <= 80
 

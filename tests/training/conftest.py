@@ -10,19 +10,21 @@ import pytest
 from bccl_jax.classifier import reading
 from bccl_jax.classifier.image_classifier import create_classifier
 from bccl_jax.config.sizing import sized
+from bccl_jax.evaluation.passes import make_pass
 from bccl_jax.models import BACKBONES
-from bccl_jax.training import loop, results
+from bccl_jax.training import between, loop, results
 from bccl_jax.training.assemble import assemble
+from bccl_jax.training.sameness import sameness
 
 
 @pytest.fixture(scope="module")
 def shared_assemblies():
     """Runs of equal configs share one assembly, which is stateless, and so what is traced of it.
 
-    So do runs that save at other steps, but for their config. The fixture's value makes such an
-    assembly of a config.
+    So do runs that save at other steps, but for their config. What they compute between epochs is
+    compiled once for all of them. The fixture's value makes such an assembly of a config.
     """
-    made, read = {}, {}
+    made, read, passes = {}, {}, {}
 
     def shared(config):
         settings = json.loads(config.to_json_best_effort(sort_keys=True))
@@ -42,8 +44,16 @@ def shared_assemblies():
             read[key] = create_classifier(config, *classes)
         return read[key]
 
+    def shared_pass(classifier, forward, view):
+        # One network for each assembly, which stays.
+        key = id(classifier.network), sameness(forward), view
+        if key not in passes:
+            passes[key] = make_pass(classifier, forward, view)
+        return passes[key]
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "assemble", shared)
+        patch.setattr(between, "make_pass", shared_pass)
         patch.setattr(reading, "create_classifier", shared_classifier)
         yield shared
 

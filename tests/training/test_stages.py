@@ -139,7 +139,7 @@ def test_a_sampler_is_an_option_of_every_method(shared_assemblies, tmp_path):
         (
             "crt",
             {"method.refit_epochs": 4},
-            "stage 1 of 2 of crt has no epochs.*pretrained",
+            "stage 1 of 2 of crt has no epochs.*method.start_from",
         ),
         (
             "crt",

@@ -10,7 +10,7 @@ from tests.tiny import tiny_config
 
 # Queues, centroids, a momentum copy and the like serve training alone. A curriculum hands its
 # method's part of the state on.
-READ = {"tau_norm", *(name for name in methods.shipped() if name.startswith("cuda"))}
+READ = {"gcl", "tau_norm", *(name for name in methods.shipped() if name.startswith("cuda"))}
 
 
 @pytest.mark.usefixtures("_two_layers")
@@ -25,5 +25,6 @@ def test_predictions_read_the_state_of_few_methods(method):
     assert read.method == (whole.method if method in READ else {})
     # As it is called where it predicts.
     images = jax.ShapeDtypeStruct((2, 8, 8, 3), np.uint8)
-    classes, _ = jax.eval_shape(classifier.predict, read, images, np.zeros(4, np.float32))
-    assert classes.shape == (2,)
+    offsets = np.zeros(4, np.float32), np.zeros((3, 4), np.float32)
+    classes, _, others = jax.eval_shape(classifier.predict, read, images, *offsets)
+    assert (classes.shape, others.shape) == ((2,), (2, 3))

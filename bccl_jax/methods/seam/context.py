@@ -51,6 +51,10 @@ class Progress(NamedTuple):
     learning_rate: jax.Array | float = 0.0
 
 
+# What a stage trains that trains nothing.
+NOTHING = ("",)
+
+
 @dataclasses.dataclass(frozen=True)
 class Stage:
     """A part of a run: epochs that train the same things in the same way.
@@ -62,8 +66,10 @@ class Stage:
     Attributes:
       epochs: how many; 0 leaves the stage out, for a run that starts from another one.
       trains: what is trained, as paths in the parameters such as "heads_classifier" or
-        "heads_classifier/scale"; empty for all. The rest stays as it is, bit for bit; that its
-        batch statistics do too is up to the loss, which runs it with `train=False`.
+        "heads_classifier/scale"; empty for all, `NOTHING` for none. The rest stays as it is, bit
+        for bit; that its batch statistics do too is up to the loss, which runs it with
+        `train=False`.
+      rates: paths in what is trained whose learning rate is another one, over that of the stage.
       anew: paths in the parameters that start from new random numbers.
       sampler: how its images are drawn, of `data.sampling.SAMPLERS`; "" for `config.data.sampler`.
       optimizer: keys of `config.optimizer` that differ, and their values.
@@ -77,6 +83,7 @@ class Stage:
 
     epochs: int
     trains: tuple[str, ...] = ()
+    rates: Mapping[str, float] = dataclasses.field(default_factory=dict)
     anew: tuple[str, ...] = ()
     sampler: str = ""
     optimizer: Mapping[str, Any] = dataclasses.field(default_factory=dict)

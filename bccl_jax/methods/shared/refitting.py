@@ -9,25 +9,28 @@ from bccl_jax.data.sampling import SAMPLERS
 from bccl_jax.errors import ConfigError
 from bccl_jax.losses.classification import cross_entropy_loss
 from bccl_jax.methods import base
+from bccl_jax.methods.shared.staged import Staged
+from bccl_jax.models.network import Network
 from bccl_jax.settings.bounds import Choice, Real, Whole
 
 
 @dataclasses.dataclass(frozen=True)
-class Refit(base.Method):
+class Refit(Staged):
     """Cross-entropy of the strong view, in the second stage over frozen features.
 
     Frozen features are those of running statistics. The second stage has a cosine schedule of its
     own, without warm-up, over its own epochs.
 
     Attributes:
-      refit_epochs: of the second stage, the last ones of the run; all of them where
-        `config.model.pretrained` is a run that trained the network.
+      refit_epochs: of the second stage, the last ones of the run; with `start_from` all that are
+        trained, of `config.epochs`.
       refit_learning_rate: its peak; 0 for that of the run.
       refit_sampler: how its images are drawn.
     """
 
     soft_labels: ClassVar[bool] = True
-    # Of the second stage: what trains, and what of it starts anew.
+    # What the first stage trains, () for all; of the second one what trains, and what of it anew.
+    fitted: ClassVar[tuple[str, ...]] = ()
     refitted: ClassVar[tuple[str, ...]] = ("heads_classifier",)
     anew: ClassVar[tuple[str, ...]] = ()
 
@@ -37,25 +40,32 @@ class Refit(base.Method):
 
     def validate(self, epochs):
         """See `base.Method.validate`."""
+        super().validate(epochs)
         if self.refit_epochs > epochs:
             raise ConfigError(
                 f"config.method.refit_epochs is {self.refit_epochs} in a run of {epochs} epochs; "
                 "lower it or raise config.epochs"
             )
 
+    def trained_epochs(self, epochs):
+        """See `base.Method.trained_epochs`."""
+        return min(self.refit_epochs, epochs) if self.start_from else epochs
+
     def stages(self, epochs):
         """See `base.Method.stages`."""
         optimizer = {"warmup_epochs": 0, "schedule": "cosine"}
         if self.refit_learning_rate:
             optimizer["learning_rate"] = self.refit_learning_rate
+        last = epochs if self.start_from else self.refit_epochs
         second = base.Stage(
-            self.refit_epochs,
+            last,
             trains=self.refitted,
             anew=self.anew,
             sampler=self.refit_sampler,
             optimizer=optimizer,
+            set_by="config.method.refit_epochs",
         )
-        return base.Stage(epochs - self.refit_epochs), second
+        return base.Stage(epochs - last, trains=self.fitted), second
 
     def loss(self, apply, params, batch, state, key, progress):
         """See `base.Method.loss`."""
@@ -67,7 +77,7 @@ class Refit(base.Method):
         return loss, (metrics, state, batch_stats)
 
 
-def classify_frozen(network, images):
-    """The forward pass of a classifier over a backbone that is not trained."""
+def classify_frozen(network: Network, images: jax.Array) -> jax.Array:
+    """The forward pass of a classifier over a backbone that is not trained: logits [B, K]."""
     features = jax.lax.stop_gradient(network.backbone(images, train=False))
     return network.heads["classifier"](features)
