@@ -12,7 +12,8 @@ import numpy as np
 
 from bccl_jax.clustering.kmeans import kmeans
 
-# Numbers of one part of the classes, points and draws: 256 MiB in float32.
+# Numbers of one part of the classes, points and draws. With all that k-means holds these are 0.7 GB
+# at most by the compiler's account, of ImageNet-LT's 64 clusters in 1,280 points.
 _NUMBERS = 2**26
 # k-means draws some numbers for each point and cluster.
 _DRAWS = 8

@@ -49,6 +49,7 @@ def test_loss_and_gradients_are_those_of_public_code(tag, temperature, weighted)
     radii = VECTORS["ordinary_epsilons"] * (tag != "noeps")
     weights = VECTORS["balanced_weights"] if weighted else None
 
+    @jax.jit
     def loss(features, radii):
         return robust_prototype_loss(
             features,
@@ -73,7 +74,7 @@ def test_loss_and_gradients_are_those_of_public_code(tag, temperature, weighted)
 
 def test_the_order_of_a_batch_is_no_matter():
     labels, features = VECTORS["ordinary_batch_targets"], VECTORS["ordinary_batch_feats"]
-    found = robust_prototype_loss(
+    found = jax.jit(robust_prototype_loss)(
         jnp.float32(features),
         jnp.asarray(labels),
         VECTORS["ordinary_prototypes"],
@@ -140,7 +141,7 @@ def test_loss_and_gradients_match_a_loop(name, rng):
 def test_by_hand():
     # Prototypes at 0 and 3; images of class 0 at 1 and of class 1 at 3, on its prototype.
     features, labels = jnp.array([[1.0], [3.0]]), jnp.array([0, 1])
-    found, slope = jax.value_and_grad(robust_prototype_loss)(
+    found, slope = jax.value_and_grad(jax.jit(robust_prototype_loss))(
         features, labels, jnp.array([[0.0], [3.0]]), jnp.array([0.5, 0.25]), temperature=2.0
     )
     # Of class 0: -(1 + 0.5) / 2 against -3 / 2; of class 1: -(0 + 0.25) / 2 against -2 / 2.

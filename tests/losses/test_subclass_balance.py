@@ -50,6 +50,7 @@ def images_first(array):
 def test_loss_and_gradient_are_those_of_public_code(tag):
     setting = VECTORS[f"ordinary_{tag}_temperature_basetemperature_grama"]
 
+    @jax.jit
     def loss(features):
         embeddings = jnp.concatenate([features[:, 0], features[:, 1]])
         return loss_of(embeddings, LABELS, SUBCLASSES, TEMPERATURES, *setting)
@@ -98,10 +99,10 @@ def test_by_hand():
     # One class of two subclasses, both views of an image alike, the two images at right angles.
     embeddings = jnp.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [0.0, 1.0]])
     labels, subclasses = jnp.zeros(4, jnp.int32), jnp.array([0, 1, 0, 1])
-    within = subclass_loss(embeddings, subclasses, temperature=1.0, base_temperature=0.5)
+    within = jax.jit(subclass_loss)(embeddings, subclasses, temperature=1.0, base_temperature=0.5)
     assert float(within) == pytest.approx(2 * (np.log(np.e + 2) - 1), rel=1e-6)
     # Positives: the other view at cosine 1, two of the other subclass at 0.
-    between = between_subclasses_loss(embeddings, labels, subclasses, jnp.array([0.5]))
+    between = jax.jit(between_subclasses_loss)(embeddings, labels, subclasses, np.array([0.5]))
     assert float(between) == pytest.approx(np.log(np.exp(2) + 2) - 2 / 3, rel=1e-6)
 
 
