@@ -55,7 +55,9 @@ def assemble(config: ml_collections.ConfigDict, classes: int) -> Run:
     Returns:
       The assembly.
     """
-    labels = np.arange(max(classes, config.batch_size), dtype=np.int32) % classes
+    # A queue of keys has no more of them than there are pictures.
+    pictures = max(classes, config.batch_size, config.method.get("queue_size", 0))
+    labels = np.arange(pictures, dtype=np.int32) % classes
     names = tuple(map(str, range(classes)))
     train, test = (Split(Unread(s, len(labels)), labels, names) for s in ("train", "test"))
     return recipe.assemble_over(config, train, test)

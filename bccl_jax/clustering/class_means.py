@@ -1,4 +1,4 @@
-"""Means of the embeddings of every class: running ones under jit, or of a whole split."""
+"""Means and directions of every class: running ones under jit, or means of a whole split."""
 
 import flax.struct
 import jax
@@ -112,3 +112,35 @@ def means_of_split(
     for k in np.flatnonzero(counts):
         means[k] = embeddings[members[k]].mean(axis=0, dtype=np.float64)
     return means, counts
+
+
+def followed_directions(
+    directions: jax.Array, embeddings: jax.Array, labels: jax.Array, kept: float
+) -> jax.Array:
+    """Lets the direction of each class follow the mean of its embeddings in a batch.
+
+    `d = unit(kept d + (1 - kept) unit(mean))`: the mean's direction at once for a class of which
+    nothing was seen before, as it was for one that is not in the batch.
+
+    Args:
+      directions: float32 [K, D], of unit norm, or 0 for a class that was not seen yet.
+      embeddings: [N, D] floating; they enter without gradient.
+      labels: [N] integer classes in [0, K).
+      kept: the share that stays, from 0 to below 1.
+
+    Returns:
+      float32 [K, D], of unit norm or 0.
+
+    Raises:
+      ValueError: shapes that do not fit together.
+    """
+    new = class_means(embeddings, labels, len(directions))
+    moved = _unit(kept * directions + (1 - kept) * _unit(new.means))
+    # A batch whose members cancel each other says nothing either.
+    seen = (new.counts > 0)[:, None] & jnp.any(moved != 0, axis=1, keepdims=True)
+    return jnp.where(seen, moved, directions)
+
+
+def _unit(vectors):
+    norm = jnp.linalg.norm(vectors, axis=-1, keepdims=True)
+    return vectors / jnp.where(norm > 0, norm, 1.0)

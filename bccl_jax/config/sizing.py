@@ -77,7 +77,7 @@ def stage_config(config: ml_collections.ConfigDict, stage: Stage) -> ml_collecti
     Returns:
       A copy; the config itself for a stage that is the run.
     """
-    if stage.epochs == config.epochs and not stage.optimizer:
+    if stage.epochs == config.epochs and not stage.optimizer and stage.rate_factor == 1:
         return config
     config = ml_collections.ConfigDict(config).copy_and_resolve_references()
     # One that is left out is built nevertheless, with a schedule that no step asks.
@@ -85,6 +85,7 @@ def stage_config(config: ml_collections.ConfigDict, stage: Stage) -> ml_collecti
     if not stage.epochs:
         config.optimizer.warmup_epochs, config.optimizer.step_epochs = 0, ()
     with config.optimizer.ignore_type():
+        config.optimizer.learning_rate *= stage.rate_factor
         config.optimizer.update(stage.optimizer)
     return config
 

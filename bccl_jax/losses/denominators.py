@@ -1,5 +1,6 @@
 """Denominators of contrastive losses: sums of exponentials, or averages of them within classes."""
 
+import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -34,13 +35,13 @@ def log_sum_exp(blocks: Sequence[jax.Array]) -> jax.Array:
     A row that is -inf throughout gives -inf with zero gradients.
 
     Args:
-      blocks: one or two, float32.
+      blocks: float32.
 
     Returns:
       float32 [N].
     """
     maxima = [jnp.max(block, axis=_trailing(block), initial=-jnp.inf) for block in blocks]
-    peak = maxima[0] if len(maxima) == 1 else jnp.maximum(*maxima)
+    peak = functools.reduce(jnp.maximum, maxima)
     # Compared with -inf alone, so that a NaN of diverged training is passed on and not hidden.
     peak = jax.lax.stop_gradient(jnp.where(peak == -jnp.inf, 0.0, peak))
     total = sum(

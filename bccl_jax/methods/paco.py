@@ -39,18 +39,12 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
-import jax
-import jax.numpy as jnp
-
-from bccl_jax.errors import ConfigError
 from bccl_jax.methods import base
 from bccl_jax.methods.shared.key_queue import enter
+from bccl_jax.methods.shared.momentum_copy import check_shared_statistics, followed_copy
 from bccl_jax.methods.shared.parametric import CIFAR, PHOTOGRAPHS, Parametric
 from bccl_jax.models.forward import classify_and_project, project
-from bccl_jax.optimization.averaging import averaged
 from bccl_jax.settings.bounds import Real
-
-_COPIED = ("backbone", "heads_projector")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,19 +72,12 @@ class PaCo(Parametric):
         Raises:
           ConfigError: each device has batch statistics of its own.
         """
-        if context.norm_groups > 1:
-            raise ConfigError(
-                f"config.model.batch_norm is 'device' on {context.norm_groups} devices, whose "
-                "statistics would tell paco which keys are of an anchor's device; write 'global'"
-            )
+        check_shared_statistics(context, "paco")
         return super().heads(context)
 
     def follow(self, state, params, first=False):
         """Renews the momentum copy, {"copy": {"backbone", "heads_projector"}}."""
-        followed = {name: params[name] for name in _COPIED}
-        if first:
-            return {**state, "copy": jax.tree.map(jnp.copy, followed)}
-        return {**state, "copy": averaged(state["copy"], followed, self.momentum)}
+        return followed_copy(state, params, self.momentum, first)
 
     def loss(self, apply, params, batch, state, key, progress):
         """See `base.Method.loss`."""

@@ -5,6 +5,5 @@ from tests.tiny import tiny_config
 
 def get_config(method="bccl"):
     config = tiny_config(method).unlock()
-    config.augment.sim.jitter = (0.0, 0.0, 0.0, 0.0)
     config.augment.strong.cutout = 0
     return config

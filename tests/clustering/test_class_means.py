@@ -3,7 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bccl_jax.clustering.class_means import class_means, merged, no_means
+from bccl_jax.clustering.class_means import class_means, followed_directions, merged, no_means
+from tests.losses import public
 
 
 def loop(batches, num_classes, dim):
@@ -67,3 +68,27 @@ def test_shapes_that_do_not_fit_are_named():
             class_means(jnp.zeros(embeddings), jnp.zeros(labels, int), 4)
     with pytest.raises(ValueError, match="num_classes=0, dim=3"):
         no_means(0, 3)
+
+
+def test_directions_follow_the_means_as_in_public_code():
+    vectors = public.load("targeted_supcon")
+    raw, labels = vectors["ordinary_q_raw"], vectors["ordinary_labels"]
+    anchors = raw / np.linalg.norm(raw, axis=1, keepdims=True)
+    found = jax.jit(followed_directions, static_argnums=3)(
+        jnp.asarray(vectors["ordinary_class_centroid_init"], jnp.float32),
+        jnp.asarray(anchors, jnp.float32),
+        jnp.asarray(labels, jnp.int32),
+        0.9,
+    )
+    expected = vectors["ordinary_tsc6_sep_class_centroid_after"]
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_a_direction_is_that_of_the_first_mean_and_stays_where_nothing_was_seen():
+    seen = jnp.array([[3.0, 4.0], [0.0, 2.0], [0.0, -2.0]])
+    kept = jnp.array([[0.0, 0.0], [1.0, 0.0], [0.0, 0.0], [0.6, 0.8]])
+    found = followed_directions(kept, seen, jnp.array([0, 1, 1]), 0.9)
+    # The members of class 1 cancel, and of classes 2 and 3 there are none.
+    np.testing.assert_allclose(found, [[0.6, 0.8], [1, 0], [0, 0], [0.6, 0.8]], atol=1e-6)
+    turned = followed_directions(found, seen, jnp.array([1, 1, 0]), 0.0)
+    np.testing.assert_allclose(turned[:2], [[0, -1], [3 / 45**0.5, 6 / 45**0.5]], atol=1e-6)

@@ -54,9 +54,10 @@ def test_the_samplers_that_follow_the_epochs_are_known(sampler):
 @pytest.mark.parametrize("method", methods.names())
 def test_of_each_method_it_is_known(method):
     # Two stages, of which the second has a schedule of its own and a fixed length.
-    staged = ("crt", "lws", "disalign", "gcl", "mislas")
+    staged = ("crt", "lws", "disalign", "gcl", "mislas", "kcl")
     expected = {
         **{name: [f"the stages of {name}", "its cosine learning rate"] for name in staged},
+        "tsc": ["the stages of tsc", "its cosine learning rate", "when tsc renews its state"],
         "tau_norm": [],
         "sbcl": ["the stages of sbcl", "its cosine learning rate", "when sbcl renews its state"],
         "dro_lt": ["the stages of dro_lt", "when dro_lt renews its state"],

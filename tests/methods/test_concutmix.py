@@ -1,5 +1,7 @@
 """ConCutMix beside loops over its outputs, beside BCL, and what reaches its network."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,8 +27,7 @@ PASTES, DOES_NOT = jax.random.key(3), jax.random.key(0)
 def batch(rng):
     """Four images of 16 x 16 pixels, three views of each, beside four others."""
     first, second = (
-        tuple(jnp.asarray(rng.normal(size=(4, 16, 16, 3)), jnp.float32) for _ in range(3))
-        for _ in range(2)
+        tuple(np.float32(rng.normal(size=(4, 16, 16, 3))) for _ in range(3)) for _ in range(2)
     )
     return Batch(first, LABELS, None, (Batch(second, OTHERS),))
 
@@ -36,22 +37,28 @@ def made(rng):
     """Logits, embeddings of both contrasted views, and centres and projections of any length."""
     centers, projections = (3 * rng.normal(size=(n, 6)) for n in (3, 4))
     shaped = rng.normal(size=(4, 3)), unit(rng.normal(size=(8, 6))), centers, projections
-    logits, embeddings, *rest = (jnp.asarray(x, jnp.float32) for x in shaped)
-    return logits, embeddings, (jnp.asarray(unit(centers), jnp.float32), *rest)
+    logits, embeddings, *rest = map(np.float32, shaped)
+    return logits, embeddings, (np.float32(unit(centers)), *rest)
 
 
-def loss_of(method, batch, outputs, key, epoch, seen=None):
-    state = method.init(None, CONTEXT)
+@functools.partial(jax.jit, static_argnames="method")
+def compute(method, batch, outputs, key, progress):
+    """Loss, metrics and the images that the network saw."""
+    state, seen = method.init(None, CONTEXT), []
 
     def apply(params, forward, images):
-        if seen is not None:
-            seen.append(np.asarray(images))
+        seen.append(images)
         return outputs, "renewed statistics"
 
-    progress = Progress(jnp.int32(10 * epoch), jnp.int32(epoch))
     loss, (metrics, same, batch_stats) = method.loss(apply, None, batch, state, key, progress)
     assert batch_stats == "renewed statistics"
     assert same is state
+    return loss, metrics, seen
+
+
+def loss_of(method, batch, outputs, key, epoch):
+    progress = Progress(np.int32(10 * epoch), np.int32(epoch))
+    loss, metrics, _ = compute(method, batch, outputs, key, progress)
     return float(loss), {name: float(value) for name, value in metrics.items()}
 
 
@@ -63,11 +70,12 @@ def compensated_loop(logits, shares, factor):
     return total / len(logits)
 
 
+paste = jax.jit(functools.partial(cutmix_with, alpha=1.0, probability=0.5))
+contrast = jax.jit(functools.partial(balanced_contrastive_loss, temperature=0.1))
+
+
 def share_of(batch, key):
-    _, share = cutmix_with(
-        batch.views[0], batch.others[0].views[0], key, alpha=1.0, probability=0.5
-    )
-    return float(share)
+    return float(paste(batch.views[0], batch.others[0].views[0], key)[1])
 
 
 @pytest.mark.parametrize("epoch", [0, 50, 51, 99])
@@ -84,9 +92,7 @@ def test_the_loss_matches_loops(batch, made, epoch, key, factor):
         labels = semantic_loop(
             labels, *(np.asarray(x, np.float64) for x in (projections, centers)), COUNTS, 0.8, 2
         )
-    contrastive = balanced_contrastive_loss(
-        embeddings, jnp.tile(LABELS, 2), prototypes, temperature=0.1
-    )
+    contrastive = contrast(embeddings, np.tile(LABELS, 2), prototypes)
     classification = compensated_loop(logits, labels, factor)
     assert metrics["classification_loss"] == pytest.approx(classification, rel=1e-5)
     assert metrics["kept_share"] == pytest.approx(share)
@@ -94,9 +100,8 @@ def test_the_loss_matches_loops(batch, made, epoch, key, factor):
 
 
 def test_only_the_classified_view_is_mixed(batch, made):
-    seen = []
-    loss_of(ConCutMix(), batch, made, PASTES, 0, seen)
-    views = seen[0].reshape(4, 3, 16, 16, 3)
+    _, _, (seen,) = compute(ConCutMix(), batch, made, PASTES, Progress(np.int32(0), np.int32(0)))
+    views = np.asarray(seen).reshape(4, 3, 16, 16, 3)
     for view in (1, 2):
         np.testing.assert_array_equal(views[:, view], batch.views[view])
     own, others = np.asarray(batch.views[0]), np.asarray(batch.others[0].views[0])

@@ -44,9 +44,6 @@ def small_config(method):
     config.checkpoint.every_steps = 1
     # Where a checkpoint changes nothing none is written but those of evaluations.
     config.checkpoint.every_epochs = 4
-    # A third of what a step with two contrastive views compiles, and no method's: crops tell the
-    # views apart.
-    config.augment.sim.jitter = (0.0,) * 4
     return config
 
 

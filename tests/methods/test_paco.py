@@ -204,7 +204,7 @@ def test_it_predicts_by_the_network_that_is_trained_and_without_the_prior():
 @pytest.mark.usefixtures("_two_layers")
 def test_the_copy_is_a_mean_of_the_parameters_before_each_step():
     config = tiny_config("paco")
-    options = {"accumulation": 2, "optimizer.sam_rho": 0.05, "augment.sim.jitter": (0.0,) * 4}
+    options = {"accumulation": 2, "optimizer.sam_rho": 0.05}
     config.update_from_flattened_dict({"model.backbone": "two_layers", **options})
     config.batch_size = 160
     config.method.momentum = 0.7

@@ -11,7 +11,7 @@ from bccl_jax.training.loop import evaluate_checkpoints, train_and_evaluate
 from tests.tiny import tiny_config
 
 # Methods whose loss has no prior, and whose classifier is made on balanced classes in the end.
-BALANCED = ("crt", "lws", "tau_norm", "mislas", "dro_lt")
+BALANCED = ("crt", "lws", "tau_norm", "mislas", "kcl", "tsc", "dro_lt")
 
 
 @pytest.mark.parametrize(
@@ -26,6 +26,8 @@ BALANCED = ("crt", "lws", "tau_norm", "mislas", "dro_lt")
         ("tau_norm", {}, False),
         ("disalign", {}, False),
         ("mislas", {}, False),
+        ("kcl", {}, False),
+        ("tsc", {}, False),
         ("proco", {}, True),
         ("paco", {}, True),
         ("gpaco", {}, True),
@@ -91,6 +93,10 @@ COUNTS = np.array([500, 60, 12, 2])
         ("concutmix", {"prior_factor": 0.75}, "instance_balanced", COUNTS**0.25),
         ("crt", {}, "instance_balanced", np.ones(4)),
         ("crt", {"refit_sampler": "square_root"}, "instance_balanced", np.sqrt(COUNTS)),
+        ("kcl", {}, "instance_balanced", np.ones(4)),
+        ("kcl", {"refit_sampler": "instance_balanced"}, "class_balanced", COUNTS),
+        ("tsc", {}, "instance_balanced", np.ones(4)),
+        ("tsc", {"refit_sampler": "square_root"}, "instance_balanced", np.sqrt(COUNTS)),
         ("tau_norm", {}, "instance_balanced", np.ones(4)),
         ("tau_norm", {"tau": 0.0}, "instance_balanced", COUNTS),
         # n^(1 - 1.2): its weights more than make up for the prior.

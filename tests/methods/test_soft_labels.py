@@ -15,8 +15,8 @@ from tests.tiny import tiny_config
 
 SOFT = [name for name in methods.names() if methods.method_class(name).soft_labels]
 # Of these classes and embeddings are candidates of one loss (tests/methods/test_paco.py), and the
-# logits of the last are noisy.
-OTHER_LOSSES = ("paco", "gpaco", "gcl")
+# logits of the third are noisy; the last classify in their second stage (test_k_positive.py).
+OTHER_LOSSES = ("paco", "gpaco", "gcl", "kcl", "tsc")
 
 
 def test_the_methods_of_a_softmax_cross_entropy_take_them():

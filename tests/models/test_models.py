@@ -104,20 +104,21 @@ def test_option_a_shortcut_subsamples_and_pads_channels_on_both_sides(rng):
 def test_cosine_classifier_is_scale_times_the_cosine(rng):
     features = rng.normal(size=(3, 5)).astype(np.float32)
     head = CosineClassifier(4, scale=30.0)
-    variables = head.init(jax.random.key(0), jnp.asarray(features))
+    variables = jax.jit(head.init)(jax.random.key(0), features)
     kernel = np.asarray(variables["params"]["kernel"], np.float64)
     expected = np.zeros((3, 4))
     for i in range(3):
         for k in range(4):
             a, b = features[i].astype(np.float64), kernel[:, k]
             expected[i, k] = 30 * a @ b / np.linalg.norm(a) / np.linalg.norm(b)
-    np.testing.assert_allclose(head.apply(variables, features), expected, atol=1e-4)
+    np.testing.assert_allclose(jax.jit(head.apply)(variables, features), expected, atol=1e-4)
 
 
 @pytest.mark.parametrize(("width", "longest"), [(64, 5.0), (2048, 5.0)])
 def test_a_uniform_start_is_cut_to_a_norm_of_five(width, longest):
     head = CosineClassifier(40, start="uniform")
-    kernel = head.init(jax.random.key(0), jnp.ones((1, width)))["params"]["kernel"]
+    made = jax.jit(head.init)(jax.random.key(0), np.ones((1, width), np.float32))
+    kernel = np.asarray(made["params"]["kernel"])
     norms = np.linalg.norm(np.asarray(kernel, np.float64), axis=0)
     if width == 64:  # of uniform numbers in (-1, 1) it is 4.6, seldom above 5
         assert np.mean(norms) == pytest.approx(np.sqrt(64 / 3), rel=0.05)
@@ -129,33 +130,36 @@ def test_a_uniform_start_is_cut_to_a_norm_of_five(width, longest):
 
 def test_pytorchs_start_of_the_projector_is_uniform_within_one_over_the_root_of_the_width():
     projector = Projector(hidden=200, out=100, start="pytorch", start_scale=0.5)
-    params = projector.init(jax.random.key(0), jnp.ones((2, 64)), True)["params"]
+    init = jax.jit(projector.init, static_argnums=2)
+    params = jax.device_get(init(jax.random.key(0), np.ones((2, 64), np.float32), True)["params"])
     for name, width, scale in (("Dense_0", 64, 1), ("Dense_1", 200, 0.5)):
         bound = scale / np.sqrt(width)
         for array in (params[name]["kernel"], params[name]["bias"]):
             largest = np.abs(array).max()
             assert 0.9 * bound < largest <= bound
         assert np.std(params[name]["kernel"]) == pytest.approx(bound / np.sqrt(3), rel=0.05)
-    assert (
-        "bias"
-        not in Projector(9, 3).init(jax.random.key(0), jnp.ones((2, 5)), True)["params"]["Dense_0"]
-    )
+    plain = shapes_of(Projector(9, 3), jnp.ones((2, 5)), True)
+    assert "bias" not in plain["params"]["Dense_0"]
 
 
 def test_projector_gives_unit_vectors(rng):
-    features = jnp.asarray(rng.normal(size=(6, 5)), jnp.float32)
     projector = Projector(hidden=7, out=3, dtype=jnp.bfloat16)
-    variables = projector.init(jax.random.key(0), features, True)
-    out, _ = projector.apply(variables, features, True, mutable=["batch_stats"])
+
+    @jax.jit
+    def project(features):
+        variables = projector.init(jax.random.key(0), features, True)
+        return projector.apply(variables, features, True, mutable=["batch_stats"])[0]
+
+    out = project(np.float32(rng.normal(size=(6, 5))))
     assert out.shape == (6, 3)
     assert out.dtype == jnp.float32
     np.testing.assert_allclose(np.linalg.norm(out, axis=1), 1, rtol=1e-5)
 
 
 def test_a_zero_vector_stays_zero_with_finite_gradient():
-    zero = jnp.zeros((1, 3))
-    np.testing.assert_array_equal(l2_normalize(zero), zero)
-    gradient = jax.grad(lambda x: jnp.sum(l2_normalize(x)))(zero)
+    zero = np.zeros((1, 3), np.float32)
+    np.testing.assert_array_equal(jax.jit(l2_normalize)(zero), zero)
+    gradient = jax.jit(jax.grad(lambda x: jnp.sum(l2_normalize(x))))(zero)
     assert np.isfinite(gradient).all()
 
 
@@ -180,12 +184,12 @@ SMALL = {
 
 @pytest.fixture
 def images(rng):
-    return jnp.asarray(rng.normal(size=(4, 16, 16, 3)), jnp.float32)
+    return np.float32(rng.normal(size=(4, 16, 16, 3)))
 
 
 def random_variables(rng, backbone, images):
     shapes = shapes_of(backbone, images, True)
-    return jax.tree.map(lambda leaf: jnp.asarray(rng.uniform(0.1, 0.5, leaf.shape)), shapes)
+    return jax.tree.map(lambda leaf: np.float32(rng.uniform(0.1, 0.5, leaf.shape)), shapes)
 
 
 @pytest.mark.parametrize("family", SMALL)
@@ -233,19 +237,21 @@ def test_norm_groups_reach_every_normalisation_of_a_backbone(rng, images, family
         return backbone.apply(variables, x, True, mutable=["batch_stats"])
 
     features, renewed = apply(SMALL[family].copy(norm_groups=2), images)
-    parts = [apply(SMALL[family], part) for part in jnp.split(images, 2)]
-    np.testing.assert_allclose(features, jnp.concatenate([y for y, _ in parts]), atol=1e-5)
+    parts = [jax.device_get(apply(SMALL[family], part)) for part in np.split(images, 2)]
+    np.testing.assert_allclose(features, np.concatenate([y for y, _ in parts]), atol=1e-5)
     mean = jax.tree.map(lambda a, b: (a + b) / 2, parts[0][1], parts[1][1])
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4), renewed, mean)
 
 
 def test_norm_groups_reach_the_projector(rng):
-    features = jnp.asarray(rng.normal(size=(6, 5)), jnp.float32)
-    variables = Projector(7, 3).init(jax.random.key(0), features, True)
+    features = np.float32(rng.normal(size=(6, 5)))
+    init = jax.jit(Projector(7, 3).init, static_argnums=2)
+    variables = init(jax.random.key(0), features, True)
 
+    @functools.partial(jax.jit, static_argnums=0)
     def apply(projector, x):
         return projector.apply(variables, x, True, mutable=["batch_stats"])[0]
 
-    parts = [apply(Projector(7, 3), part) for part in jnp.split(features, 2)]
+    parts = [apply(Projector(7, 3), part) for part in np.split(features, 2)]
     whole = apply(Projector(7, 3, norm_groups=2), features)
-    np.testing.assert_allclose(whole, jnp.concatenate(parts), atol=1e-6)
+    np.testing.assert_allclose(whole, np.concatenate(parts), atol=1e-6)

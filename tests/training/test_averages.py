@@ -29,8 +29,6 @@ def small_config(method, **changes):
     config.model.backbone = "two_layers"
     config.batch_size = 160
     config.optimizer.ema = DECAY
-    # A third of what a step of "bccl" compiles, and nothing to do with an average.
-    config.augment.sim.jitter = (0.0,) * 4
     config.update_from_flattened_dict(changes)
     return config
 

@@ -37,8 +37,6 @@ def find():
         config = tiny_config().unlock()
         # So small that rounding, which differs, is not amplified.
         config.optimizer.learning_rate = 0.0002
-        # Compiles faster.
-        config.augment.sim.jitter = (0.0, 0.0, 0.0, 0.0)
         config.update_from_flattened_dict({"devices": devices, **changes})
         run = assemble(config)
         with jax.set_mesh(run.mesh):

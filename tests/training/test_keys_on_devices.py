@@ -1,4 +1,4 @@
-"""PaCo and GPaCo on 1 and 8 devices: a process of its own sees eight of them."""
+"""PaCo, GPaCo and KCL on 1 and 8 devices: a process of its own sees eight of them."""
 
 import jax
 import numpy as np
@@ -23,13 +23,12 @@ def find():
     def assembled(name, devices, **changes):
         config = tiny_config(name).unlock()
         config.optimizer.learning_rate = 0.001
-        config.augment.sim.jitter = (0.0, 0.0, 0.0, 0.0)
         usual = {"devices": devices, "model.backbone": "two_layers", "batch_size": 160}
         config.update_from_flattened_dict(usual | changes)
         return assemble(config)
 
     found = {}
-    for name in ("paco", "gpaco"):
+    for name in ("paco", "gpaco", "kcl"):
         for devices in (1, 8):
             run = assembled(name, devices)
             with jax.set_mesh(run.mesh):
@@ -63,7 +62,7 @@ def found():
     return forked.on_devices(8, find)
 
 
-@pytest.mark.parametrize("name", ["paco", "gpaco"])
+@pytest.mark.parametrize("name", ["paco", "gpaco", "kcl"])
 def test_the_number_of_devices_changes_nothing(found, name):
     one, other = found[f"{name} 1"], found[f"{name} 8"]
     assert (one["devices"], other["devices"]) == (1, 8)
@@ -71,7 +70,7 @@ def test_the_number_of_devices_changes_nothing(found, name):
     # In the same places: the labels are those of the keys.
     assert other["labels"] == one["labels"]
     np.testing.assert_allclose(other["keys"], one["keys"], atol=1e-4)
-    assert bool(one["copy"]) == (name == "paco")
+    assert bool(one["copy"]) == (name != "gpaco")
     for mine, theirs in zip(other["copy"], one["copy"], strict=True):
         np.testing.assert_allclose(mine, theirs, atol=1e-5)
 

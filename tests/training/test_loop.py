@@ -27,6 +27,8 @@ pytestmark = pytest.mark.usefixtures("_no_picture", "_two_layers")
 def tiny_config(method="bccl"):
     config = shipped(method)
     config.model.backbone = "two_layers"
+    # Here all is as it is shipped, so that it is resumed and compared.
+    config.augment.sim.jitter = (0.4, 0.4, 0.0, 0.0)
     return config
 
 

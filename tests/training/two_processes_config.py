@@ -13,5 +13,4 @@ def get_config():
     config.model.backbone = "two_layers"
     config.epochs = 5
     config.eval.every_epochs = 3
-    config.augment.sim.jitter = (0.0, 0.0, 0.0, 0.0)
     return config

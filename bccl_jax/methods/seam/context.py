@@ -73,6 +73,7 @@ class Stage:
       anew: paths in the parameters that start from new random numbers.
       sampler: how its images are drawn, of `data.sampling.SAMPLERS`; "" for `config.data.sampler`.
       optimizer: keys of `config.optimizer` that differ, and their values.
+      rate_factor: of the learning rate of the run, where the optimizer's keys name none.
       continues: whether it goes on with the optimizer, the schedule and the sampler of the stage
         before it. It may train something else or by another loss, but starts nothing anew.
       set_by: the config key that says how long it is, for the message where it has no epochs.
@@ -87,11 +88,13 @@ class Stage:
     anew: tuple[str, ...] = ()
     sampler: str = ""
     optimizer: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    rate_factor: float = 1.0
     continues: bool = False
     set_by: str = "config.epochs"
 
     def __post_init__(self):
         own = [name for name in ("anew", "sampler", "optimizer") if getattr(self, name)]
+        own += ["rate_factor"] if self.rate_factor != 1 else []
         if self.continues and own:
             raise ConfigError(
                 f"a stage continues the one before it and names {', '.join(own)}, which would be "

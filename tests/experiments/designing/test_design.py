@@ -88,8 +88,8 @@ def test_all_rows_come_first_then_seeds_then_factors_then_data_sets():
     expected = itertools.product(("cifar100", "cifar10"), (100.0, 50.0, 10.0), (0, 1))
     assert list(dict.fromkeys(places)) == list(expected)
     rows = [
-        "BCCL", "BCCL, released code", "Cross-entropy", "Logit adjustment", "BCL", "SBCL",
-        "CUDA", "GLMC", "GLMC, 4x wide", "BCCL, 4x wide",
+        "BCCL", "BCCL, released code", "Cross-entropy", "Logit adjustment", "KCL", "TSC",
+        "BCL", "SBCL", "CUDA", "GLMC", "GLMC, 4x wide", "BCCL, 4x wide",
     ]  # fmt: skip
     assert [cell.row for cell in found[: len(rows) + 1]] == [*rows, "BCCL"]
 

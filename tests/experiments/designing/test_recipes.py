@@ -86,7 +86,7 @@ def test_a_published_data_set_may_lie_anywhere():
 def test_every_experiment_runs_on_a_file(tmp_path):
     mine = write(tmp_path / "mine.py")
     found = cells(EXPERIMENTS["table1"], Scale(seeds=1, datasets=(mine,), data_dir="there"))
-    assert len(found) == 10
+    assert len(found) == sum(row.method is not None for row in EXPERIMENTS["table1"].rows) > 9
     assert {cell.dataset for cell in found} == {find(mine, "there").label}
     assert {cell.config.data.dir for cell in found} == {"there"}
     assert not any(cell.full_size for cell in found)
