@@ -25,6 +25,8 @@ def get_config(method="bccl"):
     config.engine = "scan"
     if "num_centroids" in config.method:
         config.method.warmup_epochs = round(config.method.warmup_epochs * 75 / 200)
-    if config.method.name == "gcl":
+    if config.method.name == "sbcl":
+        config.method.warmup_epochs = round(config.method.warmup_epochs * 75 / 200)
+    if config.method.name in ("gcl", "sbcl"):
         config.method.refit_epochs = round(config.method.refit_epochs * 75 / 200)
     return config

@@ -32,11 +32,14 @@ def get_config(method="bccl"):
     config.engine = "scan"
     if "num_centroids" in config.method:
         config.method.warmup_epochs = 2 if config.method.preset == "released" else 4
+    if config.method.name == "sbcl":
+        # Renewed as often as centroids.
+        config.method.update(warmup_epochs=2, refresh_epochs=5)
     if config.method.name in ("paco", "gpaco"):
         # As many keys of a class as with all classes. On the validation part (seeds 0 and 1) paco
         # has 33.1 % with it and 29.9 with 1,024, gpaco 38.7 and 34.3.
         config.method.queue_size = 205
-    if config.method.name == "gcl":
+    if config.method.name in ("gcl", "sbcl"):
         # In proportion, as the warm-up.
         config.method.refit_epochs //= 5
     if config.method.name == "tau_norm":

@@ -25,6 +25,9 @@ def tiny_config(method="bccl"):
     # A third of what a step with two contrastive views compiles; crops still tell the views apart.
     config.augment.sim.jitter = (0.0,) * 4
     shrink(config.method)
+    if method == "dro_lt":
+        # Its first stage has one epoch.
+        config.optimizer.warmup_epochs = 0
     return config.lock()
 
 
@@ -43,11 +46,14 @@ def shrink(method):
     method.update({key: value for key, value in SMALL.items() if key in method})
     if method.name == "tau_norm":
         method.tau = 0.5
-    if "num_centroids" in method:
+    if "warmup_epochs" in method:
         method.warmup_epochs = 1
     if method.name == "meta_saug":
         # Two epochs of each stage.
         method.deferred = 0.5
+    if method.name == "dro_lt":
+        # An epoch of each of the first two stages, two of the last.
+        method.robust_after, method.refit_after = 0.25, 0.5
     if method.name in ("paco", "gpaco"):
         # More than a batch, and no multiple of it.
         method.queue_size = 200

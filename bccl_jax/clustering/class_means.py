@@ -1,8 +1,9 @@
-"""Running means and directions of every class, of fixed shape and renewed under jit."""
+"""Means and directions of every class: running ones under jit, or means of a whole split."""
 
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
 @flax.struct.dataclass
@@ -80,6 +81,37 @@ def merged(kept: ClassMeans, new: ClassMeans) -> ClassMeans:
     counts = kept.counts + new.counts
     weight = (new.counts / jnp.maximum(counts, 1)).astype(jnp.float32)[:, None]
     return ClassMeans((1 - weight) * kept.means + weight * new.means, counts)
+
+
+def means_of_split(
+    embeddings: np.ndarray, labels: np.ndarray, num_classes: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The mean of each class over a split that lies on the host, however large it is.
+
+    Args:
+      embeddings: [N, D] floating.
+      labels: [N] integer classes in [0, K).
+      num_classes: K.
+
+    Returns:
+      float32 [K, D], summed in float64, 0 of a class without embeddings; and int64 [K], how many
+      each is of.
+
+    Raises:
+      ValueError: shapes that do not fit together.
+    """
+    embeddings, labels = np.asarray(embeddings), np.asarray(labels)
+    if embeddings.ndim != 2 or labels.shape != embeddings.shape[:1]:
+        raise ValueError(
+            f"embeddings have shape {embeddings.shape} and labels {labels.shape}; "
+            "pass embeddings [N, D] with one label each, [N]."
+        )
+    counts = np.bincount(labels, minlength=num_classes)
+    means = np.zeros((num_classes, embeddings.shape[1]), np.float32)
+    members = np.split(np.argsort(labels, kind="stable"), np.cumsum(counts)[:-1])
+    for k in np.flatnonzero(counts):
+        means[k] = embeddings[members[k]].mean(axis=0, dtype=np.float64)
+    return means, counts
 
 
 def followed_directions(

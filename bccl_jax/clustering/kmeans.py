@@ -41,6 +41,7 @@ def kmeans(
     num_restarts: int = 4,
     chunk_size: int = 128,
     first_class: int | jax.Array = 0,
+    cluster_counts: jax.Array | None = None,
 ) -> tuple[jax.Array, jax.Array]:
     """Cluster every class's points into at most `num_clusters` clusters (Eq. 4).
 
@@ -64,6 +65,8 @@ def kmeans(
       num_restarts: starts per class, of which the one with the smallest inertia is kept.
       chunk_size: classes clustered at a time; bounds the memory beside the points themselves.
       first_class: index of the first of these classes where they are a part of all.
+      cluster_counts: [K] integer, how many clusters each class is to have, from 1 to
+        `num_clusters`; None for `num_clusters` each.
 
     Returns:
       Centroids, float32 [K, C, D], zero where invalid, and their mask, bool [K, C].
@@ -78,20 +81,33 @@ def kmeans(
             f"points have shape {points.shape} and the mask {mask.shape}; "
             "pass points [K, M, D] with a mask [K, M]."
         )
+    if cluster_counts is None:
+        cluster_counts = jnp.full(points.shape[0], num_clusters, jnp.int32)
+    elif jnp.shape(cluster_counts) != points.shape[:1]:
+        raise ValueError(
+            f"cluster_counts has shape {jnp.shape(cluster_counts)} and points {points.shape}; "
+            "pass one count a class, [K]."
+        )
     if min(num_clusters, num_restarts, chunk_size) < 1:
         raise ValueError(
             f"got num_clusters={num_clusters}, num_restarts={num_restarts}, "
             f"chunk_size={chunk_size}; each must be at least 1."
         )
 
-    def cluster_class(class_points, class_mask, class_index):
+    def cluster_class(class_points, class_mask, class_index, count):
         class_points = jnp.where(class_mask[:, None], class_points, 0).astype(jnp.float32)
         keys = jax.random.split(jax.random.fold_in(key, class_index), num_restarts)
         choose = _plus_plus if start == "plus_plus" else _random_points
-        return _cluster(class_points, class_mask, keys, num_clusters, num_iters, spherical, choose)
+
+        def chosen(points, mask, num_clusters, key):
+            centroids, valid = choose(points, mask, num_clusters, key)
+            return centroids, valid & (jnp.arange(num_clusters) < count)
+
+        return _cluster(class_points, class_mask, keys, num_clusters, num_iters, spherical, chosen)
 
     num_classes = points.shape[0]
-    items = (points, mask.astype(bool), first_class + jnp.arange(num_classes))
+    which = first_class + jnp.arange(num_classes)
+    items = (points, mask.astype(bool), which, jnp.asarray(cluster_counts))
     if chunk_size >= num_classes:
         return jax.vmap(cluster_class)(*items)
 

@@ -89,12 +89,17 @@ def photographs(
         )
     else:
         settings = own_settings(method, (*published, "photographs"))
-        if not settings and "temperature" in config.method:
+        if not settings and "projector_dim" in config.method:
             # What BCCL has of these here.
             config.method.update(
                 temperature=0.07, projector_hidden=1024, projector_dim=2048, classifier="cosine"
             )
         config.update_from_flattened_dict(settings)
+    if config.method.name == "sbcl":
+        # Of its authors' code for photographs.
+        config.method.update(
+            subclass_size=20, refresh_epochs=5, projector_hidden=2048, projector_dim=128
+        )
     if "curriculum_accept" in config.method:
         # Of CUDA's code, whatever method it is over.
         config.method.curriculum_accept = 0.4

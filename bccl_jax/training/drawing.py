@@ -31,7 +31,8 @@ def make_draw(method: Method, augment: Callable, soften: Callable | None) -> Dra
         """The views and labels of a batch, by the method's state before the step."""
         inputs = method.view_inputs(own, batch["label"])
         given = {"inputs": inputs} if inputs else {}
-        return Batch(augment(batch["image"], key, **given), batch["label"])
+        views = augment(batch["image"], key, **given)
+        return Batch(views, batch["label"], indices=batch.get("index"))
 
     def draw(batch, key, own):
         view_key, method_key = jax.random.split(key)
@@ -76,8 +77,8 @@ def make_network_views(method: Method, draw: Draw, accumulation: int) -> Callabl
       accumulation: A, parts of a batch.
 
     Returns:
-      (state, step, {"image", "label"}) -> V views, floats [B, H, W, 3], as the step after `step`
-      others makes them where it finds the method as the state has it; pure, to be jitted.
+      (state, step, {"image", "label", "index"}) -> V views, floats [B, H, W, 3], as the step after
+      `step` others makes them where it finds the method as the state has it; pure, to be jitted.
     """
 
     def network_views(state, step, batch):

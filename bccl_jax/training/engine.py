@@ -129,7 +129,8 @@ def fed(
 
     def step(state, batch):
         broken = {name: batch[name] for name in batch if name == "broken"}
-        state, metrics = train_step(state, {name: batch[name] for name in ("image", "label")})
+        seen = {name: batch[name] for name in batch if name not in broken}
+        state, metrics = train_step(state, seen)
         return state, {**metrics, **broken}
 
     compiled = compile_step(step, mesh, state_shardings)

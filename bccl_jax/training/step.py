@@ -59,9 +59,10 @@ def make_train_step(
       soften: (batch, key) -> the batch with soft labels; None for hard ones.
 
     Returns:
-      train_step(state, {"image": uint8, "label": int32 [B]}) -> (state, metrics), the metrics
-      float32 scalars by name; of a method with S further streams image and label are of B (1 + S)
-      rows, as `data.order.Order` has them. It is not compiled yet: the engine compiles it, alone
+      train_step(state, {"image": uint8, "label": int32 [B], "index": int32 [B]}) -> (state,
+      metrics), the metrics float32 scalars by name; of a method with S further streams all are of
+      B (1 + S) rows, as `data.order.Order` has them. The index may be missing for a method that
+      does not ask which images it sees. It is not compiled yet: the engine compiles it, alone
       or in a scan.
     """
 

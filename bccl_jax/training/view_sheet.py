@@ -138,7 +138,7 @@ def views_of_steps(
         with under_way("drawing views", len(steps), unit="step", delay=5.0) as task:
             for step in steps:
                 read = next(batches)
-                batch = {name: read[name] for name in ("image", "label")}
+                batch = {name: read[name] for name in ("image", "label", "index")}
                 views = compute(state, np.int32(step), batch)
                 found.append([_levels(np.asarray(view)[chosen.rows], config) for view in views])
                 task.advance()

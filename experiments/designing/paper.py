@@ -38,7 +38,7 @@ TABLE1 = Experiment(
         Row("KCL", "kcl", paper=_cifar((42.8, 46.3, 57.6), (77.6, 81.7, 88.0))),
         Row("TSC", "tsc", paper=_cifar((43.8, 47.4, 59.0), (79.7, 82.9, 88.7))),
         Row("BCL", "bcl", paper=_cifar((51.93, 56.69, 64.87), (84.32, 87.24, 91.12))),
-        Row("SBCL", None, paper=_cifar((44.9, 48.7, 57.9))),
+        Row("SBCL", "sbcl", paper=_cifar((44.9, 48.7, 57.9))),
         Row("CUDA", "cuda_bcl", paper=_cifar((52.3, 56.2, 64.6))),
         Row("GLMC", "glmc", paper=_cifar((43.55, 52.69, 62.27), (84.47, 86.53, 90.92))),
         Row(
@@ -63,9 +63,9 @@ TABLE2 = Experiment(
         RELEASED,
         Row("Logit adjustment", "logit_adjustment", paper=_shots(67.2, 51.9, 29.5, 50.5)),
         Row("KCL", "kcl", paper=_shots(63.4, 42.5, 19.2, 42.8)),
-        Row("DRO-LT", None, paper=_shots(64.7, 50.0, 23.8, 47.3)),
+        Row("DRO-LT", "dro_lt", paper=_shots(64.7, 50.0, 23.8, 47.3)),
         Row("BCL", "bcl", paper=_shots(67.2, 53.1, 32.9, 51.93)),
-        Row("SBCL", None, paper=_shots(64.4, 45.3, 22.2, 44.9)),
+        Row("SBCL", "sbcl", paper=_shots(64.4, 45.3, 22.2, 44.9)),
     ),
 )
 TABLE3 = Experiment(
@@ -78,7 +78,7 @@ TABLE3 = Experiment(
         Row("LWS", "lws", paper=_photographs(49.9, 65.9)),
         Row("KCL", "kcl", paper=_photographs(51.5, 68.6)),
         Row("DisAlign", "disalign", paper=_photographs(52.9, 69.5)),
-        Row("SBCL", None, paper=_photographs(53.4, 70.8)),
+        Row("SBCL", "sbcl", paper=_photographs(53.4, 70.8)),
         Row("GCL", "gcl", paper=_photographs(54.9, 72.0)),
         Row("GCL, first stage", "gcl", changes={"method.refit_epochs": 0}),
         Row("BCL", "bcl", paper=_photographs(56.0, 71.8)),

@@ -59,6 +59,8 @@ def test_of_each_method_it_is_known(method):
         **{name: [f"the stages of {name}", "its cosine learning rate"] for name in staged},
         "tsc": ["the stages of tsc", "its cosine learning rate", "when tsc renews its state"],
         "tau_norm": [],
+        "sbcl": ["the stages of sbcl", "its cosine learning rate", "when sbcl renews its state"],
+        "dro_lt": ["the stages of dro_lt", "when dro_lt renews its state"],
         "meta_saug": ["the stages of meta_saug", "the state of meta_saug"],
         **{name: [f"the state of {name}"] for name in ("ldam_drw", "concutmix", "glmc")},
         **{

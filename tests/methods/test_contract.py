@@ -41,7 +41,7 @@ def small_config(method):
         config.augment.mixup_alpha = 0.0
     config.model.backbone = "two_layers"
     config.batch_size = 160
-    config.optimizer.warmup_epochs = 1
+    config.checkpoint.every_steps = 1
     # Where a checkpoint changes nothing none is written but those of evaluations.
     config.checkpoint.every_epochs = 4
     return config
@@ -113,7 +113,7 @@ def test_it_lowers_for_accelerators_that_are_not_there(run, shared_assemblies):
     split = split_over(assembled.mesh)
     batch = {
         "image": jax.ShapeDtypeStruct((160, 8, 8, 3), np.uint8, sharding=split),
-        "label": jax.ShapeDtypeStruct((160,), np.int32, sharding=split),
+        **dict.fromkeys(("label", "index"), jax.ShapeDtypeStruct((160,), np.int32, sharding=split)),
     }
     # As the run traced it, so that it is not traced anew.
     with usual(), jax.set_mesh(assembled.mesh):

@@ -11,7 +11,7 @@ from bccl_jax.training.loop import evaluate_checkpoints, train_and_evaluate
 from tests.tiny import tiny_config
 
 # Methods whose loss has no prior, and whose classifier is made on balanced classes in the end.
-BALANCED = ("crt", "lws", "tau_norm", "mislas", "kcl", "tsc")
+BALANCED = ("crt", "lws", "tau_norm", "mislas", "kcl", "tsc", "dro_lt")
 
 
 @pytest.mark.parametrize(
@@ -36,6 +36,8 @@ BALANCED = ("crt", "lws", "tau_norm", "mislas", "kcl", "tsc")
         ("scl", {}, False),
         ("bcl", {}, True),
         ("gcl", {}, False),
+        ("sbcl", {}, False),
+        ("dro_lt", {}, False),
         ("concutmix", {}, True),
         ("concutmix", {"prior_factor": 0.0}, False),
         ("bccl", {}, True),
@@ -110,6 +112,10 @@ COUNTS = np.array([500, 60, 12, 2])
         ("ldam_drw", {"beta": 0.9}, "instance_balanced", COUNTS * 0.1 / (1 - 0.9**COUNTS)),
         ("ldam_drw", {"deferred": 1.0}, "instance_balanced", COUNTS),
         ("meta_saug", {"beta": 0.9}, "instance_balanced", COUNTS * 0.1 / (1 - 0.9**COUNTS)),
+        ("sbcl", {"beta": 0.9}, "instance_balanced", COUNTS * 0.1 / (1 - 0.9**COUNTS)),
+        ("sbcl", {"beta": 0.0}, "instance_balanced", COUNTS),
+        ("dro_lt", {}, "instance_balanced", np.ones(4)),
+        ("dro_lt", {"refit_sampler": "instance_balanced"}, "class_balanced", COUNTS),
         # Half of what it mixes is drawn by n^(1 - 1/2), and labels weigh n^(-1).
         (
             "glmc",

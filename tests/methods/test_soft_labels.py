@@ -20,7 +20,7 @@ OTHER_LOSSES = ("paco", "gpaco", "gcl", "kcl", "tsc")
 
 
 def test_the_methods_of_a_softmax_cross_entropy_take_them():
-    hard = {"ldam_drw", "cuda_ldam_drw", "glmc", "concutmix", "meta_saug", "mislas"}
+    hard = {"ldam_drw", "cuda_ldam_drw", "glmc", "concutmix", "meta_saug", "mislas", "sbcl"}
     assert set(methods.names()) - set(SOFT) == hard
 
 
@@ -82,7 +82,8 @@ def test_label_smoothing_is_refused_where_it_would_do_nothing(name):
 
 @pytest.mark.parametrize("key", ["mixup_alpha", "cutmix_alpha"])
 @pytest.mark.parametrize(
-    "method", ["cross_entropy", "bccl", "bccl,released", "ldam_drw", "paco", "glmc", "concutmix"]
+    "method",
+    ["cross_entropy", "bccl", "bccl,released", "ldam_drw", "paco", "glmc", "concutmix", "dro_lt"],
 )
 def test_mixing_is_refused_where_an_image_has_to_have_a_class(method, key):
     config = get_config(method)
@@ -96,7 +97,10 @@ def test_mixing_is_refused_where_an_image_has_to_have_a_class(method, key):
         "ldam_drw": f"config.augment.{key} is 1, but the loss of ldam_drw takes one label",
         "bccl,released": f"config.augment.{key} is 1, but the view that this bccl classifies is.*"
         "as config.method.view_set",
-        "paco": f"config.augment.{key} is 1, .* this paco classifies .* contrasted by; leave it at",
+        **{
+            name: f"config.augment.{key} is 1, .* this {name} classifies .* contrasted by; leave it"
+            for name in ("paco", "dro_lt")
+        },
     }.get(method)
     if message is None:
         validate(config)

@@ -49,6 +49,8 @@ class WithPart(base.Method):
             "pixels": jnp.mean(batch.views[0]),
             "pixels_of_part": jnp.mean(other.views[0]),
             "labels_of_part": jnp.mean(1.0 * other.labels),
+            "indices": jnp.mean(1.0 * batch.indices),
+            "indices_of_part": jnp.mean(1.0 * other.indices),
         }
         return loss + cross_entropy_loss(logits, other.labels), (metrics, state, batch_stats)
 
@@ -85,9 +87,12 @@ def check_images(records, run):
     settings, train = run.config.augment, run.dataset.train
     for epoch, record in enumerate(records):
         first, part = np.moveaxis(run.order(epoch).reshape(-1, 2), 1, 0)
-        for name, indices in (("pixels", first), ("pixels_of_part", part)):
+        for behind, indices in (("", first), ("_of_part", part)):
+            # Which images these are is told with them.
+            expected = pytest.approx(np.mean(indices), rel=1e-6)
+            assert record["train"][f"indices{behind}"] == expected
             pixels = (train.images[indices] / 255 - settings.mean) / settings.std
-            assert record["train"][name] == pytest.approx(np.mean(pixels), abs=1e-4)
+            assert record["train"][f"pixels{behind}"] == pytest.approx(np.mean(pixels), abs=1e-4)
         assert record["train"]["labels_of_part"] == pytest.approx(np.mean(train.labels[part]))
 
 

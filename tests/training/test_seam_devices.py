@@ -103,6 +103,26 @@ def find():
             *_, (state, metrics) = run_epoch(state, 2, run.steps_per_epoch - 2)
         found[devices]["meta_saug"] = {name: float(value) for name, value in metrics.items()}
         found[devices]["covariances"] = state.method["covariances"].covariances.tolist()
+        # Clusters of every training image, of arrays that came from the devices and go back there,
+        # and a step that looks its images up among them.
+        config = tiny_config("sbcl").unlock()
+        config.model.backbone = "two_layers"
+        config.batch_size, config.devices = 80, devices
+        run = assemble(config)
+        with jax.set_mesh(run.mesh):
+            state = run.init_state()
+            between = Passes(run).between(state, 1)
+            own, _ = run.method.refresh(state.method, jax.random.key(1), between)
+            found[devices]["subclasses"] = np.asarray(own["subclasses"]).tolist()
+            labels = run.dataset.train.labels
+            assert np.all(own["subclasses"] < own["subclass_counts"][labels])
+            data = put_on_device(run.dataset.train, replicated(run.mesh))
+            run_epoch = engine.looped(
+                run.stages[1].train_step, data, run.order, run.mesh, run.state_shardings
+            )
+            state = state.replace(method=own)
+            *_, (_, metrics) = run_epoch(state, 1, run.steps_per_epoch - 1)
+        found[devices]["sbcl"] = {name: float(value) for name, value in metrics.items()}
     return found
 
 
@@ -135,3 +155,12 @@ def test_a_meta_gradient_is_the_same(found):
         assert four[name] == pytest.approx(value, rel=2e-3), name
     largest = np.max(one_of := found[1]["covariances"])
     np.testing.assert_allclose(found[4]["covariances"], one_of, atol=1e-3 * largest)
+
+
+def test_subclasses_are_the_same(found):
+    assert len(set(found[1]["subclasses"])) == 10
+    # Of a few points that lie as near to one centroid as to another.
+    same = np.equal(found[4]["subclasses"], found[1]["subclasses"])
+    assert np.mean(same) > 0.97
+    for name, value in found[1]["sbcl"].items():
+        assert found[4]["sbcl"][name] == pytest.approx(value, rel=0.02), name

@@ -22,7 +22,8 @@ class ResidentSplit:
 
     def batch(self, indices: jax.Array) -> dict[str, jax.Array]:
         """Gathers the batch that `indices` [B] name, in the form of the grain pipeline's."""
-        return {"image": self.images[indices], "label": self.labels[indices]}
+        images, labels = self.images[indices], self.labels[indices]
+        return {"image": images, "label": labels, "index": indices}
 
 
 def put_on_device(split: Split, sharding: jax.sharding.Sharding | None = None) -> ResidentSplit:

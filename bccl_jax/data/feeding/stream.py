@@ -69,7 +69,10 @@ class TrainingStream:
         return (self._last_step - self._first_step) * len(self._rows)
 
     def __getitem__(self, position: int) -> dict[str, Any]:
-        """One image: uint8 [H, W, 3], or its crops [V, S, S, 3] and which image was broken."""
+        """One image: uint8 [H, W, 3], or its crops [V, S, S, 3] and which image was broken.
+
+        Beside it its label, and which image of the split it is.
+        """
         steps, row = divmod(int(position), len(self._rows))
         step, row = self._first_step + steps, self._rows[row]
         epoch, batch = divmod(step, self._steps)
@@ -77,7 +80,10 @@ class TrainingStream:
         if isinstance(self._images, EncodedImages):
             pool = self._pools[row % len(self._pools)]
             return self._cropped(index, pool, np.random.default_rng([self._seed, step, row]))
-        return {"image": self._images[index], "label": self._labels[index]}
+        return self._row(self._images[index], index)
+
+    def _row(self, pixels: np.ndarray, index: int) -> dict[str, Any]:
+        return {"image": pixels, "label": self._labels[index], "index": np.int32(index)}
 
     def _batches(self, epoch: int) -> np.ndarray:
         """The order of an epoch, which its many rows share."""
@@ -101,7 +107,7 @@ class TrainingStream:
                 # Of its own stream: no image that is held out may come in its place.
                 index = int(pool[rng.integers(len(pool))])
             else:
-                return {"image": crops, "label": self._labels[index], "broken": broken}
+                return {**self._row(crops, index), "broken": broken}
         raise DataError(
             f"{_ATTEMPTS} training images in a row cannot be decoded, "
             f"{shown(self._images.name(index))} the last; --mode=inspect --verify lists all that "

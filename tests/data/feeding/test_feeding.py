@@ -112,8 +112,10 @@ def test_the_grain_pipeline_gives_the_batches_of_the_resident_path(split):
         expected = jax.device_get(resident.batch(row))
         np.testing.assert_array_equal(batch["image"], expected["image"])
         np.testing.assert_array_equal(batch["label"], expected["label"])
+        np.testing.assert_array_equal(batch["index"], row)
+        np.testing.assert_array_equal(expected["index"], row)
         assert batch["image"].dtype == np.uint8
-        assert batch["label"].dtype == np.int32
+        assert batch["label"].dtype == batch["index"].dtype == np.int32
 
 
 def test_a_stream_from_a_step_on_gives_the_very_next_batch(split, photographs):
@@ -225,6 +227,8 @@ def test_a_broken_picture_is_replaced_by_a_sound_one_of_its_own_label(photograph
     # 2 of 13 pictures are left out of an epoch.
     assert 10 <= replaced.sum() <= 20
     assert 3 not in found["label"]
+    # Each picture is of a class of its own, whose number is the picture's.
+    np.testing.assert_array_equal(found["index"], found["label"])
     np.testing.assert_array_equal(found["image"][:, 0, 0, 0, 0], 10 * found["label"])
 
 

@@ -89,7 +89,7 @@ def test_all_rows_come_first_then_seeds_then_factors_then_data_sets():
     assert list(dict.fromkeys(places)) == list(expected)
     rows = [
         "BCCL", "BCCL, released code", "Cross-entropy", "Logit adjustment", "KCL", "TSC",
-        "BCL", "CUDA", "GLMC", "GLMC, 4x wide", "BCCL, 4x wide",
+        "BCL", "SBCL", "CUDA", "GLMC", "GLMC, 4x wide", "BCCL, 4x wide",
     ]  # fmt: skip
     assert [cell.row for cell in found[: len(rows) + 1]] == [*rows, "BCCL"]
 

@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import re
 
 import numpy as np
@@ -111,8 +112,15 @@ def test_a_study_says_that_it_is_of_the_validation_part(tmp_path, capsys, no_pic
     assert "test s" not in markdown
 
 
-def test_paper_is_compared_at_its_size_alone(tmp_path, capsys, no_pictures):
+def test_paper_is_compared_at_its_size_alone(tmp_path, capsys, no_pictures, monkeypatch):
     scale = Scale(seeds=1, datasets=("cifar100",))
+    # As if the harness did not have it.
+    rows = [
+        dataclasses.replace(row, method=None) if row.name == "DRO-LT" else row
+        for row in EXPERIMENTS["table2"].rows
+    ]
+    table = dataclasses.replace(EXPERIMENTS["table2"], rows=tuple(rows))
+    monkeypatch.setitem(EXPERIMENTS, "table2", table)
     write(tmp_path, [a_record(by_row("table2", scale)["BCCL"][0], (6, 6, 3))])
     markdown = run(tmp_path, capsys, "table2", "--seeds=1").out
     assert cells_of(markdown, "**BCCL**")[-2:] == ["52.55 (68.1 / 53.9 / 34.5)", "−2.55"]
