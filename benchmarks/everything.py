@@ -37,7 +37,9 @@ def commands(options: argparse.Namespace, accelerated: bool) -> Iterator[tuple[s
         for backbone in ("resnet50", "resnext50"):
             yield f"step_{backbone}", [*photographs, "--backbone", backbone]
     yield "run_digits", ["run"]
-    others = "methods epoch together augment kmeans scaling decode pipeline flops memory"
+    others = (
+        "methods epoch together augment kmeans scaling decode pipeline flops memory checkpoints"
+    )
     for name in others.split():
         yield name, [name]
 

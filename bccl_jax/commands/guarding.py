@@ -25,8 +25,10 @@ def guarded(main: Callable[[list[str]], int], argv: list[str]) -> int:
     try:
         return main(argv)
     except BcclError as error:
-        print(f"error: {error}", file=sys.stderr)
-        code = LOST_PROCESS if isinstance(error, LostProcessError) else 1
+        # What the loss of another process keeps from being written is not to be mended here.
+        lost = _of_lost_process(error)
+        print(f"error: {lost or error}", file=sys.stderr)
+        code = LOST_PROCESS if lost else 1
     except KeyboardInterrupt:
         print(StoppedAtOnce(), file=sys.stderr)
         if not _one_of_several():
@@ -36,10 +38,8 @@ def guarded(main: Callable[[list[str]], int], argv: list[str]) -> int:
     except Exception as error:
         if not _one_of_several():
             raise
-        from bccl_jax.devices.lost import is_of_lost_process, lost_process
-
-        if is_of_lost_process(error):
-            print(f"error: {lost_process()}", file=sys.stderr)
+        if lost := _of_lost_process(error):
+            print(f"error: {lost}", file=sys.stderr)
             code = LOST_PROCESS
         else:
             traceback.print_exc()
@@ -55,6 +55,17 @@ def guarded(main: Callable[[list[str]], int], argv: list[str]) -> int:
         sys.stderr.flush()
         os._exit(code)
     return code
+
+
+def _of_lost_process(error: BaseException) -> LostProcessError | None:
+    """The error to tell of where another process is gone; None where that is not the cause."""
+    if isinstance(error, LostProcessError):
+        return error
+    if not _one_of_several():
+        return None
+    from bccl_jax.devices.lost import is_of_lost_process, lost_process
+
+    return lost_process() if is_of_lost_process(error) else None
 
 
 def _one_of_several() -> bool:

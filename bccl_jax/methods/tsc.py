@@ -86,6 +86,7 @@ class TargetedContrast(KPositive):
             trains=first.trains,
             optimizer={"warmup_epochs": 0} if self.restart else {},
             continues=not self.restart,
+            set_by="config.epochs, lower config.method.untargeted",
         )
         changed = {"epochs": plain, "set_by": "config.method.untargeted"}
         return dataclasses.replace(first, **changed), second, last

@@ -25,7 +25,6 @@ from bccl_jax.evaluation.metrics import (
     per_class_accuracy,
     shot_accuracy,
 )
-from bccl_jax.workdir.checkpoint import _score
 from tests.tiny import tiny_config
 
 COUNTS = np.array([200, 150, 50, 20, 5, 3])
@@ -162,5 +161,5 @@ def test_an_epoch_is_not_the_best_for_want_of_a_class():
     whole = {"accuracy": 50.0, "epoch": 1, "lost_classes": 0}
     lacking = {"accuracy": 60.0, "epoch": 2, "lost_classes": 1}
     older = {"accuracy": 55.0, "epoch": 3}
-    assert max([whole, lacking, older], key=_score) is older
-    assert max([whole, lacking], key=_score) is whole
+    assert max([whole, lacking, older], key=rank) is older
+    assert max([whole, lacking], key=rank) is whole

@@ -77,7 +77,7 @@ def test_a_method_trains_with_a_shipped_config(folder):
         in done.stdout
     )
     done = run(folder, "--config.imports=my_method.py", "--help")
-    assert "tau_norm, focal All keys:" in " ".join(done.stdout.split())
+    assert "tsc, focal All keys:" in " ".join(done.stdout.split())
     done = run(folder, *arguments, "--config.method.gamma=-1")
     assert "config.method.gamma is -1.0; it must be a number from 0 to 10" in done.stderr
     done = run(folder, *arguments, "--config.method.gama=1")

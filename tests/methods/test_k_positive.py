@@ -260,7 +260,7 @@ def test_published_is_that_of_imagenet_lt():
     ("changes", "message"),
     [
         ({"method.untargeted": 0.0}, "stage 1 of 3 of tsc has no epochs.*config.method.untargeted"),
-        ({"method.refit_epochs": 4}, "stage 1 of 3 of tsc has no epochs.*pretrained"),
+        ({"method.refit_epochs": 4}, "stage 1 of 3 of tsc has no epochs.*start_from"),
         ({"method.refit_epochs": 5}, "refit_epochs is 5 in a run of 4 epochs"),
         ({"method.num_positives": 2000}, "num_positives"),
     ],

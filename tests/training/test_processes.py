@@ -70,10 +70,14 @@ def test_two_processes_train_lose_one_and_both_resume(alone, tmp_path):
     processes[1].send_signal(signal.SIGKILL)
     _, told = processes[0].communicate(timeout=240)
     processes[1].communicate(timeout=240)
-    assert processes[0].returncode == 128 + signal.SIGABRT
-    assert told.count("error: ") == 1, told
-    assert "another process of this run was lost; start all of them again" in told
-    assert "Traceback" not in told
+    if processes[0].returncode == -signal.SIGABRT:
+        # JAX noticed it first, by a heartbeat, and ended this process; for a shell that is 134 too.
+        assert "stopped sending heartbeats" in told
+    else:
+        assert processes[0].returncode == 128 + signal.SIGABRT, told
+        assert told.count("error: ") == 1, told
+        assert "another process of this run was lost; start all of them again" in told
+        assert "Traceback" not in told
     assert 2 <= len(records(workdir)) < len(alone)
 
     (told, _), (silent, _) = finish(start_two(workdir))
