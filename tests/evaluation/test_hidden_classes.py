@@ -25,6 +25,7 @@ from bccl_jax.evaluation.metrics import (
     per_class_accuracy,
     shot_accuracy,
 )
+from bccl_jax.workdir.checkpoint_folder import rank
 from tests.tiny import tiny_config
 
 COUNTS = np.array([200, 150, 50, 20, 5, 3])
