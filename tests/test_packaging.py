@@ -52,10 +52,8 @@ def test_what_is_imported_is_required_and_nothing_else():
     tfds = {plain(name) for name in required(EXTRAS["tfds"])}
     export = {plain(name) for name in required(EXTRAS["export"])}
     # What jax2onnx brings into orbax's namespace, and what others import without naming it.
-    assert used - core - {"orbax-export"} == (tfds | export) - {
-        "importlib-resources",
-        "flatbuffers",
-    }
+    unnamed = {"importlib-resources", "flatbuffers"}
+    assert used - core - {"orbax-export"} == (tfds | export) - core - unnamed
     assert core <= used
     # A lean installation can do without.
     assert imported()["tensorflow_datasets"] == {"prepared.py"}
