@@ -1,5 +1,7 @@
 # make run     set up .venv and train BCCL on long-tailed digits
-# make test    set up .venv and run every test
+# make test    set up .venv and run the tests, but for the slow ones
+# make test-slow  those: whole runs in processes of their own, two minutes
+# make test-all   all of them
 # make lint    ruff
 # PYTHON=python3.12 chooses the interpreter of a new .venv.
 
@@ -7,12 +9,17 @@ PYTHON ?= python3
 VENV ?= .venv
 REQUIREMENTS := $(shell nvidia-smi >/dev/null 2>&1 && echo requirements.txt || echo requirements-cpu.txt)
 
-.PHONY: run test lint setup setup-dev
+.PHONY: run test test-slow test-all lint setup setup-dev
 run: setup
 	$(VENV)/bin/python -m bccl_jax.main --config=digits_lt
 
 test: setup-dev
 	$(VENV)/bin/python -m pytest
+
+test-slow: setup-dev
+	$(VENV)/bin/python -m pytest -m slow
+
+test-all: test-slow test
 
 lint: setup-dev
 	$(VENV)/bin/ruff check .

@@ -17,6 +17,9 @@ import flax.linen as nn
 from bccl_jax import models
 from configs import digits_lt
 
+# Whole runs in processes of their own.
+pytestmark = pytest.mark.slow
+
 
 @models.register("dense")
 class Dense(nn.Module):

@@ -15,6 +15,9 @@ from bccl_jax.data.formats import digits
 from tests import forked
 from tests.tiny import ROOT
 
+# Whole runs in processes of their own.
+pytestmark = pytest.mark.slow
+
 PAGE = (ROOT / "docs" / "extending.md").read_text()
 SHORT = ["--config.epochs=2", "--config.optimizer.warmup_epochs=1", "--config.eval.every_epochs=1"]
 

@@ -31,6 +31,9 @@ from bccl_jax.data.split import Split
 from bccl_jax.methods import register
 from bccl_jax.methods.cross_entropy import CrossEntropy
 
+# Whole runs in processes of their own.
+pytestmark = pytest.mark.slow
+
 ROOT = pathlib.Path({root!r})
 # The process that trains is the first to come by.
 os.environ["MAIN_PID"] = os.environ["MAIN_PID"] or str(os.getpid())

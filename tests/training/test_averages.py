@@ -19,7 +19,7 @@ from tests.killed import check_resumed
 from tests.tiny import bits, differing, tiny_config
 
 OPTIMIZED = True
-pytestmark = pytest.mark.usefixtures("_no_picture", "_two_layers")
+pytestmark = [pytest.mark.usefixtures("_no_picture", "_two_layers"), pytest.mark.slow]
 
 DECAY = 0.8
 

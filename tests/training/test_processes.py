@@ -12,6 +12,9 @@ import pytest
 from bccl_jax.workdir.checkpoint import Checkpoints
 from tests import forked
 
+# Whole runs in processes of their own.
+pytestmark = pytest.mark.slow
+
 LOSSES = ("loss", "contrastive_loss", "classification_loss", "centroid_loss")
 
 

@@ -66,6 +66,9 @@ def test_at_the_deadline_runs_save_and_the_rest_waits(tmp_path, capsys, monkeypa
 def when_begun(tmp_path, limited):
     """Moves the deadline to now, and wakes the runner by the end of the run under way."""
     wait_for(tmp_path / "begun")
+    # The worker may have begun before the runner notes that it has something to do.
+    while not any(each.cell is not None and each.cell.seed == WAITS for each in limited._workers):
+        time.sleep(0.01)
     limited._deadline = time.monotonic()
     limited._tell()
 
