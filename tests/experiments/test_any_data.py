@@ -11,14 +11,14 @@ from experiments.running.runner import Runner
 from tests.experiments.running import fake_worker
 from tests.extending.conftest import _forgotten  # noqa: F401
 
+# Whole runs in processes of their own.
+pytestmark = pytest.mark.slow
+
 TINY = """
 import flax.linen as nn
 
 from bccl_jax import models
 from configs import digits_lt
-
-# Whole runs in processes of their own.
-pytestmark = pytest.mark.slow
 
 
 @models.register("dense")

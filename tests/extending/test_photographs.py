@@ -14,6 +14,9 @@ from tests import forked
 from tests.tiny import ROOT
 from tests.training.test_photographs import write_pictures
 
+# Whole runs in processes of their own.
+pytestmark = pytest.mark.slow
+
 CONFIG = '''
 import dataclasses
 import os
@@ -30,9 +33,6 @@ from bccl_jax.data.encoded import EncodedImages
 from bccl_jax.data.split import Split
 from bccl_jax.methods import register
 from bccl_jax.methods.cross_entropy import CrossEntropy
-
-# Whole runs in processes of their own.
-pytestmark = pytest.mark.slow
 
 ROOT = pathlib.Path({root!r})
 # The process that trains is the first to come by.
