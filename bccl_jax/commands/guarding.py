@@ -65,7 +65,9 @@ def _of_lost_process(error: BaseException) -> LostProcessError | None:
         return None
     from bccl_jax.devices.lost import is_of_lost_process, lost_process
 
-    return lost_process() if is_of_lost_process(error) else None
+    # A sentence of ours may name a path, which says whatever its owner called it.
+    said = (error.__cause__ or error.__context__) if isinstance(error, BcclError) else error
+    return lost_process() if is_of_lost_process(said) else None
 
 
 def _one_of_several() -> bool:

@@ -26,7 +26,7 @@ _SAID = (
 )
 
 
-def is_of_lost_process(error: BaseException) -> bool:
+def is_of_lost_process(error: BaseException | None) -> bool:
     """Whether an error, or one that it came of, says that another process of the run is gone."""
     if not jax.distributed.is_initialized() or jax.process_count() == 1:
         return False

@@ -5,6 +5,8 @@ import itertools
 from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from bccl_jax.classifier.image_classifier import ImageClassifier
@@ -135,7 +137,8 @@ def evaluate(
     class_counts, settings = classifier.class_counts, classifier.config.eval
     # Shot groups are the data set's, whatever a method holds out; the prior is what it was taught.
     offset = post_hoc_offset(classifier.carried_prior, settings.logit_adjustment)
-    offsets = offset, corrections(class_counts, classifier.carried_prior)
+    # On the device once, not with each batch.
+    offsets = offset, jnp.asarray(corrections(class_counts, classifier.carried_prior))
     if judging:
         of_batch = _judge(classifier, variables, split, offsets, reading)
     else:
@@ -191,7 +194,7 @@ def _judge(
     classifier: ImageClassifier,
     variables: Variables,
     split: Split,
-    offsets: tuple[np.ndarray, np.ndarray],
+    offsets: tuple[jax.Array, jax.Array],
     reading: Reading,
 ) -> Callable:
     """Images of a batch, which come in order -> what `ImageClassifier.judge` says of them."""

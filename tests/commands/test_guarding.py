@@ -1,0 +1,64 @@
+"""How a command ends that cannot go on: its sentence and its exit code."""
+
+import jax
+import pytest
+
+from bccl_jax.commands import guarding
+from bccl_jax.errors import DataError, LostProcessError, WorkdirError
+from bccl_jax.system.ending import LOST_PROCESS
+
+
+class Ended(BaseException):
+    """In place of the end of this process."""
+
+
+def of_one(capsys, error):
+    def main(argv):
+        raise error
+
+    code = guarding.guarded(main, ["main"])
+    return code, capsys.readouterr().err
+
+
+@pytest.fixture
+def of_several(monkeypatch, capsys):
+    """Ends one of two processes by an error; gives the exit code and what is said."""
+    monkeypatch.setattr(guarding, "_one_of_several", lambda: True)
+    monkeypatch.setattr(jax.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+
+    def end(code):
+        raise Ended(code)
+
+    monkeypatch.setattr(guarding.os, "_exit", end)
+
+    def ended(error):
+        with pytest.raises(Ended) as raised:
+            of_one(capsys, error)
+        return raised.value.args[0], capsys.readouterr().err
+
+    return ended
+
+
+def caused_by(error, cause):
+    error.__cause__ = cause
+    return error
+
+
+def test_a_mistake_is_its_sentence_and_1(capsys):
+    assert of_one(capsys, DataError("no such file")) == (1, "error: no such file\n")
+
+
+def test_a_lost_process_is_told_alike_however_it_was_met(of_several):
+    gone = RuntimeError("UNAVAILABLE: Connection closed by peer")
+    unwritten = caused_by(WorkdirError("the checkpoint was not written"), gone)
+    for error in (gone, unwritten, LostProcessError("another process of this run was lost")):
+        code, told = of_several(error)
+        assert code == LOST_PROCESS
+        assert "another process of this run was lost" in told
+        assert told.count("error: ") == 1
+
+
+def test_a_class_that_is_called_as_such_errors_are_is_no_lost_process(of_several):
+    code, told = of_several(DataError("photos/barrier/heartbeat.jpg cannot be decoded"))
+    assert (code, told) == (1, "error: photos/barrier/heartbeat.jpg cannot be decoded\n")
