@@ -159,17 +159,20 @@ class Checkpoints(SavedCheckpoints):
             return
         (step, abstract), self._unread = self._unread, None
         try:
-            found = self._read_part(step, {"step": abstract})
-            whole = int(found["step"]) == step
-            why = f"its step is {found['step']}"
+            found = int(self._read_part(step, {"step": abstract})["step"])
         except Exception as error:  # as in `restore`
-            whole, why = False, self._reason(error)
-        if not whole:
-            raise WorkdirError(
-                f"the checkpoint {shown(self.directory / str(step))} was written and cannot be "
-                f"read ({why}); look at the disk that it lies on or name another --workdir"
-            )
+            if is_of_lost_process(error):
+                raise lost_process() from error
+            raise self._unreadable(step, self._reason(error)) from error
+        if found != step:
+            raise self._unreadable(step, f"its step is {found}")
         self._trusted = True
+
+    def _unreadable(self, step: int, why: str) -> WorkdirError:
+        return WorkdirError(
+            f"the checkpoint {shown(self.directory / str(step))} was written and cannot be read "
+            f"({why}); look at the disk that it lies on or name another --workdir"
+        )
 
     def save(
         self,

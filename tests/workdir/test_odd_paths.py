@@ -15,7 +15,7 @@ from bccl_jax.data.encoded import FileImages
 from bccl_jax.data.fingerprint import fingerprint
 from bccl_jax.data.packing import packing
 from bccl_jax.data.split import Dataset, Split, Splits
-from bccl_jax.errors import BcclError, WorkdirError
+from bccl_jax.errors import BcclError, LostProcessError, WorkdirError
 from bccl_jax.inspecting import inspection
 from bccl_jax.reporting.records import Records
 from bccl_jax.tracking.callback import Begun
@@ -117,6 +117,25 @@ def test_a_checkpoint_that_lost_its_arrays_is_told_and_not_taken_for_saved(tmp_p
     (tmp_path / "checkpoints" / "1" / "state" / "manifest.ocdbt").unlink()
     with pytest.raises(WorkdirError, match="checkpoints/1 was written and cannot be read"):
         checkpoints.save(state_at(2), {})
+    checkpoints.__exit__()
+
+
+def test_a_process_lost_while_it_is_read_back_is_told_as_such(tmp_path, monkeypatch):
+    def lost(step, item):
+        raise RuntimeError("UNKNOWN: Gloo AllGather failed: Read error: Connection reset by peer")
+
+    checkpoints = Checkpoints(tmp_path / "checkpoints")
+    checkpoints.save(state_at(1), {})
+    monkeypatch.setattr(checkpoints, "_read_part", lost)
+    with monkeypatch.context() as of_several:
+        of_several.setattr(jax.distributed, "is_initialized", lambda: True)
+        of_several.setattr(jax, "process_count", lambda: 2)
+        with pytest.raises(LostProcessError, match="another process of this run was lost"):
+            checkpoints._read_back()
+    checkpoints.save(state_at(2), {})
+    with pytest.raises(WorkdirError, match="checkpoints/2 was written and cannot be read") as told:
+        checkpoints.wait()
+    assert told.value.__cause__ is not None
     checkpoints.__exit__()
 
 
