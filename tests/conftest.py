@@ -6,9 +6,14 @@ import pathlib
 import shutil
 import tempfile
 
+import hypothesis
 import jax
 import numpy as np
 import pytest
+
+# The same examples each time: new ones are looked for by `python -m faults.fuzzing`.
+hypothesis.settings.register_profile("same", derandomize=True)
+hypothesis.settings.load_profile("same")
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 

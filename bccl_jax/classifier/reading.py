@@ -83,9 +83,9 @@ def read(
     """
     run = opened(path)
     config = config_of(run, imports)
+    validate(config)
     if config.model.batch_norm == "global":
         config.devices = 0  # which this machine may have fewer of
-    validate(config)
     mesh = None
     if to_predict:
         configure(config.deterministic)

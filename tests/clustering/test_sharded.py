@@ -5,14 +5,14 @@ from jax.sharding import AbstractMesh
 
 from bccl_jax.clustering import sharded
 from bccl_jax.clustering.queue import init_queue
-from tests import forked
+from faults import forks
 from tests.clustering import on_eight_devices
 from tests.clustering.on_eight_devices import CENTROIDS, DIM, ROOM, SAMPLES, SIZE
 
 
 @pytest.fixture(scope="module")
 def findings():
-    return forked.on_devices(8, on_eight_devices.find)
+    return forks.on_devices(8, on_eight_devices.find)
 
 
 @pytest.mark.parametrize("number", [1, 2, 8])

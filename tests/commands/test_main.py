@@ -11,7 +11,7 @@ import pytest
 
 from bccl_jax.training.assemble import assemble
 from bccl_jax.workdir.checkpoint import Checkpoints
-from tests.forked import command, run, start
+from faults.forks import command, run, start
 from tests.tiny import ROOT, differing, tiny_config
 from tests.training.test_photographs import write_pictures
 

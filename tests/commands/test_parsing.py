@@ -8,7 +8,7 @@ from bccl_jax import config as default
 from bccl_jax import methods
 from bccl_jax.commands.parsing import TEN
 from bccl_jax.settings.suggestions import SYNONYMS, key_like, nearest
-from tests.forked import run
+from faults.forks import run
 
 DIGITS = "--config=configs/digits_lt.py"
 MISTAKES = [

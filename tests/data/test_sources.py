@@ -13,8 +13,8 @@ from bccl_jax.data.long_tail import class_counts, subset_indices
 from bccl_jax.data.sources import DATASETS, SOURCES, load_dataset
 from bccl_jax.data.split import Split, Splits
 from bccl_jax.errors import ConfigError, DataError
+from faults.disk import within
 from tests.data.formats.test_listed import write
-from tests.faults import within
 
 NAMES10 = [f"class{i}".encode() for i in range(10)]
 

@@ -12,7 +12,7 @@ import pytest
 
 from bccl_jax.classifier.reading import read
 from bccl_jax.data.formats import digits
-from tests import forked
+from faults import forks
 from tests.tiny import ROOT
 
 # Whole runs in processes of their own.
@@ -50,7 +50,7 @@ def folder(tmp_path_factory):
 
 
 def run(folder, *arguments):
-    return forked.run(*arguments, cwd=folder)
+    return forks.run(*arguments, cwd=folder)
 
 
 def epoch_of_run(workdir, folder):
@@ -99,7 +99,7 @@ def test_a_config_with_all_of_them_trains_evaluates_and_goes_on(folder):
     evaluate[at] = f"--workdir={workdir}"
     found = run(elsewhere, *evaluate, f"--config.data.dir={folder / 'arrays'}")
     assert told(found) == ended
-    assert forked.on_devices(1, epoch_of_run, workdir, elsewhere) == 2
+    assert forks.on_devices(1, epoch_of_run, workdir, elsewhere) == 2
 
     moved = folder / "moved"
     moved.mkdir()

@@ -10,7 +10,7 @@ import pytest
 
 from bccl_jax.config import files as config_files
 from bccl_jax.config.dataset import load_data
-from tests import forked
+from faults import forks
 from tests.tiny import ROOT
 from tests.training.test_photographs import write_pictures
 
@@ -126,7 +126,7 @@ def test_it_trains_and_is_evaluated_from_its_directory(config_file, tmp_path):
     workdir = tmp_path / "run"
     told = []
     for arguments in ([f"--config={config_file}"], ["--mode=eval"]):
-        done = forked.run(*arguments, f"--workdir={workdir}", MAIN_PID="")
+        done = forks.run(*arguments, f"--workdir={workdir}", MAIN_PID="")
         assert done.returncode == 0, done.stderr[-3000:]
         told.append(
             [row for row in done.stdout.splitlines() if row.startswith(("last (", "best ("))]

@@ -17,7 +17,7 @@ from bccl_jax.methods.base import Batch, Context, Progress
 from bccl_jax.methods.logit_adjustment import LogitAdjustment
 from bccl_jax.methods.proco import ProCo, begin_epoch, take_in
 from bccl_jax.training.loop import train_and_evaluate
-from tests import forked
+from faults import forks
 from tests.killed import Killed, act_at, kill
 from tests.losses import differences, power_series, public
 from tests.methods.small import CONTEXT, COUNTS, LABELS, loss_of, unit
@@ -323,7 +323,7 @@ def find():
 
 
 def test_the_number_of_devices_changes_nothing():
-    one, eight = forked.on_devices(8, find).values()
+    one, eight = forks.on_devices(8, find).values()
     for steps in zip(one, eight, strict=True):
         for found, expected in zip(*steps, strict=True):
             np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)

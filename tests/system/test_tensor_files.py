@@ -1,6 +1,7 @@
 """Files of arrays and a document, whole, damaged and malicious."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -34,8 +35,7 @@ def path(tmp_path_factory):
     return path
 
 
-def test_what_was_written_is_read_back(path):
-    file = TensorFile(path)
+def check_content(file):
     assert file.document == DOCUMENT
     assert file.shapes.keys() == ARRAYS.keys()
     for name, array in arrays().items():
@@ -43,7 +43,18 @@ def test_what_was_written_is_read_back(path):
         assert file.shapes[name] == (found.dtype, found.shape)
         assert found.dtype == array.dtype
         np.testing.assert_array_equal(found, array)
+
+
+def test_what_was_written_is_read_back(path):
+    check_content(TensorFile(path))
     assert is_tensor_file(path)
+
+
+def test_another_spelling_of_the_same_is_no_damage(path, tmp_path):
+    content = path.read_bytes()
+    assert b"\\udcf6" in content
+    (tmp_path / "file").write_bytes(content.replace(b"\\udcf6", b"\\udcF6"))
+    check_content(TensorFile(tmp_path / "file"))
 
 
 def test_it_is_a_safetensors_file_to_others(path):
@@ -80,8 +91,16 @@ def test_each_flipped_bit_and_each_missing_end_is_noticed(path, tmp_path, data):
         damaged.write_bytes(content)
     else:
         damaged.write_bytes(content[:place])
-    with pytest.raises(DataError, match="is damaged|no shared run|holds arrays but no run"):
-        TensorFile(damaged)
+    found = told = None
+    try:
+        found = TensorFile(damaged)
+    except DataError as error:
+        told = str(error)
+    if found is None:
+        assert re.search("is damaged|no shared run|holds arrays but no run", told)
+    else:
+        # JSON has several spellings of the same, such as small and capital letters of an escape.
+        check_content(found)
 
 
 def made(header, data=b"", length=None):

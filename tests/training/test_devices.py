@@ -13,7 +13,7 @@ from bccl_jax.models import BACKBONES
 from bccl_jax.models.cifar_resnet import CifarResNet
 from bccl_jax.training import engine
 from bccl_jax.training.assemble import assemble
-from tests import forked
+from faults import forks
 from tests.tiny import tiny_config
 
 
@@ -73,7 +73,7 @@ def find():
 
 @pytest.fixture(scope="module")
 def found():
-    return forked.on_devices(8, find)
+    return forks.on_devices(8, find)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from bccl_jax.errors import ConfigError
 from bccl_jax.models import BACKBONES
 from bccl_jax.training import engine
 from bccl_jax.training.assemble import assemble
-from tests import forked
+from faults import forks
 from tests.tiny import tiny_config
 from tests.training.conftest import TwoLayers
 
@@ -59,7 +59,7 @@ def find():
 
 @pytest.fixture(scope="module")
 def found():
-    return forked.on_devices(8, find)
+    return forks.on_devices(8, find)
 
 
 @pytest.mark.parametrize("name", ["paco", "gpaco", "kcl"])

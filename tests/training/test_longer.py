@@ -7,7 +7,7 @@ import pytest
 
 from bccl_jax.errors import WorkdirError
 from bccl_jax.training.loop import evaluate_checkpoints, train_and_evaluate
-from tests import forked
+from faults import forks
 from tests.killed import Killed, act_at, check_resumed, kill
 from tests.tiny import differing, tiny_config
 
@@ -143,9 +143,9 @@ def test_what_cannot_go_on_comes_with_the_command_of_a_new_run(tmp_path):
         "--config.augment.strong.policy=none",
         "--config.batch_size=320",
     )
-    first = forked.run(*given, "--config.epochs=1", "--workdir=my run", cwd=home)
+    first = forks.run(*given, "--config.epochs=1", "--workdir=my run", cwd=home)
     assert first.returncode == 0, first.stderr
-    refused = forked.run(
+    refused = forks.run(
         "--workdir=my run", "--config.epochs=2", "--config.checkpoint.every_epochs=2", cwd=home
     )
     assert refused.returncode == 1
@@ -156,7 +156,7 @@ def test_what_cannot_go_on_comes_with_the_command_of_a_new_run(tmp_path):
     )
     _, dash_m, module, *arguments = shlex.split(command)
     assert (dash_m, module) == ("-m", "bccl_jax.main")
-    started = forked.run(*arguments, cwd=away)
+    started = forks.run(*arguments, cwd=away)
     assert started.returncode == 0, started.stderr
     assert f"starts from {home / 'my run'} (epoch 1, backbone one_layer)" in started.stderr
     assert "classifier kept, 10 classes of the same names" in started.stderr

@@ -21,8 +21,8 @@ from bccl_jax.training.loop import evaluate_checkpoints, train_and_evaluate
 from bccl_jax.workdir import digests, room
 from bccl_jax.workdir.checkpoint import Checkpoints
 from bccl_jax.workdir.directory import Workdir
-from tests import forked
-from tests.faults import flip, largest, no_file_above, storm, within
+from faults import forks
+from faults.disk import flip, largest, no_file_above, storm, within
 from tests.killed import Killed, act_at, kill, without_times
 from tests.tiny import differing
 from tests.tiny import tiny_config as shipped
@@ -248,7 +248,7 @@ def test_free_room_is_that_of_the_folder_that_is_to_hold_a_path(tmp_path):
 
 def test_a_storm_of_sigterm_ends_a_run_by_143_with_all_saved(tmp_path):
     workdir = tmp_path / "run"
-    process = forked.start(
+    process = forks.start(
         "--config=tests/training/two_processes_config.py",
         "--config.epochs=2000",
         f"--workdir={workdir}",

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bccl_jax.workdir.checkpoint import Checkpoints
-from tests import forked
+from faults import forks
 
 # Whole runs in processes of their own.
 pytestmark = pytest.mark.slow
@@ -19,7 +19,7 @@ LOSSES = ("loss", "contrastive_loss", "classification_loss", "centroid_loss")
 
 
 def start(workdir, **variables):
-    return forked.start(
+    return forks.start(
         "--config=tests/training/two_processes_config.py",
         f"--workdir={workdir}",
         JAX_PLATFORMS="cpu",

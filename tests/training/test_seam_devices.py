@@ -17,7 +17,7 @@ from bccl_jax.models import BACKBONES
 from bccl_jax.training import engine
 from bccl_jax.training.assemble import assemble
 from bccl_jax.training.between import Passes
-from tests import forked
+from faults import forks
 from tests.tiny import tiny_config
 from tests.training.conftest import TwoLayers
 
@@ -128,7 +128,7 @@ def find():
 
 @pytest.fixture(scope="module")
 def found():
-    return forked.on_devices(4, find)
+    return forks.on_devices(4, find)
 
 
 def test_streams_and_views_are_the_same(found):

@@ -17,7 +17,7 @@ from bccl_jax.models import BACKBONES
 from bccl_jax.training import engine
 from bccl_jax.training.assemble import assemble
 from bccl_jax.training.softening import make_soften
-from tests import forked
+from faults import forks
 from tests.methods.test_contract import OPTIONS
 from tests.tiny import tiny_config
 from tests.training.conftest import TwoLayers
@@ -88,7 +88,7 @@ def find():
 
 
 def test_devices_that_share_a_batch_mix_it_as_one_does():
-    (one, weights), (other, weights_there) = forked.on_devices(8, find)
+    (one, weights), (other, weights_there) = forks.on_devices(8, find)
     np.testing.assert_allclose(other, one, rtol=1e-4)
     for mine, theirs in zip(weights, weights_there, strict=True):
         np.testing.assert_allclose(theirs, mine, rtol=1e-3, atol=1e-4)

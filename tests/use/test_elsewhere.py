@@ -12,7 +12,7 @@ from PIL import Image
 
 import bccl_jax
 from bccl_jax.use.sharing import share
-from tests import forked
+from faults import forks
 from tests.tiny import ROOT
 from tests.use.conftest import trained_on_folder
 
@@ -88,15 +88,15 @@ def test_a_shared_file_serves_the_command(run, model, pictures, tmp_path):
 
 
 def test_a_shared_file_is_evaluated_where_the_test_pictures_are(run):
-    done = forked.run(f"--workdir={run.file}", "--mode=eval", f"--config.data.dir={run.moved}")
+    done = forks.run(f"--workdir={run.file}", "--mode=eval", f"--config.data.dir={run.moved}")
     assert done.returncode == 0, done.stderr
     assert f"evaluating last: step 6 of 6 (2 of 2 epochs done), {run.file}" in done.stdout
     (row,) = (line for line in done.stdout.splitlines() if line.startswith("last (epoch 2)"))
     assert float(row.split()[3]) == pytest.approx(run.result.last["top1"], abs=0.005)
-    done = forked.run(f"--workdir={run.file}", "--mode=eval", "--config.data.dir=/nowhere")
+    done = forks.run(f"--workdir={run.file}", "--mode=eval", "--config.data.dir=/nowhere")
     assert "error: config.data.dir is /nowhere, which is neither" in done.stderr
 
 
 def test_no_run_is_trained_in_a_shared_file(run):
-    done = forked.run(f"--workdir={run.file}")
+    done = forks.run(f"--workdir={run.file}")
     assert "is a file; name a directory (from a shared file a run starts by" in done.stderr

@@ -298,6 +298,15 @@ def test_whatever_a_file_says_ends_in_a_model_or_one_sentence(digits_file, tmp_p
         read(changed, None, to_predict=True)
 
 
+def test_a_value_that_is_set_anew_to_predict_is_checked_first(digits_file, tmp_path):
+    def change(document):
+        document["config"]["devices"] = False
+
+    changed = rewritten(digits_file, tmp_path / "changed.safetensors", change)
+    with pytest.raises(BcclError, match="config.devices"):
+        read(changed, None, to_predict=True)
+
+
 def test_a_pickle_or_an_archive_is_no_shared_file(tmp_path):
     class Runs:
         def __reduce__(self):

@@ -16,7 +16,7 @@ from flax import struct
 from bccl_jax.errors import DamagedCheckpointError, WorkdirError
 from bccl_jax.workdir import digests, verifying
 from bccl_jax.workdir.checkpoint import Checkpoints
-from tests.faults import flip
+from faults.disk import flip
 
 
 @struct.dataclass

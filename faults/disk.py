@@ -1,4 +1,4 @@
-"""Faults for tests: what disks, signals and other processes do to a run, for as long as a block."""
+"""Faults of disks and signals: what they do to files and processes, for as long as a block."""
 
 import contextlib
 import pathlib

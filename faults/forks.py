@@ -1,10 +1,11 @@
 """Processes that share the seconds of importing JAX: forks of one that has and touched no device.
 
 `run` and `start` are the command line, `on_devices` a function where there are several devices.
-What they compile is optimised as what the test itself compiles.
+What they compile is optimised as what the process that starts them compiles.
 """
 
 import atexit
+import contextlib
 import functools
 import gc
 import importlib
@@ -13,6 +14,7 @@ import os
 import pathlib
 import pickle
 import runpy
+import socket
 import subprocess
 import sys
 import tempfile
@@ -22,7 +24,9 @@ import traceback
 
 import jax
 
-from tests.tiny import ROOT
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+# `_ask` has one question at a time.
+_asking = threading.Lock()
 
 
 def command(*arguments):
@@ -37,12 +41,14 @@ def run(*arguments, cwd=ROOT, **variables):
     return subprocess.CompletedProcess(command(*arguments), process.returncode, *told)
 
 
-def start(*arguments, cwd=ROOT, devices=None, **variables):
+def start(*arguments, cwd=ROOT, devices=None, before=(), stdout=None, stderr=None, **variables):
     """What `subprocess.Popen(command(*arguments), stdout=PIPE, stderr=PIPE, text=True)` returns.
 
     `variables` are set in its environment; those that JAX reads when it is imported come too late.
+    `before` are calls in the new process, each of (module, function, arguments as JSON has them),
+    and `stdout` and `stderr` paths to write to.
     """
-    return Process(["bccl_jax.main", *arguments], cwd, devices, variables)
+    return Process(["bccl_jax.main", *arguments], cwd, devices, variables, before, (stdout, stderr))
 
 
 def on_devices(number, function, *arguments):
@@ -59,10 +65,17 @@ def on_devices(number, function, *arguments):
         return pickle.loads(call.read_bytes())
 
 
+def free_port():
+    """A port of this machine that nothing listens at."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        return free.getsockname()[1]
+
+
 class Process:
     """As much of `subprocess.Popen` as the tests need."""
 
-    def __init__(self, arguments, cwd, devices, variables):
+    def __init__(self, arguments, cwd, devices, variables, before=(), written=(None, None)):
         self.returncode = None
         self._folder = tempfile.TemporaryDirectory()
         self._files = [pathlib.Path(self._folder.name) / name for name in ("stdout", "stderr")]
@@ -77,15 +90,18 @@ class Process:
             cwd=str(cwd),
             variables=variables,
             config=config,
-            files=[str(path) for path in self._files],
+            before=list(before),
+            files=[str(o or p) for o, p in zip(written, self._files, strict=True)],
         )
 
     def poll(self):
+        """Its exit code, None while it lives."""
         if self.returncode is None:
             self.returncode = _ask(ended=self.pid)
         return self.returncode
 
     def wait(self, timeout=240):
+        """Its exit code, once it has ended."""
         end = time.monotonic() + timeout
         while self.poll() is None:
             assert time.monotonic() < end, f"process {self.pid} has not ended"
@@ -96,18 +112,26 @@ class Process:
         """What it has written by its end."""
         self.wait(timeout)
         with self._folder:
-            return tuple(path.read_text() for path in self._files)
+            return tuple(
+                path.read_text(errors="replace") if path.exists() else "" for path in self._files
+            )
+
+    def said(self):
+        """What it has written to stderr so far."""
+        return self._files[1].read_text(errors="replace") if self._files[1].exists() else ""
 
     def send_signal(self, number):
+        """Sends it a signal, if it lives."""
         if self.poll() is None:
             os.kill(self.pid, number)
 
 
 def _ask(**question):
-    server = _server()
-    server.stdin.write(json.dumps(question) + "\n")
-    server.stdin.flush()
-    return json.loads(server.stdout.readline())
+    with _asking:
+        server = _server()
+        server.stdin.write(json.dumps(question) + "\n")
+        server.stdin.flush()
+        return json.loads(server.stdout.readline())
 
 
 @functools.cache
@@ -125,8 +149,6 @@ def _server():
 def _serve():
     # All but the module of the flags, which each process runs anew as `python -m` does; no device
     # is touched before the fork.
-    import pytest  # noqa: F401
-
     import bccl_jax.commands.parsing
     import bccl_jax.config.key_docs
     import bccl_jax.data.packing.packing
@@ -135,6 +157,9 @@ def _serve():
     from bccl_jax import methods
     from bccl_jax.system.environment import check_xla_flags
 
+    # Imported by configs of tests.
+    with contextlib.suppress(ImportError):
+        import pytest  # noqa: F401
     for name in methods.names():
         methods.method_class(name)
     # Remembered by the forks, each of which would start a process for it.
@@ -154,7 +179,7 @@ def _serve():
         answers.flush()
 
 
-def _be(arguments, cwd, variables, config, files):
+def _be(arguments, cwd, variables, config, before, files):
     """What a fork does, which ends in it."""
     for path, number in zip((os.devnull, *files), range(3), strict=True):
         os.dup2(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND), number)
@@ -167,6 +192,8 @@ def _be(arguments, cwd, variables, config, files):
     for key, value in config.items():
         jax.config.update(key, value)
     sys.argv = list(arguments)
+    for module, name, given in before:
+        getattr(importlib.import_module(module), name)(**given)
     _end(_code_of(_main if arguments[0] == "bccl_jax.main" else _call))
 
 
