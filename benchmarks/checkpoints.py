@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from bccl_jax.workdir import digests
+from bccl_jax.system import digests
 from bccl_jax.workdir.checkpoint import Checkpoints
 from benchmarks.common import parser, report
 

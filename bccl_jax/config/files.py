@@ -18,6 +18,7 @@ from bccl_jax.config.shared import is_shared, of_shared
 from bccl_jax.errors import BcclError, ConfigError
 from bccl_jax.settings.bounds import shown
 from bccl_jax.settings.suggestions import did_you_mean, nearest
+from bccl_jax.system import listed_files
 from bccl_jax.system.names import printable
 from bccl_jax.system.python_files import execute, in_one_sentence
 
@@ -129,7 +130,7 @@ def of_run(path: pathlib.Path, imports: Sequence[str] | None = None) -> ml_colle
 
 def _object(path: pathlib.Path) -> dict:
     with _damage_told(path):
-        found = json.loads(path.read_text())
+        found = json.loads(listed_files.read(path))
         if not isinstance(found, dict):
             raise ConfigError("it holds no object")
     return found
@@ -139,6 +140,8 @@ def _object(path: pathlib.Path) -> dict:
 def _damage_told(path: pathlib.Path) -> Iterator[None]:
     try:
         yield
+    except listed_files.DamagedFileError as error:
+        raise ConfigError(str(error)) from error
     except (OSError, ValueError, RecursionError, BcclError) as error:
         raise ConfigError(
             f"{printable(path)} is not the config of a run ({error}); restore it, or name the "

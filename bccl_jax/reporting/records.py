@@ -10,20 +10,34 @@ import numpy as np
 from bccl_jax.errors import WorkdirError
 from bccl_jax.system.names import shown
 
+
+class BrokenRecordsError(WorkdirError):
+    """A line of the file is no record.
+
+    Attributes:
+      what: is broken, and how, without the mend.
+    """
+
+    def __init__(self, what: str):
+        super().__init__(f"{what}; restore the file or name another --workdir")
+        self.what = what
+
+
 # Keys of a record that the run counts by.
 _NUMBERS = {"step", "epoch"}
 
 
 def as_json(value: Any) -> str:
-    """JSON of one line that every reader takes: NaN and infinities, which JSON lacks, are null."""
-    return json.dumps(_finite(value), allow_nan=False)
+    """JSON of one line that every reader takes: NaN and infinities are null."""
+    return json.dumps(finite(value), allow_nan=False)
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """JSON values without NaN and infinities, which JSON lacks and become None."""
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -41,6 +55,10 @@ def read(path: pathlib.Path) -> list[dict]:
         raise WorkdirError(
             f"{shown(path)} cannot be read ({error.strerror}); mend that or name another --workdir"
         ) from error
+    return _of_text(text, path)
+
+
+def _of_text(text: str, path: pathlib.Path) -> list[dict]:
     lines = text.splitlines(keepends=True)
     records = []
     for number, line in enumerate(lines, 1):
@@ -52,10 +70,9 @@ def read(path: pathlib.Path) -> list[dict]:
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             # A run that is killed while it writes leaves a last line without an end.
             if number == len(lines) and not line.endswith("\n"):
-                return records
-            raise WorkdirError(
-                f"line {number} of {path} is not a record of a run ({error}); restore the file or "
-                "name another --workdir"
+                return records[: number - 1]
+            raise BrokenRecordsError(
+                f"line {number} of {path} is not a record of a run ({error})"
             ) from error
     return records
 
@@ -79,6 +96,14 @@ def course(records: list[dict], name: str) -> tuple[np.ndarray, np.ndarray]:
     return np.array(when, float), np.array(values, float)  # None becomes NaN
 
 
+def _free(path: pathlib.Path) -> pathlib.Path:
+    """Where a damaged file is kept, over nothing that is there."""
+    number, found = 2, path.with_name(f"{path.name}.damaged")
+    while found.exists():
+        number, found = number + 1, path.with_name(f"{path.name}.damaged{number}")
+    return found
+
+
 class Records:
     """The records of a run, in memory and in its file.
 
@@ -87,35 +112,63 @@ class Records:
       step: records of later steps, which a resumed run makes anew, are dropped.
       epochs: that are complete at that step.
       writes: False leaves the file to another process.
+      kept: what the checkpoint of that step has of them, as `text` gave it; None of a checkpoint
+        of a time before it had any. Where the file says something else, these hold.
 
     Attributes:
       rows: the records.
       dropped: how many steps later than that step the file had records of.
+      mended: what was wrong with the file, in words; None where nothing was.
 
     Raises:
       WorkdirError: the file does not hold one record for each complete epoch.
     """
 
-    def __init__(self, path: pathlib.Path, step: int, epochs: int, writes: bool = True):
-        self._path, self._writes = path, writes
-        found = read(path)
+    def __init__(
+        self,
+        path: pathlib.Path,
+        step: int,
+        epochs: int,
+        writes: bool = True,
+        kept: str | None = None,
+    ):
+        self._path, self._writes, self.mended = path, writes, None
+        try:
+            found = read(path)
+        except BrokenRecordsError as error:
+            if kept is None:
+                raise
+            found, self.mended = [], error.what
         self.rows = [record for record in found if record["step"] <= step]
         self.dropped = max([0, *(record["step"] - step for record in found)])
+        if kept is not None and self.rows != (rows := _of_text(kept, path)):
+            self.rows = rows
+            wrong = "is not what was written" if path.exists() else "is missing"
+            self.mended = self.mended or f"{path} {wrong}"
         if len(self.rows) != epochs:
             raise WorkdirError(
                 f"{path} has {len(self.rows)} records of the {epochs} epochs that are complete; "
                 "restore the file or name another --workdir"
             )
+        self._lines = [as_json(row) + "\n" for row in self.rows]
         if not writes:
             return
+        if self.mended and path.exists():
+            path.rename(_free(path))
         unfinished = path.with_suffix(".tmp")
-        unfinished.write_text("".join(as_json(row) + "\n" for row in self.rows))
+        unfinished.write_text(self.text)
         unfinished.replace(path)
+
+    @property
+    def text(self) -> str:
+        """What the file has, or is to have."""
+        return "".join(self._lines)
 
     def append(self, record: dict) -> None:
         """Adds a record and writes it through to the file."""
         self.rows.append(record)
+        self._lines.append(as_json(record) + "\n")
         if not self._writes:
             return
         with self._path.open("a") as file:
-            file.write(as_json(record) + "\n")
+            file.write(self._lines[-1])

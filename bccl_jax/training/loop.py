@@ -144,7 +144,13 @@ def _train(
     config, steps = run.config, run.steps_per_epoch
     done = int(state.step)
     first_epoch, skip, unfinished = position(done, steps, unfinished)
-    records = Records(directory.records, done, first_epoch, writes=is_lead())
+    kept = checkpoints.records(done) if done else None
+    records = Records(directory.records, done, first_epoch, writes=is_lead(), kept=kept)
+    if records.mended:
+        tell(
+            f"{records.mended}: the records up to epoch {first_epoch} are taken from the "
+            f"checkpoint of step {done}, and what was in their place is kept beside them"
+        )
     budget = console.Budget(config.epochs, steps, config.batch_size)
     if is_lead():
         saved = directory.checkpoints / str(done) if done else None
@@ -194,7 +200,7 @@ def _train(
                         skipped.check()
                     stopped = stop.reached(epoch * steps + ledger.steps)
                     if ledger.steps < steps and (stopped or (every and ledger.steps % every == 0)):
-                        checkpoints.save(state, ledger.read_all())
+                        checkpoints.save(state, ledger.read_all(), records=records.text)
                         if stopped:
                             raise Interrupted(stopped, int(state.step))
                 means = ledger.means()
@@ -202,7 +208,7 @@ def _train(
                     skipped.check()
             except DataError as error:
                 if stop.received or (_met_by_all(error) and int(state.step)):
-                    checkpoints.save(state, ledger.read_all())
+                    checkpoints.save(state, ledger.read_all(), records=records.text)
                 # A reader may have been ended by whoever asked this run to stop.
                 if stop.received:
                     raise Interrupted(stop.received, int(state.step)) from None
@@ -218,7 +224,7 @@ def _train(
                 record["stage"] = run.stage_of(epoch) + 1
             if quarters := ledger.quarters(run.method.fine_metrics):
                 record["quarters"] = quarters
-            with _saved_if_it_fails(checkpoints, state, ledger):
+            with _saved_if_it_fails(checkpoints, state, ledger, records):
                 state, refreshed = ends.refresh(state, complete, progress.pause)
                 record |= refreshed | {"seconds": round(time.perf_counter() - started, 3)}
                 evaluation, evaluated = ends.evaluate(state, complete, progress.pause)
@@ -228,7 +234,8 @@ def _train(
             records.append(record)
             telling.epoch(record, figures)
             if evaluated or stop.received or complete % config.checkpoint.every_epochs == 0:
-                checkpoints.save(state, {}, ends.score(evaluation, complete))
+                score = ends.score(evaluation, complete)
+                checkpoints.save(state, {}, score, records.text)
             if stop.received and complete < config.epochs:
                 raise Interrupted(stop.received, int(state.step))
     return finish(run, directory, checkpoints, state, records.rows, evaluation)
@@ -236,14 +243,14 @@ def _train(
 
 @contextlib.contextmanager
 def _saved_if_it_fails(
-    checkpoints: Checkpoints, state: TrainState, ledger: Ledger
+    checkpoints: Checkpoints, state: TrainState, ledger: Ledger, records: Records
 ) -> Iterator[None]:
     """Keeps an epoch whose end fails on pictures: once they are mended its end is made anew."""
     try:
         yield
     except DataError as error:
         if _met_by_all(error):
-            checkpoints.save(state, ledger.read_all())
+            checkpoints.save(state, ledger.read_all(), records=records.text)
         raise
 
 

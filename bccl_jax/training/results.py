@@ -11,12 +11,13 @@ from bccl_jax.devices.mesh import is_lead
 from bccl_jax.evaluation.evaluate import Evaluation
 from bccl_jax.evaluation.told import evaluate_split
 from bccl_jax.reporting.plots import save_report
-from bccl_jax.reporting.records import as_json
+from bccl_jax.reporting.records import finite
 from bccl_jax.training import first_stage
 from bccl_jax.training.assemble import Run
 from bccl_jax.training.averages import final_averages
 from bccl_jax.training.evaluating import evaluate_and_note
 from bccl_jax.training.state import TrainState
+from bccl_jax.workdir import json_files
 from bccl_jax.workdir.checkpoint import Checkpoints
 from bccl_jax.workdir.directory import Workdir
 
@@ -111,5 +112,5 @@ def finish(
         results |= {"ema": result.ema} if result.ema else {}
         if directory.has(first_stage.RECORD):
             results[first_stage.RECORD] = directory.record(first_stage.RECORD, dict)
-        directory.results.write_text(as_json(results) + "\n")
+        json_files.write(directory.results, finite(results))
     return result

@@ -17,10 +17,11 @@ from orbax.checkpoint import checkpoint_managers
 from bccl_jax.devices.lost import is_of_lost_process, lost_process
 from bccl_jax.devices.mesh import is_lead
 from bccl_jax.errors import WorkdirError
+from bccl_jax.system import digests
 from bccl_jax.system.names import shown
 from bccl_jax.system.reasons import number
 from bccl_jax.system.space import NO_ROOM, told, told_free
-from bccl_jax.workdir import checkpoint_folder, digests, orbax_log
+from bccl_jax.workdir import checkpoint_folder, orbax_log
 from bccl_jax.workdir.saved_checkpoints import SavedCheckpoints
 
 
@@ -60,6 +61,7 @@ class Checkpoints(SavedCheckpoints):
         self._trusted = False
         self._scores: dict[int, checkpoint_folder.Score | None] = {}
         self._saving, self._size = 0, 0
+        self._records: str | None = None
         with self._writing():
             if not read_only:
                 self.directory.mkdir(parents=True, exist_ok=True)
@@ -89,6 +91,8 @@ class Checkpoints(SavedCheckpoints):
     def _write_digests(self) -> None:
         """Called by Orbax, in the background, before it gives the folder its name."""
         folder = checkpoint_folder.unfinished(self._plain.path, self._saving)
+        if self._records is not None:
+            (folder / checkpoint_folder.RECORDS).write_text(self._records)
         digests.write(folder, but=checkpoint_folder.NOT_IN_DIGESTS)
 
     def __enter__(self):
@@ -179,6 +183,7 @@ class Checkpoints(SavedCheckpoints):
         state: Any,
         unfinished: dict[str, list[float]],
         metrics: dict[str, float] | None = None,
+        records: str | None = None,
     ) -> None:
         """Writes a checkpoint in the background, named by the state's step.
 
@@ -186,6 +191,7 @@ class Checkpoints(SavedCheckpoints):
           state: of the run, a `flax.struct` of arrays that has `step`.
           unfinished: metrics of the steps of an epoch that is not complete, by name.
           metrics: {"accuracy", "epoch", "lost_classes"} if the state was evaluated.
+          records: of the epochs that are complete, of which the checkpoint keeps a copy.
         """
         step = int(state.step)
         if step in self._manager.all_steps():
@@ -206,7 +212,7 @@ class Checkpoints(SavedCheckpoints):
         self._size = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
         with self._writing():
             self._manager.wait_until_finished()
-            self._saving, self._scores[step] = step, metrics
+            self._saving, self._scores[step], self._records = step, metrics, records
             self._manager.save(
                 step,
                 args=ocp.args.Composite(**items),

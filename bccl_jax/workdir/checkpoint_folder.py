@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from bccl_jax.errors import DamagedCheckpointError
+from bccl_jax.system import digests
 from bccl_jax.system.numbers import whole_number
-from bccl_jax.workdir import digests
 
 # Orbax's: what is added to the name of a folder that is not whole yet.
 UNFINISHED = ".orbax-checkpoint-tmp"
@@ -21,6 +21,8 @@ NOT_IN_DIGESTS = ("_CHECKPOINT_METADATA", "commit_success.txt")
 # What Orbax's own record says of a checkpoint, so that a lost list is not taken for an old version.
 HAS_DIGESTS = {"digests": digests.LIST}
 _SCORE = "metrics/metrics"
+# A copy of the run's records as they were then, which hold where the run's own are damaged.
+RECORDS = "records.jsonl"
 
 Score = Mapping[str, float]
 

@@ -1,5 +1,6 @@
 """The images that a run was begun with, as numbers that are compared whenever it goes on."""
 
+import io
 import pathlib
 from collections.abc import Mapping, Sequence
 
@@ -9,7 +10,9 @@ from bccl_jax.data.fingerprint import UNREADABLE, image_name
 from bccl_jax.data.photographs.decode import is_broken
 from bccl_jax.data.split import Dataset, Split
 from bccl_jax.errors import WorkdirError
+from bccl_jax.system import listed_files
 from bccl_jax.system.names import shown
+from bccl_jax.workdir import json_files
 
 
 def read(path: pathlib.Path) -> dict[str, np.ndarray]:
@@ -21,7 +24,7 @@ def read(path: pathlib.Path) -> dict[str, np.ndarray]:
     if not path.exists():
         return {}
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with np.load(io.BytesIO(listed_files.read(path)), allow_pickle=False) as arrays:
             numbers = dict(arrays)
     except Exception as error:  # a damaged archive raises nearly anything
         raise WorkdirError(
@@ -33,10 +36,10 @@ def read(path: pathlib.Path) -> dict[str, np.ndarray]:
 
 def write(path: pathlib.Path, numbers: dict[str, np.ndarray]) -> None:
     """Records numbers, whole or not at all."""
-    unfinished = path.with_suffix(".tmp")
-    with unfinished.open("wb") as file:
-        np.savez(file, **numbers)
-    unfinished.replace(path)
+    content = io.BytesIO()
+    np.savez(content, **numbers)
+    with json_files.told():
+        listed_files.write(path, content.getvalue())
 
 
 def equal(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> bool:

@@ -1,17 +1,32 @@
-"""JSON files of a run's directory, each there in whole or not at all."""
+"""JSON files of a run's directory, each there in whole or not at all, and its damage noticed."""
 
+import contextlib
 import json
 import pathlib
+from collections.abc import Iterator
 
 from bccl_jax.errors import WorkdirError
+from bccl_jax.system import listed_files
 from bccl_jax.system.names import shown
 
 
 def write(path: pathlib.Path, value: dict | list) -> None:
-    """Writes a value as JSON."""
-    unfinished = path.with_suffix(".tmp")
-    unfinished.write_text(json.dumps(value, indent=1) + "\n")
-    unfinished.replace(path)
+    """Writes a value as JSON.
+
+    Raises:
+      WorkdirError: the list of digests is damaged.
+    """
+    with told():
+        listed_files.write(path, f"{json.dumps(value, indent=1)}\n".encode())
+
+
+@contextlib.contextmanager
+def told() -> Iterator[None]:
+    """Damage that the digests tell of becomes a WorkdirError."""
+    try:
+        yield
+    except listed_files.DamagedFileError as error:
+        raise WorkdirError(str(error)) from error
 
 
 def read(path: pathlib.Path, kind: type) -> dict | list:
@@ -21,7 +36,10 @@ def read(path: pathlib.Path, kind: type) -> dict | list:
       WorkdirError: the file is missing or broken, or holds another kind.
     """
     try:
-        found = json.loads(path.read_text())
+        with told():
+            found = json.loads(listed_files.read(path))
+    except WorkdirError:
+        raise
     except (ValueError, RecursionError, FileNotFoundError):
         found = None
     except OSError as error:

@@ -180,6 +180,20 @@ class SavedCheckpoints:
             wanted = {name: part for name, part in vars(abstract).items() if jax.tree.leaves(part)}
             return abstract.replace(**self._read_part(step, wanted))
 
+    def records(self, step: int) -> str | None:
+        """The copy that a checkpoint has of the run's records, as they were saved with it.
+
+        Returns:
+          The text; None of a checkpoint of a time before they had any.
+
+        Raises:
+          DamagedCheckpointError: it is damaged.
+        """
+        self._verifier.check(step)
+        with self._reading(step):
+            path = self.directory / str(step) / checkpoint_folder.RECORDS
+            return path.read_text() if path.exists() else None
+
     @contextlib.contextmanager
     def _reading(self, step: int) -> Iterator[None]:
         try:

@@ -8,11 +8,12 @@ import numpy as np
 
 from bccl_jax.devices.mesh import gather_rows, is_lead
 from bccl_jax.errors import DamagedCheckpointError
+from bccl_jax.system import digests
 from bccl_jax.system.commands import shown_command
 from bccl_jax.system.locks import is_held
 from bccl_jax.system.names import shown
 from bccl_jax.system.progress import say
-from bccl_jax.workdir import checkpoint_folder, digests
+from bccl_jax.workdir import checkpoint_folder
 from bccl_jax.workdir.holding import LOCK
 
 # Where going on from an earlier checkpoint puts others, beside the directory of checkpoints.

@@ -42,7 +42,9 @@ def told(named: str, path: pathlib.Path) -> Iterator[None]:
 
 def _within(error: OSError, path: pathlib.Path) -> pathlib.Path | None:
     """The file that an error is about, if it lies in the directory or is it."""
-    if not isinstance(error.filename, str | bytes):
-        return None
-    file = pathlib.Path(os.path.abspath(os.fsdecode(error.filename)))
-    return file if file.is_relative_to(path) else None
+    # Of a renaming the second one is the name that users know.
+    for name in (error.filename2, error.filename):
+        if isinstance(name, str | bytes):
+            file = pathlib.Path(os.path.abspath(os.fsdecode(name)))
+            return file if file.is_relative_to(path) else None
+    return None

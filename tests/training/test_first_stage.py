@@ -18,6 +18,7 @@ from bccl_jax.training.called import changed
 from bccl_jax.training.loop import train_and_evaluate
 from bccl_jax.training.parts import parted
 from bccl_jax.use.sharing import share
+from bccl_jax.workdir import content, json_files
 from experiments.designing.hashing import hash_of
 from tests.killed import check_resumed
 from tests.tiny import bits, tiny_config
@@ -240,12 +241,12 @@ def test_other_images_of_the_same_config_are_named(first, elsewhere):
     with np.load("first/images.npz") as arrays:
         numbers = dict(arrays)
     changed = numbers | {"train": numbers["train"] + np.uint64(1)}
-    np.savez("first/images.npz", **changed)
+    content.write(pathlib.Path("first/images.npz"), changed)
     refused(config, "training images|train images", WorkdirError)
-    np.savez("first/images.npz", **numbers)
+    content.write(pathlib.Path("first/images.npz"), numbers)
     table = json.loads(pathlib.Path("first/classes.json").read_text())
     table[0]["images"] -= 1
-    pathlib.Path("first/classes.json").write_text(json.dumps(table))
+    json_files.write(pathlib.Path("first/classes.json"), table)
     refused(config, "not those that config.method.start_from=first was started with", WorkdirError)
 
 

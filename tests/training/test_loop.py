@@ -222,7 +222,7 @@ def replace_checkpoints_by_a_file(run):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (damage_config, "config.json is not the JSON object"),
+        (damage_config, "config.json is not what was written"),
         (damage_checkpoint, r"checkpoints/20 is damaged: .* is missing"),
         (replace_checkpoints_by_a_file, "checkpoints is a file"),
     ],

@@ -13,12 +13,13 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from bccl_jax.classifier import reading
 from bccl_jax.data import fingerprint
 from bccl_jax.errors import BcclError, DamagedCheckpointError, WorkdirError
-from bccl_jax.system import space
+from bccl_jax.system import digests, space
 from bccl_jax.training import loop
 from bccl_jax.training.loop import evaluate_checkpoints, train_and_evaluate
-from bccl_jax.workdir import digests, room
+from bccl_jax.workdir import room
 from bccl_jax.workdir.checkpoint import Checkpoints
 from bccl_jax.workdir.directory import Workdir
 from faults import forks
@@ -299,7 +300,73 @@ def test_what_a_run_cannot_write_is_named_in_a_sentence(whole, killed, name):
 
 @pytest.mark.parametrize("step", ['"15"', "null", "1.5", "true", "[]"])
 def test_a_step_of_a_record_that_is_no_number_is_named(killed, step):
+    for copy in killed.glob("checkpoints/*/records.jsonl"):
+        # As checkpoints were before they had one.
+        copy.unlink()
+        listed = copy.with_name("SHA256SUMS")
+        lines = listed.read_text().splitlines(keepends=True)
+        listed.write_text("".join(line for line in lines if copy.name not in line))
     records = killed / "metrics.jsonl"
     records.write_text(re.sub(r'"step": 10\b', f'"step": {step}', records.read_text()))
     with pytest.raises(WorkdirError, match=r"line 2 of .*metrics.jsonl is not a record"):
         train_and_evaluate(tiny_config(), killed)
+
+
+@pytest.mark.parametrize("how", ["a digit", "no record", "gone", "cut", "half a line"])
+def test_records_that_are_not_what_was_written_are_those_of_the_checkpoint(
+    whole, killed, how, capsys
+):
+    records = killed / "metrics.jsonl"
+    written = records.read_text()
+    lines = written.splitlines(keepends=True)
+    assert len(lines) == 3
+    told = "metrics.jsonl is not what was written"
+    if how == "gone":
+        records.unlink()
+        told = "metrics.jsonl is missing"
+    elif how == "a digit":
+        records.write_text(re.sub(r'("loss": \d\.\d)\d', r"\g<1>0", written, count=1))
+        assert records.read_text() != written
+    elif how == "no record":
+        records.write_text(lines[0] + '{"step": "two"}\n' + lines[2])
+        told = "line 2 of"
+    else:
+        records.write_text("".join(lines[:2]) + (lines[2][:9] if how == "half a line" else ""))
+    there = records.read_text() if how != "gone" else None
+    resumed = train_and_evaluate(tiny_config(), killed)
+    assert differing(whole.result.state, resumed.state) == []
+    theirs = whole.result.workdir / "metrics.jsonl"
+    assert without_times(records) == without_times(theirs)
+    said = capsys.readouterr().err
+    assert told in said
+    assert "up to epoch 3 are taken from the checkpoint of step 15" in said
+    kept = killed / "metrics.jsonl.damaged"
+    assert (kept.read_text() if kept.exists() else None) == there
+
+
+@pytest.mark.parametrize(
+    "name", ["config.json", "splits.json", "classes.json", "image_shape.json", "images.npz"]
+)
+def test_no_bit_of_what_a_run_says_of_itself_flips_without_a_word(whole, tmp_path, name):
+    size = (whole.killed / name).stat().st_size
+    for place in {0, size // 3, size // 2, size - 1}:
+        run = shutil.copytree(whole.killed, tmp_path / str(place))
+        flip(run / name, place, 1)
+        # The shape of images is looked at where the pictures are not.
+        call = reading.read if name == "image_shape.json" else train_and_evaluate
+        with pytest.raises(BcclError, match=re.escape(name)):
+            call(*((run,) if call is reading.read else (tiny_config(), run)))
+
+
+def test_a_list_of_digests_that_is_damaged_is_named_and_can_be_done_without(whole, killed):
+    listed = killed / "SHA256SUMS"
+    flip(listed, 10, 0)
+    with pytest.raises(BcclError, match="classes.json is not what .* SHA256SUMS beside it says"):
+        train_and_evaluate(tiny_config(), killed)
+    flip(listed, 65, 3)
+    with pytest.raises(BcclError, match="SHA256SUMS is damaged .*delete it"):
+        train_and_evaluate(tiny_config(), killed)
+    listed.unlink()
+    resumed = train_and_evaluate(tiny_config(), killed)
+    assert differing(whole.result.state, resumed.state) == []
+    assert "results.json" in listed.read_text()

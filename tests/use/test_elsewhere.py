@@ -12,6 +12,7 @@ from PIL import Image
 
 import bccl_jax
 from bccl_jax.use.sharing import share
+from bccl_jax.workdir import json_files
 from faults import forks
 from tests.tiny import ROOT
 from tests.use.conftest import trained_on_folder
@@ -20,6 +21,7 @@ from tests.use.conftest import trained_on_folder
 SCRIPT = """
 import sys
 import bccl_jax
+from bccl_jax.workdir import json_files
 assert dir(bccl_jax) == ["Callback", "__version__", "load", "train", "views"], dir(bccl_jax)
 assert not {"jax", "numpy", "flax"} & sys.modules.keys()
 model = bccl_jax.load(sys.argv[1])
@@ -57,7 +59,7 @@ def pictures(tmp_path):
 
 def alone(folder, *arguments, **options):
     """A process without a home, in a folder."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "HOME": "/nowhere"}
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "HOME": str(folder / "no_home")}
     return subprocess.run(
         [sys.executable, *map(str, arguments)],
         cwd=folder,
@@ -71,7 +73,7 @@ def alone(folder, *arguments, **options):
 def test_a_moved_directory_serves_a_script(run, model, pictures, tmp_path):
     copied = shutil.copytree(run.workdir, tmp_path / "copied")
     config = json.loads((copied / "config.json").read_text()) | {"data.dir": "/nowhere"}
-    (copied / "config.json").write_text(json.dumps(config))
+    json_files.write(copied / "config.json", config)
     (copied / "places.json").unlink()
     done = alone(tmp_path, "-", "copied", *pictures, input=SCRIPT)
     assert done.returncode == 0, done.stderr

@@ -16,6 +16,7 @@ from bccl_jax.config.files import of_run
 from bccl_jax.errors import ConfigError, DataError, WorkdirError
 from bccl_jax.evaluation.over_split import compute_on
 from bccl_jax.evaluation.passes import make_pass
+from bccl_jax.workdir import json_files
 from tests.use.conftest import CLASSES
 
 LEVELS = np.random.default_rng(0).integers(0, 256, (30, 21, 3), np.uint8)
@@ -266,14 +267,14 @@ def test_a_directory_is_only_read_and_little_of_it_is_needed(folder_run, copied,
 def test_a_run_of_more_devices_and_of_their_statistics_is_read_on_one(copied, model):
     config = json.loads((copied / "config.json").read_text())
     config |= {"devices": 4, "model.batch_norm": "device"}
-    (copied / "config.json").write_text(json.dumps(config))
+    json_files.write(copied / "config.json", config)
     np.testing.assert_array_equal(bccl_jax.load(copied).logits(LEVELS), model.logits(LEVELS))
 
 
 def test_a_directory_of_before_it_said_whether_pictures_are_photographs(copied, model):
     (copied / "inputs.json").unlink()
     np.testing.assert_array_equal(bccl_jax.load(copied).logits(LEVELS), model.logits(LEVELS))
-    (copied / "inputs.json").write_text("{}")
+    json_files.write(copied / "inputs.json", {})
     with pytest.raises(WorkdirError, match="does not say whether images are photographs"):
         bccl_jax.load(copied)
 

@@ -14,7 +14,8 @@ import pytest
 from flax import struct
 
 from bccl_jax.errors import DamagedCheckpointError, WorkdirError
-from bccl_jax.workdir import digests, verifying
+from bccl_jax.system import digests
+from bccl_jax.workdir import verifying
 from bccl_jax.workdir.checkpoint import Checkpoints
 from faults.disk import flip
 

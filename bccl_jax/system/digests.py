@@ -46,6 +46,16 @@ def listed(folder: pathlib.Path) -> dict[str, str] | None:
     Raises:
       ValueError: the list is damaged.
     """
+    found = all_listed(folder)
+    return None if found is None else {name: each[-1] for name, each in found.items()}
+
+
+def all_listed(folder: pathlib.Path) -> dict[str, tuple[str, ...]] | None:
+    """The same, with all digests of a file that has several lines.
+
+    Raises:
+      ValueError: the list is damaged.
+    """
     try:
         text = (folder / LIST).read_text()
     except FileNotFoundError:
@@ -57,7 +67,10 @@ def listed(folder: pathlib.Path) -> dict[str, str] | None:
     lines = [_LINE.fullmatch(line) for line in text.split("\n")[:-1]]
     if not lines or not all(lines) or not text.endswith("\n"):
         raise ValueError(f"{LIST} is no list of digests")
-    return {line[2]: line[1] for line in lines}
+    found: dict[str, tuple[str, ...]] = {}
+    for line in lines:
+        found[line[2]] = (*found.get(line[2], ()), line[1])
+    return found
 
 
 def damage(

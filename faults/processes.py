@@ -1,0 +1,14 @@
+"""Processes that a process has started."""
+
+import contextlib
+import pathlib
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has started and that live."""
+    found = []
+    for task in pathlib.Path(f"/proc/{pid}/task").glob("*/children"):
+        # It may end meanwhile.
+        with contextlib.suppress(OSError):
+            found += map(int, task.read_text().split())
+    return found
