@@ -4,7 +4,6 @@ A checkpoint is a folder that Orbax names by its step once it is whole. Nothing 
 """
 
 import json
-import math
 import pathlib
 import shutil
 from collections.abc import Iterable, Mapping
@@ -21,6 +20,8 @@ NOT_IN_DIGESTS = ("_CHECKPOINT_METADATA", "commit_success.txt")
 # What Orbax's own record says of a checkpoint, so that a lost list is not taken for an old version.
 HAS_DIGESTS = {"digests": digests.LIST}
 _SCORE = "metrics/metrics"
+# Of accuracies, epochs and classes.
+_LARGEST = 2**53
 
 Score = Mapping[str, float]
 
@@ -82,7 +83,9 @@ def score(folder: pathlib.Path) -> Score | None:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    # No whole number that a float cannot hold has a place among them.
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and abs(value) < _LARGEST
 
 
 def digests_of(folder: pathlib.Path) -> dict[str, str] | None:

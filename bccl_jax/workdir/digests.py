@@ -10,6 +10,9 @@ import re
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
+from bccl_jax.system.names import shown
+from bccl_jax.system.regular_files import open_regular
+
 LIST = "SHA256SUMS"
 # Hashing leaves Python's lock alone; one disk gives no more than these take.
 _THREADS = min(8, os.cpu_count() or 1)
@@ -57,7 +60,13 @@ def listed(folder: pathlib.Path) -> dict[str, str] | None:
     lines = [_LINE.fullmatch(line) for line in text.split("\n")[:-1]]
     if not lines or not all(lines) or not text.endswith("\n"):
         raise ValueError(f"{LIST} is no list of digests")
-    return {line[2]: line[1] for line in lines}
+    found = {line[2]: line[1] for line in lines}
+    for name in found:
+        # A list from elsewhere may name whatever lies on this machine.
+        parts = name.split("/")
+        if "\0" in name or not set(parts).isdisjoint(("", ".", "..")):
+            raise ValueError(f"{LIST} names {shown(name)}, which is no file of the folder")
+    return found
 
 
 def damage(
@@ -91,7 +100,7 @@ def _wrong(path: pathlib.Path, digest: str) -> str:
 
 
 def _digest(path: pathlib.Path) -> str:
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -65,7 +65,7 @@ def _command_line(root: pathlib.Path) -> Surface:
             validate(config)
             consistent(flatten(config) == flatten(config.copy_and_resolve_references()), "config")
 
-    whole = Input("argv", b"--config=digits_lt\0--config.epochs=3")
+    whole = Input("argv", b"--config=digits_lt\0--config.epochs=60")
     return Surface(make, read, ("",), [whole])
 
 

@@ -36,7 +36,8 @@ def _environment(root: pathlib.Path) -> Surface:
         names = rng.sample(list(_GIVEN), rng.randrange(1, len(_GIVEN)))
         given = {name: _GIVEN[name] for name in names}
         for name in rng.sample(names, min(len(names), rng.choice((1, 1, 2)))):
-            given[name] = odd.text(rng)
+            # No process has a zero byte in its environment.
+            given[name] = odd.text(rng).replace("\0", "")
         lines = (f"{name}={value}" for name, value in given.items())
         return Input("environment", "\0\0".join(lines).encode("utf-8", "surrogatepass"))
 
@@ -49,8 +50,7 @@ def _environment(root: pathlib.Path) -> Surface:
             for name in _GIVEN:
                 os.environ.pop(name, None)
             for name, value in given.items():
-                # No process has a zero byte in its environment.
-                os.environb[name] = value.replace(b"\0", b"")
+                os.environb[name] = value
             # What it is given is looked at; no network is.
             jax.distributed.initialize = _joining
             mesh.initialize_processes()

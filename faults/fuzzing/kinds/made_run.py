@@ -47,6 +47,8 @@ def config() -> ml_collections.ConfigDict:
     found = load(f"{_CONFIG}:cross_entropy")
     found.epochs = EPOCHS
     found.optimizer.warmup_epochs = 1
+    # By which it may go on for more epochs.
+    found.optimizer.schedule = "constant"
     return found
 
 
