@@ -8,6 +8,8 @@ from faults.fuzzing import odd
 
 _BYTES = (b"\0", b"\xff", b"\x80", b"\n", b"\r\n", b"\r", b"\xef\xbb\xbf", b"\xff\xfe", b'"', b",")
 _SIZES = (1, 2, 4, 8)
+# Bytes of an input: each part of it may come again fifty times, and that again.
+_LONGEST = 2**20
 
 
 def mutated(rng: random.Random, content: bytes, others: tuple[bytes, ...] = ()) -> bytes:
@@ -19,7 +21,7 @@ def mutated(rng: random.Random, content: bytes, others: tuple[bytes, ...] = ()) 
       others: of which pieces may be put in.
     """
     for _ in range(rng.choice((1, 1, 1, 1, 2, 3))):
-        content = _once(rng, content, others)
+        content = _once(rng, content, others)[:_LONGEST]
     return content
 
 

@@ -22,6 +22,7 @@ from bccl_jax.workdir.first_records import first_records
 
 _CONFIG = pathlib.Path(__file__).resolve().parents[3] / "configs" / "digits_lt.py"
 EPOCHS, STEPS = 3, 5
+_FIGURES = {"all": 90.5, "many": 95.0, "medium": 91.0, "few": None, "per_class": [90.5, None] * 5}
 
 
 @struct.dataclass
@@ -61,8 +62,7 @@ def documents(images: Dataset) -> dict[str, dict | list]:
     """The records of the run by name, with what it ended with."""
     given = config()
     found = first_records(given, sized(given, len(images.train)), images)
-    figures = {"all": 90.5, "many": 95.0, "medium": 91.0, "few": 80.25, "per_class": [90.5] * 10}
-    results = {"last": {"epoch": EPOCHS, **figures}, "best": {"epoch": 2, **figures}}
+    results = {"last": {"epoch": EPOCHS, **_FIGURES}, "best": {"epoch": 2, **_FIGURES}}
     return json.loads(json.dumps({**found, "results": results}))
 
 
@@ -75,7 +75,7 @@ def epoch_records() -> list[dict]:
             "seconds": 1.5,
             "train": {"loss": 2.0 / epoch, "accuracy": None},
             "quarters": {"contrastive_loss": [1.0, 2.0, None, 0.5]},
-            "eval": {"all": 50.0 + epoch, "per_class": [50.0] * 10},
+            "eval": {**_FIGURES, "all": 50.0 + epoch},
         }
         for epoch in range(1, EPOCHS + 1)
     ]
