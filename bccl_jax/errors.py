@@ -1,8 +1,27 @@
 """Errors that a user can mend: one sentence each, which names the thing and the mend."""
 
+# Characters of a message. What is longer loses its middle: the mend stands at its end.
+_LONGEST, _END = 1600, 500
+
+
+def on_one_line(text: str) -> str:
+    """A text as one line that a terminal shows and does not obey, cut where it is long."""
+    if not text.isprintable():
+        shown = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+        text = "".join(shown)
+    if len(text) <= _LONGEST:
+        return text
+    return f"{text[: _LONGEST - _END]}...{text[-_END:]}"
+
 
 class BcclError(Exception):
-    """Base of all errors that the command line prints as one sentence, without a traceback."""
+    """Base of all errors that the command line prints as one sentence, without a traceback.
+
+    A message may quote what a file says, so that it is made one line, of bounded length.
+    """
+
+    def __str__(self) -> str:
+        return on_one_line(super().__str__())
 
     def _render_traceback_(self) -> list[str]:
         """What IPython and with it a notebook shows: that sentence too."""

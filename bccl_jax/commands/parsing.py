@@ -12,7 +12,7 @@ from ml_collections.config_flags import tuple_parser
 from bccl_jax.commands.flags_and_keys import overrides
 from bccl_jax.commands.help import TEN, help_text
 from bccl_jax.commands.mistakes import FIRST_CONFIG, check_key, no_flag, sentence, unknown_flag
-from bccl_jax.errors import ConfigError
+from bccl_jax.errors import ConfigError, on_one_line
 from bccl_jax.settings.bounds import shown
 
 __all__ = [
@@ -89,7 +89,7 @@ def parse(argv: list[str]) -> list[str]:
     try:
         return flags.FLAGS(argv)
     except Exception as error:  # of absl, of ml_collections, or of a config file
-        raise SystemExit(f"error: {sentence(error, argv)}") from None
+        raise SystemExit(f"error: {on_one_line(sentence(error, argv))}") from None
 
 
 def _register(argv: list[str]) -> None:

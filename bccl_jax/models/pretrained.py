@@ -159,6 +159,8 @@ def linear_from_torchvision(state_dict: Mapping[str, np.ndarray]) -> dict[str, n
     """
     tensors = dict(_without_prefix(state_dict))
     shape = np.shape(tensors.get("fc.weight"))[::-1]
+    if "fc.weight" in tensors and len(shape) != 2:
+        raise DataError(f"the tensor 'fc.weight' has shape {shape[::-1]}, not one of a matrix")
     kernel = _converted(tensors, "fc.weight", shape)
     return {"kernel": kernel, "bias": _converted(tensors, "fc.bias", shape[-1:])}
 

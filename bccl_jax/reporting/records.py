@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from bccl_jax.errors import WorkdirError
+from bccl_jax.reporting.console import SHOTS
 from bccl_jax.system.names import shown
 
 
@@ -25,6 +26,8 @@ class BrokenRecordsError(WorkdirError):
 
 # Keys of a record that the run counts by.
 _NUMBERS = {"step", "epoch"}
+# Those that have the figures of an evaluation.
+_EVALUATIONS = {"eval", "eval_ema"}
 
 
 def as_json(value: Any) -> str:
@@ -63,18 +66,42 @@ def _of_text(text: str, path: pathlib.Path) -> list[dict]:
     records = []
     for number, line in enumerate(lines, 1):
         try:
-            records.append(json.loads(line))
-            for name in _NUMBERS & {"step", *records[-1]}:
-                if type(records[-1][name]) is not int:
-                    raise ValueError(f"{name!r} is no whole number")
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            record = json.loads(line)
+            _check(record)
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             # A run that is killed while it writes leaves a last line without an end.
             if number == len(lines) and not line.endswith("\n"):
                 return records[: number - 1]
             raise BrokenRecordsError(
                 f"line {number} of {path} is not a record of a run ({error})"
             ) from error
+        records.append(record)
     return records
+
+
+def _check(record: Any) -> None:
+    """Raises an error of Python's where a record has what its readers cannot take."""
+    for name in _NUMBERS & {"step", *record}:
+        if type(record[name]) is not int:
+            raise ValueError(f"{name!r} is no whole number")
+    quarters = record.get("quarters", {}).values()
+    if not all(isinstance(means, list) and all(map(_is_figure, means)) for means in quarters):
+        raise ValueError("'quarters' has no numbers")
+    if quarters and "epoch" not in record:
+        raise ValueError("it is of no epoch")
+    if not all(map(_is_figure, record.get("train", {}).values())):
+        raise ValueError("'train' has no numbers")
+    for name in _EVALUATIONS & {*record}:
+        figures = [record[name][shot] for shot in SHOTS] + record[name]["per_class"]
+        if not all(map(_is_figure, figures)):
+            raise ValueError(f"{name!r} has no numbers")
+
+
+def _is_figure(value: Any) -> bool:
+    """Whether it is a number that NumPy takes, or null."""
+    if value is None:
+        return True
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
 
 
 def course(records: list[dict], name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -145,9 +172,11 @@ class Records:
             self.rows = rows
             wrong = "is not what was written" if path.exists() else "is missing"
             self.mended = self.mended or f"{path} {wrong}"
-        if len(self.rows) != epochs:
+        told = [record.get("epoch") for record in self.rows]
+        if told != [*range(1, epochs + 1)]:
+            others = "" if len(told) != epochs else ", not one of each,"
             raise WorkdirError(
-                f"{path} has {len(self.rows)} records of the {epochs} epochs that are complete; "
+                f"{path} has {len(told)} records{others} of the {epochs} epochs that are complete; "
                 "restore the file or name another --workdir"
             )
         self._lines = [as_json(row) + "\n" for row in self.rows]

@@ -10,6 +10,9 @@ import re
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
+from bccl_jax.system.names import shown
+from bccl_jax.system.regular_files import open_regular
+
 LIST = "SHA256SUMS"
 # Hashing leaves Python's lock alone; one disk gives no more than these take.
 _THREADS = min(8, os.cpu_count() or 1)
@@ -70,6 +73,11 @@ def all_listed(folder: pathlib.Path) -> dict[str, tuple[str, ...]] | None:
     found: dict[str, tuple[str, ...]] = {}
     for line in lines:
         found[line[2]] = (*found.get(line[2], ()), line[1])
+    for name in found:
+        # A list from elsewhere may name whatever lies on this machine.
+        parts = name.split("/")
+        if "\0" in name or not set(parts).isdisjoint(("", ".", "..")):
+            raise ValueError(f"{LIST} names {shown(name)}, which is no file of the folder")
     return found
 
 
@@ -104,7 +112,7 @@ def _wrong(path: pathlib.Path, digest: str) -> str:
 
 
 def _digest(path: pathlib.Path) -> str:
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -12,6 +12,7 @@ import time
 
 from bccl_jax.system import digests
 from bccl_jax.system.names import shown
+from bccl_jax.system.regular_files import read_regular
 
 # A reader that meets a writer looks once more, so often, after so many seconds.
 _LOOKS = 4
@@ -51,7 +52,7 @@ def read(path: pathlib.Path) -> bytes:
         if look:
             time.sleep(_WAIT)
         known = _listed(path.parent).get(path.name)
-        content = path.read_bytes()
+        content = read_regular(path)
         if known is None or hashlib.sha256(content).hexdigest() in known:
             return content
     raise DamagedFileError(

@@ -114,7 +114,7 @@ def paths_of(given: str) -> list[Item]:
         return [Item(name, name) for name in found]
     if os.path.exists(path):
         return [Item(path, path)]
-    if glob.has_magic(path):
+    if glob.has_magic(path) and "\0" not in path:
         matches = sorted(glob.glob(path, recursive=True))
         found = [match for match in matches if not os.path.isdir(match)]
         if not found:

@@ -4,7 +4,6 @@ A checkpoint is a folder that Orbax names by its step once it is whole. Nothing 
 """
 
 import json
-import math
 import pathlib
 import shutil
 from collections.abc import Iterable, Mapping
@@ -23,6 +22,8 @@ HAS_DIGESTS = {"digests": digests.LIST}
 _SCORE = "metrics/metrics"
 # A copy of the run's records as they were then, which hold where the run's own are damaged.
 RECORDS = "records.jsonl"
+# Of accuracies, epochs and classes.
+_LARGEST = 2**53
 
 Score = Mapping[str, float]
 
@@ -84,7 +85,9 @@ def score(folder: pathlib.Path) -> Score | None:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    # No whole number that a float cannot hold has a place among them.
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and abs(value) < _LARGEST
 
 
 def digests_of(folder: pathlib.Path) -> dict[str, str] | None:

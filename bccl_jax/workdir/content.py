@@ -11,6 +11,7 @@ from bccl_jax.data.photographs.decode import is_broken
 from bccl_jax.data.split import Dataset, Split
 from bccl_jax.errors import WorkdirError
 from bccl_jax.system import listed_files
+from bccl_jax.system.array_files import arrays_of
 from bccl_jax.system.names import shown
 from bccl_jax.workdir import json_files
 
@@ -24,14 +25,15 @@ def read(path: pathlib.Path) -> dict[str, np.ndarray]:
     if not path.exists():
         return {}
     try:
-        with np.load(io.BytesIO(listed_files.read(path)), allow_pickle=False) as arrays:
-            numbers = dict(arrays)
-    except Exception as error:  # a damaged archive raises nearly anything
+        numbers = arrays_of(listed_files.read(path))
+        if not all(found.dtype == np.uint64 and found.ndim == 1 for found in numbers.values()):
+            raise ValueError("its arrays are no numbers of images")
+    except (OSError, ValueError) as error:
         raise WorkdirError(
             f"{shown(path)} is not the record of images that a run writes; restore it, or delete "
             "it to go on without a look at whether the images are the same"
         ) from error
-    return {part: found.astype(np.uint64) for part, found in numbers.items()}
+    return numbers
 
 
 def write(path: pathlib.Path, numbers: dict[str, np.ndarray]) -> None:

@@ -10,6 +10,9 @@ import numpy as np
 from bccl_jax.data.split import Dataset, Split
 from bccl_jax.errors import WorkdirError
 
+# No class has so many images; a file may say anything.
+_MOST = 2**40
+
 
 def class_table(dataset: Dataset) -> list[dict]:
     """Label, name and number of training images of each class, as JSON values."""
@@ -18,6 +21,30 @@ def class_table(dataset: Dataset) -> list[dict]:
         {"label": label, "name": name, "images": int(count)}
         for label, (name, count) in enumerate(zip(dataset.train.class_names, counts, strict=True))
     ]
+
+
+def read_table(table: Sequence, named: str) -> tuple[tuple[str, ...], np.ndarray]:
+    """Names of the classes and int [K], training images of each, of a `class_table`.
+
+    Args:
+      table: as it was read.
+      named: the file, for the message.
+
+    Raises:
+      WorkdirError: it is no such table.
+    """
+    try:
+        names = tuple(str(row["name"]) for row in table)
+        counts = [row["images"] for row in table]
+        sound = all(type(count) is int and 0 <= count < _MOST for count in counts) and any(counts)
+    except (KeyError, TypeError):
+        sound = False
+    if not sound:
+        raise WorkdirError(
+            f"{named} is not the table of classes that a run writes; restore it or name another "
+            "--workdir"
+        )
+    return names, np.array(counts, np.int64)
 
 
 def digests(dataset: Dataset) -> dict[str, str]:

@@ -6,12 +6,12 @@ import ml_collections
 import numpy as np
 
 from bccl_jax.errors import WorkdirError
+from bccl_jax.workdir import identity
 from bccl_jax.workdir.opened import Run
 
 # Data sets of images in memory at the time when this was not recorded.
 _ARRAYS = ("digits", "cifar10", "cifar100")
-# No class has so many images, and no network sees so large ones; a file may say anything.
-_MOST = 2**40
+# No network sees so large images; a file may say anything.
 _LONGEST_SIDE = 2**14
 
 
@@ -21,19 +21,7 @@ def read_classes(run: Run) -> tuple[tuple[str, ...], np.ndarray]:
     Raises:
       BcclError: the record of them is missing or broken.
     """
-    table = run.record("classes", list)
-    try:
-        names = tuple(str(row["name"]) for row in table)
-        counts = [row["images"] for row in table]
-        sound = all(type(count) is int and 0 <= count < _MOST for count in counts) and any(counts)
-    except (KeyError, TypeError):
-        sound = False
-    if not sound:
-        raise WorkdirError(
-            f"{run.place('classes')} is not the table of classes that a run writes; restore it or "
-            "name another --workdir"
-        )
-    return names, np.array(counts, np.int64)
+    return identity.read_table(run.record("classes", list), run.place("classes"))
 
 
 def read_image_shape(run: Run, config: ml_collections.ConfigDict) -> tuple[int, int, int]:
@@ -51,7 +39,8 @@ def read_image_shape(run: Run, config: ml_collections.ConfigDict) -> tuple[int, 
         side = config.augment.size or config.data.pixels or 32
         return side, side, 3
     shape = run.record("image_shape", list)
-    if len(shape) != 3 or not all(type(n) is int and 0 < n <= _LONGEST_SIDE for n in shape):
+    sides = all(type(n) is int and 0 < n <= _LONGEST_SIDE for n in shape)
+    if len(shape) != 3 or not sides or shape[2] != 3:
         raise WorkdirError(
             f"{run.place('image_shape')} is not height, width and channels; restore it or name "
             "another --workdir"

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import ml_collections
-import numpy as np
 
 from bccl_jax.config.files import RUN_CONFIG, of_run
 from bccl_jax.config.flattening import flatten
@@ -16,7 +15,7 @@ from bccl_jax.errors import WorkdirError
 from bccl_jax.system.commands import shown_command
 from bccl_jax.system.names import shown
 from bccl_jax.system.progress import say
-from bccl_jax.workdir import json_files
+from bccl_jax.workdir import identity, json_files
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,9 +36,10 @@ class Longer:
     def before(self) -> int:
         """Epochs that the run had; 0 where they followed its data and no record says how many."""
         sized = self.path / "sized.json"
-        if self.saved["epochs"] or not sized.is_file():
-            return self.saved["epochs"]
-        return json_files.read(sized, dict).get("epochs", 0)
+        epochs = self.saved.get("epochs", 0)
+        if not epochs and sized.is_file():
+            epochs = json_files.read(sized, dict).get("epochs", 0)
+        return epochs if type(epochs) is int else 0
 
     @property
     def has_more(self) -> bool:
@@ -55,10 +55,11 @@ class Longer:
         Raises:
           WorkdirError: it would not; the message ends with the command of a new run from its model.
         """
-        table = json_files.read(self.path / "classes.json", list)
+        path = self.path / "classes.json"
+        _, counts = identity.read_table(json_files.read(path, list), shown(path))
         then = ml_collections.ConfigDict(self.config).copy_and_resolve_references()
         then.epochs = self.before
-        found = following(then, self.config, np.array([row["images"] for row in table]))
+        found = following(then, self.config, counts)
         if not found:
             return
         more = self.config.epochs
@@ -102,7 +103,7 @@ def note(path: pathlib.Path, config: ml_collections.ConfigDict, epochs: int) -> 
       epochs: of it, once it is sized to the data.
     """
     saved = json_files.read(path / RUN_CONFIG, dict)
-    if saved["epochs"] != config.epochs:
+    if saved.get("epochs") != config.epochs:
         longer = Longer(path, saved, config)
         _keep_results(path, longer.before)
         say(f"the run in {shown(path)} had {longer.before} epochs and has {epochs} from now on")
@@ -119,7 +120,8 @@ def _keep_results(path: pathlib.Path, epochs: int) -> None:
     if not results.is_file():
         return
     found = json_files.read(earlier, list) if earlier.is_file() else []
-    found = [each for each in found if each["epochs"] != epochs]
+    # Whatever else stands there is kept.
+    found = [each for each in found if not isinstance(each, dict) or each.get("epochs") != epochs]
     json_files.write(earlier, [*found, {"epochs": epochs, **json_files.read(results, dict)}])
     results.unlink()
 

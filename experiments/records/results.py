@@ -13,6 +13,7 @@ from bccl_jax.reporting.records import as_json
 from bccl_jax.system.locks import lock
 
 from ..designing.design import Cell
+from .form import check
 
 Record = dict[str, Any]
 Key = tuple[str, str, int]
@@ -61,8 +62,9 @@ def load(path: pathlib.Path) -> list[Record]:
             continue
         try:
             record = json.loads(line)
+            check(record)
             found[key(record)] = record
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             if number == len(lines) and not line.endswith("\n"):
                 break
             raise WorkdirError(
@@ -91,7 +93,7 @@ def _end_last_line(file) -> None:
     try:
         json.loads(content[start:])
         file.write(b"\n")
-    except ValueError:
+    except (ValueError, RecursionError):
         file.truncate(start)
 
 

@@ -11,6 +11,17 @@ COUNTS = [500, 50, 5]
 SMALL = Scale(seeds=2, datasets=("cifar100_small",))
 
 
+# The least that a record has.
+LEAST = {
+    "images": 1,
+    "correct": results.pack([True]),
+    "class_counts": [1],
+    "config": {"batch_size": 1},
+    "last": {},
+    "best": {},
+}
+
+
 def a_record(cell, right, code="here", **changes):
     """Of a run that got the first `right[k]` of the ten images of class k right."""
     per_class = [10.0 * number for number in right]

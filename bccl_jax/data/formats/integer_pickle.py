@@ -3,11 +3,34 @@
 import io
 import pathlib
 import pickle
+import pickletools
 from typing import Any
 
 import numpy as np
 
 from bccl_jax.system.regular_files import read_regular
+
+_STOP = ord(".")
+_KEEPING = ("PUT", "BINPUT", "LONG_BINPUT")
+# Of an argument that is a length, the bytes of that length.
+_LENGTHS = {
+    pickletools.TAKEN_FROM_ARGUMENT1: 1,
+    pickletools.TAKEN_FROM_ARGUMENT4: 4,
+    pickletools.TAKEN_FROM_ARGUMENT4U: 4,
+    pickletools.TAKEN_FROM_ARGUMENT8U: 8,
+}
+
+
+def _argument_of(opcode: pickletools.OpcodeInfo) -> tuple[int, int, bool, bool]:
+    """Its bytes or its lines, whether it is a length, and whether something is kept under it."""
+    size = opcode.arg.n if opcode.arg else 0
+    keeps = opcode.name in _KEEPING
+    if size == pickletools.UP_TO_NEWLINE:
+        return 0, 2 if opcode.name in ("GLOBAL", "INST") else 1, False, keeps
+    return _LENGTHS.get(size, size), 0, size in _LENGTHS, keeps
+
+
+_ARGUMENTS = {ord(each.code): _argument_of(each) for each in pickletools.opcodes}
 
 
 def load(path: pathlib.Path) -> Any:
@@ -24,10 +47,40 @@ def load(path: pathlib.Path) -> Any:
       Exception: of nearly any type, if the file is broken; `pickle.UnpicklingError` if it asks for
         anything else.
     """
-    content = _Unpickler(io.BytesIO(read_regular(path)), encoding="bytes").load()
+    raw = read_regular(path)
+    _check_sizes(raw)
+    content = _Unpickler(io.BytesIO(raw), encoding="bytes").load()
     if not isinstance(content, dict):
         return content
     return {k: v.values if isinstance(v, _Array) else v for k, v in content.items()}
+
+
+def _check_sizes(raw: bytes) -> None:
+    """Refuses what asks for more memory than what is there would fill.
+
+    Python's reader makes room before it looks: for a string or an array of bytes of the length that
+    is named, and up to the number under which something is kept. A few bytes could ask for all.
+    """
+    position, count, size = 0, 0, len(raw)
+    while position < size:
+        code = raw[position]
+        kind = _ARGUMENTS.get(code)
+        position, count = position + 1, count + 1
+        if kind is None:
+            raise pickle.UnpicklingError(f"byte {position} is no instruction")
+        width, lines, is_length, keeps = kind
+        argument = int.from_bytes(raw[position : position + width], "little")
+        for _ in range(lines):
+            start, position = position, raw.find(b"\n", position) + 1
+            if not position:
+                raise pickle.UnpicklingError("it is cut short")
+            # A longer number is refused as one, not taken for a small one.
+            argument = int(raw[start:position][:20]) if keeps else 0
+        position += width + (argument if is_length else 0)
+        if position > size or (keeps and not 0 <= argument <= count):
+            raise pickle.UnpicklingError(f"its instruction {count} asks for more than is there")
+        if code == _STOP:
+            return
 
 
 class _DType:
@@ -42,7 +95,7 @@ class _DType:
     def resolve(self) -> np.dtype:
         dtype = np.dtype(self.code).newbyteorder(self.order)
         if dtype.kind not in "iu":
-            raise pickle.UnpicklingError(f"it holds an array of {self.code}")
+            raise pickle.UnpicklingError(f"it holds an array of {dtype}")
         return dtype
 
 
@@ -91,7 +144,8 @@ class _Unpickler(pickle.Unpickler):
 
     def _encode(self, text, encoding):
         if encoding != "latin1":
-            raise pickle.UnpicklingError(f"it encodes as {encoding}")
+            asked = encoding if isinstance(encoding, str) else "what is no codec"
+            raise pickle.UnpicklingError(f"it encodes as {asked}")
         return text.encode(encoding)
 
 

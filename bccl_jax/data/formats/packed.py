@@ -13,16 +13,22 @@ While packing goes on, `plan.json` stands in the manifest's place.
 
 import json
 import pathlib
+from typing import Any
 
 import numpy as np
 
 from bccl_jax.data.formats.records import RecordImages, Shard, open_shard
 from bccl_jax.data.split import Split, Splits
 from bccl_jax.errors import DataError
+from bccl_jax.system.array_files import read_array
 from bccl_jax.system.environment import expanded
 from bccl_jax.system.names import shown
+from bccl_jax.system.regular_files import read_regular
 
 FORMAT = 1
+# No data set has so many images, and no shard so many bytes.
+_MOST = 2**60
+PARTS = ("train", "test", "validation")
 MANIFEST, PLAN = "manifest.json", "plan.json"
 
 
@@ -40,17 +46,17 @@ def load(directory: str | pathlib.Path, name: str | None = None) -> Splits:
       DataError: there is none, packing is not finished, a shard is missing or truncated, or it is
         another data set.
     """
-    parts, notes = _load_parts(directory, name)
+    parts, notes = _load_parts(directory, name, ("train", "test"))
     return Splits(**parts, notes=notes)
 
 
 def load_test(directory: str | pathlib.Path, name: str | None = None) -> Split:
     """Reads the test split of a packed data set alone; see `load`."""
-    return _load_parts(directory, name, ("test",))[0]["test"]
+    return _load_parts(directory, name, ("test",), others=False)[0]["test"]
 
 
 def _load_parts(
-    directory: str | pathlib.Path, name: str | None, parts: tuple[str, ...] | None = None
+    directory: str | pathlib.Path, name: str | None, needed: tuple[str, ...], others: bool = True
 ) -> tuple[dict[str, Split], tuple[str, ...]]:
     directory = expanded(directory)
     try:
@@ -68,11 +74,11 @@ def _load_parts(
         class_names = tuple(manifest["class_names"])
         if not all(isinstance(name, str) for name in (*class_names, *manifest["notes"])):
             raise TypeError("a name is no text")
-        found = {
-            part: _load_part(directory, part, entry, class_names)
-            for part, entry in manifest["splits"].items()
-            if parts is None or part in parts
-        }
+        entries = manifest["splits"]
+        wanted = (*needed, *(part for part in entries if others and part not in needed))
+        if not set(wanted) <= set(PARTS):
+            raise TypeError(f"a split is called {shown(min(set(wanted) - set(PARTS)))}")
+        found = {part: _load_part(directory, part, entries[part], class_names) for part in wanted}
         return found, tuple(manifest["notes"])
     except (KeyError, TypeError, AttributeError) as error:
         raise DataError(
@@ -90,7 +96,9 @@ def _manifest(directory: pathlib.Path) -> dict:
             f"; pack one by --mode=pack --output={shown(directory)}"
         )
     plan = read_json(directory / PLAN)
-    counts = {part: entry["images"] for part, entry in plan["splits"].items()}
+    counts = {
+        part: _count(plan["splits"][part]["images"]) for part in PARTS if part in plan["splits"]
+    }
     done = sum(
         shard.images
         for part, images in counts.items()
@@ -110,19 +118,19 @@ def _load_part(
     for number, shard in enumerate(entry["shards"]):
         path = shard_path(directory, part, number)
         found = path.stat().st_size if path.is_file() else None
-        if found != shard["bytes"]:
+        if found != _count(shard["bytes"]):
             raise DataError(
                 f"{shown(path)} "
                 + ("is missing" if found is None else f"has {found} of {shard['bytes']} bytes")
                 + "; copy it again from where it was packed, or delete the folder and pack anew"
             )
-        shards.append(Shard(path, shard["images"]))
+        shards.append(Shard(path, _count(shard["images"])))
     names = read_json(directory / f"{part}.names.json")
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise TypeError(f"{part}.names.json is no list of names")
     labels = _read_labels(directory / f"{part}.labels.npy", len(class_names))
     counts = {
-        "the manifest": entry["images"],
+        "the manifest": _count(entry["images"]),
         "the shards": sum(shard.images for shard in shards),
         "the labels": len(labels),
         "the names": len(names),
@@ -136,10 +144,16 @@ def _load_part(
     return Split(RecordImages(shards, names), labels, class_names)
 
 
+def _count(value: Any) -> int:
+    if type(value) is not int or not 0 <= value < _MOST:
+        raise TypeError("a number of images or bytes is none")
+    return value
+
+
 def _read_labels(path: pathlib.Path, num_classes: int) -> np.ndarray:
     try:
-        labels = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        labels = read_array(path)
+    except (OSError, ValueError) as error:
         raise DataError(
             f"{shown(path)} cannot be read ({one_line(error)}); copy it again from where it was "
             "packed, or delete the folder and pack anew"
@@ -163,7 +177,7 @@ def read_json(path: pathlib.Path):
       DataError: it is missing or broken.
     """
     try:
-        return json.loads(path.read_bytes())
+        return json.loads(read_regular(path))
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(
             f"{shown(path)} cannot be read ({one_line(error)}); copy it again from where it was "

@@ -12,6 +12,7 @@ from bccl_jax.data.encoded import FileImages
 from bccl_jax.data.fingerprint import UNREADABLE, image_numbers
 from bccl_jax.data.split import Split
 from bccl_jax.errors import ConfigError
+from bccl_jax.system.array_files import read_array
 from bccl_jax.system.names import shown
 
 
@@ -48,8 +49,8 @@ def check_unchanged(
         if not path.exists():
             continue
         try:
-            then = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError):
+            then = read_array(path)
+        except (OSError, ValueError):
             then = now[:0]
         if then.shape != now.shape or then.dtype != np.uint64:
             raise ConfigError(

@@ -17,6 +17,7 @@ import numpy as np
 from bccl_jax.data.formats.packed import (
     FORMAT,
     MANIFEST,
+    PARTS,
     PLAN,
     load,
     one_line,
@@ -33,9 +34,9 @@ from bccl_jax.system.locks import lock
 from bccl_jax.system.names import shown
 from bccl_jax.system.progress import say, under_way
 
-PARTS = ("train", "test", "validation")
 # What two plans of the same data set agree in.
 _IDENTITY = ("format", "name", "fingerprint")
+_SIZES = ("shard_bytes", "shard_images")
 SHARD_BYTES = 256 * 2**20
 SHARD_IMAGES = 2**17
 
@@ -124,7 +125,7 @@ def pack(
                     "or names; name a new folder by --output"
                 )
             # What is there already was cut by its own sizes.
-            plan |= {key: there[key] for key in ("shard_bytes", "shard_images") if key in there}
+            plan |= {key: there[key] for key in _SIZES if key in there}
             numbers = find_numbers(parts)
             if (directory / MANIFEST).exists():
                 load(directory)
@@ -216,6 +217,12 @@ def _found(directory: pathlib.Path) -> dict:
         if path.exists():
             there = read_json(path)
             if isinstance(there, dict) and all(key in there for key in _IDENTITY):
+                sizes = [there[key] for key in _SIZES if key in there]
+                if not all(type(size) is int and size > 0 for size in sizes):
+                    raise ConfigError(
+                        f"{shown(path)} does not say how large shards are; delete the folder and "
+                        "pack anew"
+                    )
                 return there
     others = [path.name for path in directory.iterdir() if path.name != PLAN + UNFINISHED]
     if others:

@@ -8,10 +8,31 @@ from hypothesis import strategies as st
 
 from bccl_jax.errors import WorkdirError
 from experiments.records import results
+from tests.experiments.made_up import LEAST
 
 
 def record(seed, config="c", code="a", **more):
-    return {"code_hash": code, "config_hash": config, "seed": seed, **more}
+    return LEAST | {"code_hash": code, "config_hash": config, "seed": seed, **more}
+
+
+# What tables and figures would trip over.
+CHANGES = (
+    {"images": 2**50},
+    {"images": 9},
+    {"correct": "not base64"},
+    {"class_counts": {"0": 1}},
+    {"class_counts": [-1]},
+    {"left_out": "12"},
+    {"config": {}},
+    {"last": []},
+    {"best": {"per_class": {"a": 1}}},
+    {"last": {"all": 10**400}},
+    {"ema": {"last": {"few": "12"}}},
+    {"seed": True},
+    {"curve": [{"epoch": 1}]},
+    {"curve": [{"epoch": 1, "train": {"loss": [1]}}]},
+    {"feature_space": [None]},
+)
 
 
 def test_records_come_back_and_the_last_of_a_run_counts(tmp_path):
@@ -42,7 +63,8 @@ def test_a_whole_record_without_a_line_end_is_kept(tmp_path):
 
 def test_a_line_that_is_no_record_is_named(tmp_path):
     path = tmp_path / "results.jsonl"
-    for line in ("no JSON", "[1]", json.dumps({"seed": 1})):
+    broken = [record(1) | change for change in CHANGES]
+    for line in ("no JSON", "[1]", "[" * 10**5, *map(json.dumps, [{"seed": 1}, *broken])):
         path.write_text(f"{json.dumps(record(0))}\n{line}\n{json.dumps(record(1))}\n")
         with pytest.raises(WorkdirError, match=r"line 2 of .*results.jsonl is not the record"):
             results.load(path)
