@@ -82,8 +82,11 @@ def _concerns(event, arguments, below):
         path = arguments[place]
         if isinstance(path, bytes):
             path = os.fsdecode(path)
-        if isinstance(path, str | os.PathLike) and os.fspath(path).startswith(below):
-            return True
+        # Some of them are open files, by their numbers.
+        if isinstance(path, str | os.PathLike):
+            path = os.fspath(path)
+            if path == below or path.startswith(f"{below}/"):
+                return True
     return False
 
 

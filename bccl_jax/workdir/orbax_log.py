@@ -5,6 +5,9 @@ save; the log has it at once.
 """
 
 import logging
+import sys
+from collections.abc import Callable
+from typing import Any
 
 # What Orbax warns of: each checkpoint between evaluations, for it has no figures to give, and what
 # reading alone means.
@@ -45,3 +48,20 @@ def _unexpected(record: logging.LogRecord) -> bool:
 
 
 _LOG.addFilter(_unexpected)
+
+
+def _without_late_arrays(before: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Arrays that are still on their way when Orbax has given up find its event loop closed.
+
+    What made it give up is told; of these each one would print a trace.
+    """
+
+    def hook(unraisable: Any) -> None:
+        error = unraisable.exc_value
+        if not (isinstance(error, RuntimeError) and str(error) == "Event loop is closed"):
+            before(unraisable)
+
+    return hook
+
+
+sys.unraisablehook = _without_late_arrays(sys.unraisablehook)

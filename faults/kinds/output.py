@@ -8,7 +8,7 @@ def full(trial: Trial) -> None:
     """Either of stdout and stderr or both lie on a full disk."""
     streams = trial.rng.choice([("stdout",), ("stderr",), ("stdout", "stderr")])
     trial.note(f"/dev/full for {' and '.join(streams)}")
-    ended = trial.train(**dict.fromkeys(streams, "/dev/full"))
+    ended = trial.train(silent="stderr" in streams, **dict.fromkeys(streams, "/dev/full"))
     if any(each.code not in (0, 1) for each in ended):
         raise FailedTrial("it ends by another code than 0 and 1")
     # The work is done nevertheless.
@@ -19,7 +19,8 @@ def closed(trial: Trial) -> None:
     """One of stdout and stderr is closed from the start."""
     number = trial.rng.choice([1, 2])
     trial.note(f"stream {number} is closed")
-    trial.train(before=[("faults.injection", "closed", {"number": number})])
+    closing = ("faults.injection", "closed", {"number": number})
+    trial.train(before=[closing], silent=number == 2)
     trial.compare()
 
 
