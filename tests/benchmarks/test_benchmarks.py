@@ -39,6 +39,9 @@ TINY = (
     "--repeats=1",
 )
 
+# Each builds and times something of its own.
+pytestmark = pytest.mark.slow
+
 
 class OneConvolution(nn.Module):
     """A backbone that compiles in no time."""

@@ -47,7 +47,13 @@ def small_config(method):
     return config
 
 
-@pytest.fixture(scope="module", params=[*methods.names(), *WITH_OPTIONS])
+def _param(name):
+    """What is made of parts that others of the list have is left to the slow tests."""
+    doubled = name in WITH_OPTIONS or name.startswith("cuda_") and name != "cuda_bccl"
+    return pytest.param(name, marks=pytest.mark.slow) if doubled else name
+
+
+@pytest.fixture(scope="module", params=map(_param, (*methods.names(), *WITH_OPTIONS)))
 def run(request, _two_layers, shared_assemblies, tmp_path_factory):
     """A method, its whole run, and how many programs had been compiled at each of its steps."""
     compiled, at_step = [], []
