@@ -2,6 +2,7 @@
 # make test    set up .venv and run the tests, but for the slow ones
 # make test-slow  those: whole runs in processes of their own, two minutes
 # make test-all   all of them
+# make faults  two minutes of faults done to small runs, which must lose nothing (docs/reliability.md)
 # make lint    ruff
 # PYTHON=python3.12 chooses the interpreter of a new .venv.
 
@@ -9,7 +10,7 @@ PYTHON ?= python3
 VENV ?= .venv
 REQUIREMENTS := $(shell nvidia-smi >/dev/null 2>&1 && echo requirements.txt || echo requirements-cpu.txt)
 
-.PHONY: run test test-slow test-all lint setup setup-dev
+.PHONY: run test test-slow test-all faults lint setup setup-dev
 run: setup
 	$(VENV)/bin/python -m bccl_jax.main --config=digits_lt
 
@@ -20,6 +21,9 @@ test-slow: setup-dev
 	$(VENV)/bin/python -m pytest -m slow
 
 test-all: test-slow test
+
+faults: setup-dev
+	$(VENV)/bin/python -m faults --minutes=2
 
 lint: setup-dev
 	$(VENV)/bin/ruff check .
