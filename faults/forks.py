@@ -157,6 +157,9 @@ def _serve():
     from bccl_jax import methods
     from bccl_jax.system.environment import check_xla_flags
 
+    # What only some runs import takes them longer than all else.
+    import sklearn.datasets  # noqa: F401
+
     # Imported by configs of tests.
     with contextlib.suppress(ImportError):
         import pytest  # noqa: F401

@@ -44,7 +44,7 @@ class Subject:
 SUBJECTS = {
     subject.name: subject
     for subject in (
-        Subject("digits", "BCCL: queues and centroids in the state, a checkpoint every two steps"),
+        Subject("digits", "BCCL: queues and centroids in the state, checkpoints within the epoch"),
         Subject("stages", "cRT: a classifier trained anew after the network"),
         Subject("photographs", "JPEG files through two reader processes", pictures=True),
         Subject("processes", "two processes make one run", processes=2),
@@ -87,7 +87,7 @@ def _digits(name):
     # A third of what a step with two contrastive views compiles; crops still tell views apart.
     config.augment.sim.jitter = (0.0,) * 4
     if name == "digits":
-        config.checkpoint.every_steps = 2
+        config.checkpoint.every_steps = 3
     return config
 
 
