@@ -149,6 +149,9 @@ def _server():
 def _serve():
     # All but the module of the flags, which each process runs anew as `python -m` does; no device
     # is touched before the fork.
+    # What only some runs import takes them longer than all else.
+    import sklearn.datasets  # noqa: F401
+
     import bccl_jax.commands.parsing
     import bccl_jax.config.key_docs
     import bccl_jax.data.packing.packing
@@ -156,9 +159,6 @@ def _serve():
     import bccl_jax.training.loop  # noqa: F401
     from bccl_jax import methods
     from bccl_jax.system.environment import check_xla_flags
-
-    # What only some runs import takes them longer than all else.
-    import sklearn.datasets  # noqa: F401
 
     # Imported by configs of tests.
     with contextlib.suppress(ImportError):
