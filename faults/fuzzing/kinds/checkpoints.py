@@ -115,7 +115,7 @@ def _whole(root: pathlib.Path) -> Surface:
 
 
 KINDS = [
-    Kind("checkpoint_metadata", 0.5, _metadata),
+    Kind("checkpoint_metadata", 1.5, _metadata),
     Kind("checkpoint_names", 0.1, _names),
-    Kind("checkpoint_content", 0.04, _whole),
+    Kind("checkpoint_content", 0.05, _whole),
 ]
