@@ -142,8 +142,8 @@ def _check_outside(imports: Any, path: pathlib.Path) -> None:
     for file in named:
         if os.path.realpath(absolute(file)).startswith(folder):
             raise ConfigError(
-                f"{printable(path)} names {shown(file)}, which lies in the directory of the run "
-                "itself, where it may have come with it; look at it, and name it by "
+                f"{printable(path)} names {printable(file)}, which lies in the directory of the "
+                "run itself, where it may have come with it; look at it, and name it by "
                 "--config.imports=FILE.py, or of bccl_jax.predict by --imports=FILE.py"
             )
 
