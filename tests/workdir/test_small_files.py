@@ -3,7 +3,6 @@
 import json
 import shutil
 
-import numpy as np
 import pytest
 
 from bccl_jax.errors import DamagedCheckpointError, WorkdirError
@@ -82,5 +81,4 @@ def test_a_checkpoint_that_lacks_an_array_is_damaged_and_not_made_up(run):
         Checkpoints(run / "checkpoints", read_only=True) as checkpoints,
         pytest.raises(DamagedCheckpointError, match=f"/{step} is damaged: .*params/kernel"),
     ):
-        found = checkpoints.restore_part(step, made_run.abstract_state())
-        np.asarray(found.params["kernel"])
+        checkpoints.restore_part(step, made_run.abstract_state())
