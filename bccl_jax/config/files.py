@@ -3,15 +3,17 @@
 import contextlib
 import inspect
 import json
+import os
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import ml_collections
 
 from bccl_jax import config as default
 from bccl_jax.config import shipped
 from bccl_jax.config.allowed import check_keys
-from bccl_jax.config.importing import import_files
+from bccl_jax.config.importing import FILES, absolute, import_files
 from bccl_jax.config.places import PLACES, led
 from bccl_jax.config.remembering import files_of
 from bccl_jax.config.shared import is_shared, of_shared
@@ -123,9 +125,27 @@ def of_run(path: pathlib.Path, imports: Sequence[str] | None = None) -> ml_colle
         flat = led(flat, _object(recorded))
     if imports is not None:
         flat["imports"] = list(imports)
+    else:
+        _check_outside(flat.get("imports"), path)
     import_files(flat)
     with _damage_told(path):
         return default.unflatten(flat)
+
+
+def _check_outside(imports: Any, path: pathlib.Path) -> None:
+    """Refuses code that came with a run's directory: whoever made the one made the other.
+
+    Nothing of this project puts any there.
+    """
+    folder = os.path.join(os.path.realpath(path.parent), "")
+    named = [file for file in imports if isinstance(file, str)] if FILES.allows(imports) else []
+    for file in named:
+        if os.path.realpath(absolute(file)).startswith(folder):
+            raise ConfigError(
+                f"{printable(path)} names {printable(file)}, which lies in the directory of the "
+                "run itself, where it may have come with it; look at it, and name it by "
+                "--config.imports=FILE.py, or of bccl_jax.predict by --imports=FILE.py"
+            )
 
 
 def _object(path: pathlib.Path) -> dict:

@@ -5,16 +5,31 @@ import pathlib
 from collections.abc import Iterable
 
 from bccl_jax.data.encoded import EncodedImages
-from bccl_jax.system.names import from_printable, printable
+from bccl_jax.errors import WorkdirError
+from bccl_jax.system.names import from_printable, printable, shown
 
 
 def add(path: pathlib.Path, images: EncodedImages, indices: Iterable[int]) -> int:
-    """Adds pictures to a list, a line for each that it does not name yet; returns how many."""
+    """Adds pictures to a list, a line for each that it does not name yet; returns how many.
+
+    Raises:
+      WorkdirError: the list cannot be written, or is a link. Names of pictures may be a stranger's,
+        and so may be the directory: a link would have any file of the user's end with such names.
+    """
     known = set(listed(path, images))
     new = [printable(images.name(index)) for index in indices if index not in known]
-    if new:
-        with path.open("a", encoding="utf-8") as file:
+    if not new:
+        return 0
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        with open(handle, "w", encoding="utf-8") as file:
             file.writelines(f"{name}\n" for name in new)
+    except OSError as error:
+        why = "it is a link" if path.is_symlink() else error.strerror
+        raise WorkdirError(
+            f"{shown(path)}, the list of pictures that cannot be decoded, cannot be written "
+            f"({why}); mend that and give the same command again"
+        ) from error
     return len(new)
 
 

@@ -52,7 +52,8 @@ class Holding:
             return
         try:
             self._path.mkdir(parents=True, exist_ok=True)
-            file = stack.enter_context((self._path / LOCK).open("w"))
+            # Nothing is lost of what a link of that name leads to.
+            file = stack.enter_context((self._path / LOCK).open("a"))
         except OSError as error:
             raise WorkdirError(
                 f"{self._named} cannot be written ({error.strerror}: {shown(error.filename)}); "

@@ -212,7 +212,13 @@ class SavedCheckpoints:
             partial_restore=True,
         )
         with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
-            return reader.restore(self._plain.path / str(step) / "state", args=arguments)
+            found = reader.restore(self._plain.path / str(step) / "state", args=arguments)
+        # Of what is not there Orbax gives back what it was asked for.
+        for path, leaf in jax.tree_util.tree_leaves_with_path(found):
+            if not isinstance(leaf, jax.Array):
+                name = jax.tree_util.keystr(path, simple=True, separator="/")
+                raise ValueError(f"it has no {shown(name)}")
+        return found
 
     def _reason(self, error: Exception) -> str:
         alias = str(self._plain.path) if self._plain is not None else ""

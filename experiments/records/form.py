@@ -40,15 +40,15 @@ def check(record: Any) -> None:
 
 def _check_evaluation(name: str, figures: dict[str, Any]) -> None:
     _each(int, figures.get("epoch", 0))
-    _figures(name, [figures.get(shot) for shot in (*_SHOTS, "top1")])
     _each(list, figures.get("per_class", []))
-    _figures(name, figures.get("per_class", []))
+    shots = [figures.get(shot) for shot in (*_SHOTS, "top1")]
+    _figures(name, [*shots, *figures.get("per_class", [])], 0, 100 + 1e-6)
 
 
-def _figures(name: str, values: list) -> None:
+def _figures(name: str, values: list, least: float = -1e300, most: float = 1e300) -> None:
     numbers = [value for value in values if value is not None]
     _each((int, float), *numbers)
-    if not all(abs(number) < 1e300 for number in numbers):
+    if not all(least <= number <= most for number in numbers):
         raise ValueError(f"{name!r} has numbers that are none")
 
 

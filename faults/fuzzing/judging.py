@@ -6,19 +6,13 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from bccl_jax.errors import BcclError
+from faults.fuzzing.surface import Input, Surface
 
 # Characters of a message that is one line.
 LONGEST = 2000
 # Of the processor, for one input; the machine's other work does not count.
 SECONDS = 10.0
-# By which an input may raise the memory of the process.
-MEGABYTES = 700
 _TRACES = ("Traceback", 'File "', " object at 0x", "<class '", "<function ")
-
-
-class Inconsistent(Exception):
-    """An input was read as something that it cannot be."""
 
 
 class Outcome(NamedTuple):
@@ -39,23 +33,15 @@ class _TooSlow(BaseException):
     pass
 
 
-def judge(
-    read: Callable[[], None], names: Sequence[str], refusals: tuple[type, ...] = (BcclError,)
-) -> Outcome:
-    """Has an input read, and judges what came of it.
-
-    Args:
-      read: reads it; raises `Inconsistent` where what was read cannot be right.
-      names: of which a message has to have one.
-      refusals: errors whose message a command prints as one sentence.
-    """
+def judge(surface: Surface, entry: Input) -> Outcome:
+    """Has an input read, and judges what came of it."""
     before = _peak()
     try:
-        _within(SECONDS, read)
-    except refusals as error:
+        _within(SECONDS, lambda: surface.read(entry))
+    except surface.refusals as error:
         if _out_of_memory(error):
             return Outcome("fail", "takes more memory than there is", traceback.format_exc())
-        wrong = fault_of(str(error), names)
+        wrong = fault_of(str(error), surface.names)
         if wrong:
             return Outcome("fail", f"{wrong} ({_place(error)})", str(error)[: 2 * LONGEST])
         what = Outcome("refused", str(error))
@@ -66,7 +52,7 @@ def judge(
         return Outcome("fail", why, traceback.format_exc()[-3000:])
     else:
         what = Outcome("read")
-    if (grown := _peak() - before) > MEGABYTES:
+    if (grown := _peak() - before) > surface.megabytes:
         return Outcome("fail", "takes too much memory", f"{grown} MB more than before")
     return what
 

@@ -30,7 +30,7 @@ def entry_of(surface: Surface, name: str, seed: int, number: int) -> Input:
 def well_formed(surface: Surface) -> Iterator[Trial]:
     """What a surface makes of well-formed inputs, which is a failure where it refuses one."""
     for position, entry in enumerate(surface.whole):
-        outcome = judge(lambda entry=entry: surface.read(entry), surface.names, surface.refusals)
+        outcome = judge(surface, entry)
         if outcome.what == "refused":
             outcome = Outcome("fail", "a well-formed input is refused", outcome.why)
         yield Trial(-1 - position, entry, outcome)
@@ -40,5 +40,5 @@ def trials(surface: Surface, name: str, seed: int, numbers: Iterable[int]) -> It
     """Makes, reads and judges the inputs of some numbers."""
     for number in numbers:
         entry = entry_of(surface, name, seed, number)
-        outcome = judge(lambda entry=entry: surface.read(entry), surface.names, surface.refusals)
+        outcome = judge(surface, entry)
         yield Trial(number, entry, outcome)

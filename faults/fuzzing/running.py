@@ -11,6 +11,7 @@ import struct
 import tempfile
 import time
 import traceback
+import warnings
 from collections.abc import Iterable
 
 from faults.fuzzing import looping
@@ -192,7 +193,8 @@ def _note(log, trial: looping.Trial) -> None:
 
 
 def _silence() -> None:
-    """Remarks of readers are of no interest here."""
+    """Remarks of readers are of no interest here, but warnings of NumPy are faults."""
+    warnings.simplefilter("error", RuntimeWarning)
     nowhere = os.open(os.devnull, os.O_RDWR)
     for number in (0, 1, 2):
         os.dup2(nowhere, number)

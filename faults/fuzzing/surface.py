@@ -12,6 +12,10 @@ from faults.fuzzing import odd
 from faults.fuzzing.mutation import json_mutated, lines_mutated, mutated
 
 
+class Inconsistent(Exception):
+    """An input was read as something that it cannot be."""
+
+
 class Input(NamedTuple):
     """What is read once.
 
@@ -33,6 +37,7 @@ class Surface(NamedTuple):
       names: of which a message of a refusal has to have one.
       whole: well-formed inputs, which have to be read.
       refusals: errors whose messages a command prints as one sentence.
+      megabytes: by which an input may raise the memory of the process.
     """
 
     make: Callable[[random.Random], Input]
@@ -40,6 +45,7 @@ class Surface(NamedTuple):
     names: Sequence[str]
     whole: Sequence[Input]
     refusals: tuple[type, ...] = (BcclError,)
+    megabytes: int = 256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,7 +132,5 @@ def changed(rng: random.Random, whole: Whole, others: tuple[bytes, ...] = ()) ->
 
 def consistent(holds: bool, what: str, *of: Any) -> None:
     """Raises `Inconsistent` where something does not hold of what was read."""
-    from faults.fuzzing.judging import Inconsistent
-
     if not holds:
         raise Inconsistent(f"{what}: {of!r}"[:500])

@@ -196,6 +196,9 @@ def test_the_last_layer_is_checked_too(rng):
         linear_from_torchvision({**state, "fc.bias": np.ones(6, np.float32)})
     with pytest.raises(DataError, match=r"fc\.weight"):
         linear_from_torchvision(without(state, "fc.weight"))
+    for shape in ((), (3,), (3, 4, 5)):
+        with pytest.raises(DataError, match=r"'fc\.weight' has shape .*, not one of a matrix"):
+            linear_from_torchvision({**state, "fc.weight": np.ones(shape, np.float32)})
 
 
 @pytest.fixture

@@ -58,6 +58,29 @@ def test_records_of_later_steps_are_dropped_on_resume(tmp_path):
         ('{"step": 7}\n[]\n{"step": 14}\n', "line 2 of .*metrics.jsonl is not a record"),
         ('{"step": 7}\n', "1 records of the 2 epochs"),
         ("", "0 records of the 2 epochs"),
+        (
+            '{"step": 7, "epoch": 1}\n{"step": 14, "epoch": 1}\n',
+            "2 records, not one of each, of the 2",
+        ),
+        *(
+            (
+                f'{{"step": 7, "epoch": 1}}\n{{"step": 14, "epoch": 2, {more}}}\n',
+                "line 2 of .*metrics",
+            )
+            for more in (
+                '"quarters": []',
+                '"quarters": {"loss": 3}',
+                '"quarters": {"loss": ["a"]}',
+                '"train": null',
+                '"train": {"loss": [1]}',
+                '"train": {"loss": true}',
+                '"train": {"loss": 1' + "0" * 400 + "}",
+                '"eval": {"all": 1}',
+                '"eval": {"all": 1, "many": 1, "medium": 1, "few": 1, "per_class": {}}',
+            )
+        ),
+        # A last line without an end is no record, whatever it says.
+        ('{"step": 7, "epoch": 1}\n{"step": 14, "epoch": "2"}', "1 records of the 2 epochs"),
     ],
 )
 def test_damaged_records_are_refused_and_left_as_they_are(tmp_path, text, message):

@@ -16,6 +16,7 @@ from bccl_jax.errors import DataError, WorkdirError
 from bccl_jax.system.locks import is_held, lock
 from bccl_jax.workdir.directory import Workdir
 from experiments.records import results
+from tests.experiments.made_up import LEAST
 
 NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL, errno.EIO)
 
@@ -45,7 +46,7 @@ def pack_into(directory):
 
 
 def append_to(directory):
-    record = {"code_hash": "a", "config_hash": "b", "seed": 0}
+    record = LEAST | {"code_hash": "a", "config_hash": "b", "seed": 0}
     results.append(directory / "results.jsonl", record)
     assert results.load(directory / "results.jsonl") == [record]
 

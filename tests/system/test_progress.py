@@ -318,7 +318,7 @@ def test_a_run_says_where_it_begins_or_goes_on(done, again, text):
 
 def test_records_count_the_steps_that_were_lost(tmp_path):
     path = tmp_path / "metrics.jsonl"
-    path.write_text("".join(f'{{"step": {step}}}\n' for step in (10, 20, 30)))
+    path.write_text("".join(f'{{"step": {10 * n}, "epoch": {n}}}\n' for n in (1, 2, 3)))
     assert Records(path, step=10, epochs=1).dropped == 20
     assert Records(path, step=10, epochs=1).dropped == 0
 

@@ -188,6 +188,11 @@ def nest_score(folder):
     (folder / "metrics" / "metrics").write_text("[" * 100_000)
 
 
+def enlarge_score(folder):
+    make_old(folder)
+    (folder / "metrics" / "metrics").write_text(f'{{"accuracy": 1{"0" * 400}, "epoch": 1}}')
+
+
 def lose_score_without_digests(folder):
     make_old(folder)
     shutil.rmtree(folder / "metrics")
@@ -199,7 +204,7 @@ def spoil_digests(folder):
 
 @pytest.mark.parametrize(
     "damage",
-    [lose_score, spoil_score, nest_score, lose_score_without_digests, spoil_digests],
+    [lose_score, spoil_score, nest_score, enlarge_score, lose_score_without_digests, spoil_digests],
 )
 def test_a_best_checkpoint_whose_score_is_lost_is_told_and_no_other_one_is_chosen(copied, damage):
     damage(copied / "5")

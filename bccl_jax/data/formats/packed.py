@@ -22,7 +22,7 @@ from bccl_jax.data.split import Split, Splits
 from bccl_jax.errors import DataError
 from bccl_jax.system.array_files import read_array
 from bccl_jax.system.environment import expanded
-from bccl_jax.system.names import shown
+from bccl_jax.system.names import printable, shown
 from bccl_jax.system.regular_files import read_regular
 
 FORMAT = 1
@@ -79,7 +79,8 @@ def _load_parts(
         if not set(wanted) <= set(PARTS):
             raise TypeError(f"a split is called {shown(min(set(wanted) - set(PARTS)))}")
         found = {part: _load_part(directory, part, entries[part], class_names) for part in wanted}
-        return found, tuple(manifest["notes"])
+        # They are printed, and a manifest may be a stranger's.
+        return found, tuple(map(printable, manifest["notes"]))
     except (KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"{shown(directory)} is not as --mode=pack leaves it ({one_line(error)}); delete it "

@@ -27,6 +27,12 @@ _PILLOW = re.compile(r"PIL\.")
 _REDUCTIONS = (8, 4, 2)
 _LONGEST_REASON = 200
 
+# Bytes of memory for a pixel as it is decoded, where they are many; others have about 4, and
+# 10 at most, of the 179 million pixels that Pillow allows.
+_COSTS = {"JPEG2000": 25, "WEBP": 22}
+_COST_OF_ALPHA = 15
+_MOST_MEMORY = 2**31
+
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -249,6 +255,12 @@ def _open(data: bytes) -> Image.Image:
         ) from error
     if image.format == "EPS":
         raise BrokenImageError("PostScript is a program to be run and not an image")
+    cost = _COSTS.get(image.format, _COST_OF_ALPHA if image.has_transparency_data else 0)
+    if cost * image.width * image.height > _MOST_MEMORY:
+        raise BrokenImageError(
+            f"its {image.width} x {image.height} pixels take more than "
+            f"{_MOST_MEMORY // 2**20:,} MB to decode in {image.format}"
+        )
     return image
 
 

@@ -38,7 +38,7 @@ def _value(rng: random.Random):
             return rng.choice(odd.NUMBERS)
         case 6:
             inner: list = []
-            for _ in range(rng.choice((10, 500))):
+            for _ in range(rng.choice((10, 100))):
                 inner = [inner]
             return inner
     return {b"a": {b"b": [np.zeros(2)]}}
@@ -78,4 +78,4 @@ def _cifar(root: pathlib.Path) -> Surface:
     return Surface(make, read, tuple(files.whole), files.unchanged())
 
 
-KINDS = [Kind("cifar", 3, _cifar)]
+KINDS = [Kind("cifar", 10, _cifar)]

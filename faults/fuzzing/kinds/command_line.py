@@ -85,4 +85,4 @@ def _parsed(argv: list[str]):
             flags.FLAGS[name].unparse()
 
 
-KINDS = [Kind("command_line", 1.5, _command_line)]
+KINDS = [Kind("command_line", 2, _command_line)]

@@ -77,4 +77,4 @@ def _joining(coordinator_address=None, num_processes=None, process_id=None, **ot
             raise BcclError(f"the environment gives {name} {others[name]}")
 
 
-KINDS = [Kind("environment", 1, _environment)]
+KINDS = [Kind("environment", 5, _environment)]

@@ -130,9 +130,9 @@ def _path(root: pathlib.Path) -> Surface:
 
 
 KINDS = [
-    Kind("listed", 2, _listed),
-    Kind("table", 2, _table),
-    Kind("test_list", 2, _test_list),
-    Kind("predict_list", 1, _predict_list),
-    Kind("predict_path", 1, _path),
+    Kind("listed", 8, _listed),
+    Kind("table", 12, _table),
+    Kind("test_list", 10, _test_list),
+    Kind("predict_list", 6, _predict_list),
+    Kind("predict_path", 4, _path),
 ]

@@ -43,6 +43,14 @@ def state_at(step: int) -> State:
     return State(jnp.int32(step), {"kernel": jnp.arange(12.0) + step, "bias": jnp.zeros(3)})
 
 
+def abstract_state() -> State:
+    """Shapes, dtypes and shardings of a state."""
+    place = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), state_at(0)
+    )
+
+
 def config() -> ml_collections.ConfigDict:
     """The config of the run."""
     found = load(f"{_CONFIG}:cross_entropy")

@@ -87,4 +87,4 @@ def _plan(root: pathlib.Path) -> Surface:
     return Surface(files.make, read, (str(files.root),), [])
 
 
-KINDS = [Kind("packed", 3, _packed), Kind("packed_plan", 1, _plan)]
+KINDS = [Kind("packed", 8, _packed), Kind("packed_plan", 4, _plan)]

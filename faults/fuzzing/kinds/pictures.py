@@ -85,7 +85,7 @@ def _pictures(root: pathlib.Path) -> Surface:
 
     whole = [Input(name, content) for name, content in written.items()]
     # A message follows the name of the file.
-    return Surface(make, read, ("",), whole, (BrokenImageError,))
+    return Surface(make, read, ("",), whole, (BrokenImageError,), 2200)
 
 
-KINDS = [Kind("picture", 3, _pictures)]
+KINDS = [Kind("picture", 5, _pictures)]

@@ -61,4 +61,4 @@ def _results(root: pathlib.Path) -> Surface:
     return Surface(files.make, read, ("results.jsonl",), files.unchanged())
 
 
-KINDS = [Kind("results", 2, _results)]
+KINDS = [Kind("results", 10, _results)]

@@ -158,11 +158,11 @@ def _details(root: pathlib.Path) -> Surface:
 
 
 KINDS = [
-    Kind("run_config", 1.5, _config),
+    Kind("run_config", 2, _config),
     Kind("longer_run", 1, _goes_on),
     Kind("run_records", 2, _records),
     Kind("images_npz", 1, _images),
-    Kind("broken_list", 0.5, _broken),
-    Kind("metrics", 2, _metrics),
-    Kind("details", 0.5, _details),
+    Kind("broken_list", 3, _broken),
+    Kind("metrics", 10, _metrics),
+    Kind("details", 1, _details),
 ]

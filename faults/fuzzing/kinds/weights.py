@@ -65,4 +65,4 @@ def _weights(root: pathlib.Path) -> Surface:
     return Surface(make, read, ("weights.safetensors",), files.unchanged())
 
 
-KINDS = [Kind("weights", 2, _weights)]
+KINDS = [Kind("weights", 10, _weights)]

@@ -104,3 +104,6 @@ def test_another_codec_is_refused(tmp_path):
     call = b"\x80\x02c_codecs\nencode\nX\x01\x00\x00\x00aX\x05\x00\x00\x00rot13\x86R."
     with pytest.raises(pickle.UnpicklingError, match="it encodes as rot13"):
         read(tmp_path, call)
+    itself = b"\x80\x02c_codecs\nencode\nX\x01\x00\x00\x00ac_codecs\nencode\n\x86R."
+    with pytest.raises(pickle.UnpicklingError, match="it encodes as what is no codec"):
+        read(tmp_path, itself)

@@ -333,6 +333,17 @@ def edit(folder, change):
     (folder / "manifest.json").write_text(json.dumps(manifest))
 
 
+def lose_a_shard(folder, told):
+    (folder / "test-00000.array_record").unlink()
+    edit(folder, lambda m: m["splits"]["test"]["shards"][0].update(bytes=told))
+
+
+def spoil(path, part, other):
+    content = path.read_bytes()
+    assert part in content
+    path.write_bytes(content.replace(part, other))
+
+
 @pytest.mark.parametrize(
     ("break_it", "message"),
     [
@@ -340,6 +351,18 @@ def edit(folder, change):
         (lambda f: cut(f / "manifest.json"), r"manifest\.json cannot be read"),
         (lambda f: (f / "manifest.json").write_text("[]"), "not as --mode=pack leaves it"),
         (lambda f: edit(f, lambda m: m.pop("splits")), "not as --mode=pack leaves it"),
+        (lambda f: edit(f, lambda m: m["splits"].pop("test")), "leaves it .'test'.; delete it"),
+        (
+            lambda f: edit(f, lambda m: m["splits"].update({"../x": m["splits"]["test"]})),
+            "a split is called ../x",
+        ),
+        (lambda f: lose_a_shard(f, None), "a number of images or bytes is none"),
+        (lambda f: lose_a_shard(f, 10**400), "a number of images or bytes is none"),
+        (lambda f: edit(f, lambda m: m.update(format="9" * 5000)), "^.{,1700}; pack it anew"),
+        (
+            lambda f: spoil(f / "train.labels.npy", b"'<i4'", b"'<i4\\"),
+            r"train\.labels\.npy cannot be read",
+        ),
         (lambda f: edit(f, lambda m: m.update(format=2)), "format 2, and format 1 is known"),
         (lambda f: edit(f, lambda m: m.update(name="nuts")), "holds nuts and not fruit"),
         (lambda f: (f / "test-00001.array_record").unlink(), r"test-00001\.\w+ is missing"),
@@ -385,3 +408,24 @@ def test_threads_of_a_reader_are_done_with_when_packing_fails(tmp_path):
     with pytest.raises(DataError):
         pack(made(fails_at=0), tmp_path)
     assert threading.active_count() == before
+
+
+def test_a_test_split_that_is_not_there_is_told_where_it_alone_is_read(tmp_path):
+    pack(made(), tmp_path)
+    edit(tmp_path, lambda m: m["splits"].pop("test"))
+    with pytest.raises(DataError, match="is not as --mode=pack leaves it"):
+        packed.load_test(tmp_path, "fruit")
+
+
+@pytest.mark.parametrize("size", ["large", 0, True, None])
+def test_a_plan_that_is_damaged_is_not_gone_on_with(tmp_path, size):
+    with pytest.raises(DataError):
+        pack(made(fails_at=7), tmp_path)
+    plan = json.loads((tmp_path / "plan.json").read_text())
+    (tmp_path / "plan.json").write_text(json.dumps(plan | {"shard_bytes": size}))
+    with pytest.raises(ConfigError, match=r"plan\.json does not say how large shards are"):
+        pack(made(), tmp_path)
+    (tmp_path / "plan.json").write_text(json.dumps(plan | {"splits": {"train": {"images": size}}}))
+    if size != 0:
+        with pytest.raises(DataError, match="is not as --mode=pack leaves it"):
+            packed.load(tmp_path)

@@ -27,6 +27,7 @@ CHANGES = (
     {"last": []},
     {"best": {"per_class": {"a": 1}}},
     {"last": {"all": 10**400}},
+    {"last": {"per_class": [-3.0]}},
     {"ema": {"last": {"few": "12"}}},
     {"seed": True},
     {"curve": [{"epoch": 1}]},
