@@ -24,14 +24,14 @@ def sound():
 def looked_at(monkeypatch):
     """The positions that were decoded, in samples of four."""
     seen = []
-    is_broken = beforehand.is_broken
+    why_broken = beforehand.why_broken
 
-    def counted(images, index):
+    def counted(images, index, *settings):
         seen.append(index)
-        return is_broken(images, index)
+        return why_broken(images, index, *settings)
 
     monkeypatch.setattr(beforehand, "SAMPLE", 4)
-    monkeypatch.setattr(beforehand, "is_broken", counted)
+    monkeypatch.setattr(beforehand, "why_broken", counted)
     return seen
 
 
