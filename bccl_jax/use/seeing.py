@@ -7,10 +7,13 @@ import numpy as np
 from PIL import Image
 
 from bccl_jax.classifier.reading import Saved
+from bccl_jax.config.allowed import BOUNDS
 from bccl_jax.data.photographs.crops import central_square, evaluation_crop
 from bccl_jax.data.photographs.decode import Pixels, upright_rgb
 from bccl_jax.data.photographs.decoding import Decoding
 from bccl_jax.data.photographs.fitting import Fit
+from bccl_jax.errors import ConfigError
+from bccl_jax.system.names import shown
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,15 +38,28 @@ class Sight:
     decoding: Decoding
 
     @classmethod
-    def of(cls, saved: Saved) -> "Sight":
-        """That of a run."""
+    def of(cls, saved: Saved, max_pixels: int | None = None) -> "Sight":
+        """That of a run.
+
+        Args:
+          saved: what there is of it.
+          max_pixels: of a picture, in place of `config.data.max_pixels`.
+
+        Raises:
+          ConfigError: that is no such number.
+        """
+        if max_pixels is not None and not (bound := BOUNDS["data.max_pixels"]).allows(max_pixels):
+            raise ConfigError(f"max_pixels is {shown(repr(max_pixels))}; it must be {bound}")
         config, (height, width, _) = saved.classifier.config, saved.classifier.image_shape
+        decoding = Decoding.of(config)
+        if max_pixels is not None:
+            decoding = dataclasses.replace(decoding, max_pixels=int(max_pixels))
         return cls(
             (height, width),
             saved.photographs,
             config.augment.eval_resize,
             0 if saved.photographs else config.data.pixels,
-            Decoding.of(config),
+            decoding,
         )
 
     def see(self, source: str | bytes | Image.Image | np.ndarray) -> np.ndarray:
