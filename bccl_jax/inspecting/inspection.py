@@ -58,8 +58,7 @@ def run(
 
     Args:
       dataset: what to look at.
-      config: the bounds of the shot groups, the number of worker processes and how pictures are
-        decoded are taken from it.
+      config: bounds of the shot groups, worker processes and decoding are taken from it.
       output_dir: where class_counts.png goes and, if there is anything to list, broken_images.txt
         and duplicates.txt; made if it is not there.
       verify: whether to decode every image.
@@ -116,31 +115,27 @@ def _writing(output: pathlib.Path) -> Iterator[None]:
 
 
 def _verify(
-    dataset: Dataset,
-    splits: dict[str, Split],
-    output: pathlib.Path,
-    config: ml_collections.ConfigDict,
+    dataset: Dataset, splits: dict[str, Split], out: pathlib.Path, config: ml_collections.ConfigDict
 ) -> int:
     if not splits:
         print(f"verified     nothing: the images of {dataset.name} are arrays in memory")
-        _compare_in_memory(dataset, output)
+        _compare_in_memory(dataset, out)
         return 0
     # What an earlier look found may be mended; this one may be stopped before its end.
-    with _writing(output):
+    with _writing(out):
         for name in (BROKEN, DUPLICATES):
-            (output / name).unlink(missing_ok=True)
+            (out / name).unlink(missing_ok=True)
     try:
-        broken, duplicates, looks, fingerprints = verify_images(
-            splits, config.data.workers, Decoding.of(config)
-        )
+        found = verify_images(splits, config.data.workers, Decoding.of(config))
     except KeyboardInterrupt:
         print("stopped before every image was read", file=sys.stderr)
         return 130
+    broken, duplicates, looks, fingerprints = found
     number = sum(map(len, splits.values()))
     others = number - len(dataset.train)
-    _tell(output / BROKEN, broken, f"of {number:,} images are broken", ": ")
+    _tell(out / BROKEN, broken, f"of {number:,} images are broken", ": ")
     _tell(
-        output / DUPLICATES,
+        out / DUPLICATES,
         duplicates,
         f"of {others:,} images outside the training split are byte for byte in it too",
         " = ",
