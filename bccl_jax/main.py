@@ -233,8 +233,10 @@ def _inspect(config) -> int:
 def _pack(config) -> int:
     from bccl_jax.config.dataset import load_data
     from bccl_jax.data.packing import packing
+    from bccl_jax.data.photographs.decoding import Decoding
 
-    return packing.pack_dataset(load_data(config), pathlib.Path(_OUTPUT.value), _VERIFY.value)
+    verify = Decoding.of(config) if _VERIFY.value else None
+    return packing.pack_dataset(load_data(config), pathlib.Path(_OUTPUT.value), verify)
 
 
 def run() -> None:

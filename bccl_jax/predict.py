@@ -53,6 +53,12 @@ def parser() -> Parser:
     made.add_argument(
         "--batch_size", type=int, default=64, metavar="N", help="pictures at a time (default 64)"
     )
+    made.add_argument(
+        "--max_pixels",
+        type=int,
+        metavar="N",
+        help="a picture of more is left out (default: config.data.max_pixels of the run)",
+    )
     made.add_flags_of_run()
     return made
 
@@ -85,6 +91,7 @@ def main() -> int:
             average=flags.average,
             imports=flags.imports,
             batch_size=flags.batch_size,
+            max_pixels=flags.max_pixels,
         )
     print(model, file=sys.stderr, flush=True)
     with under_way("predicting", len(items), unit="picture") as task:

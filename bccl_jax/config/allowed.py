@@ -16,6 +16,7 @@ from bccl_jax import methods
 from bccl_jax.augment.views import CROPS, STRONG_POLICIES
 from bccl_jax.config import flatten, get_config
 from bccl_jax.config.importing import FILES
+from bccl_jax.data.photographs.decoding import MAX_PIXELS
 from bccl_jax.data.sampling import SAMPLERS
 from bccl_jax.data.sources import DATASETS, SOURCES
 from bccl_jax.errors import ConfigError
@@ -68,6 +69,8 @@ BOUNDS: Mapping[str, Bound] = {
     "data.test_folder": Text(path=True),
     "data.validation_folder": Text(path=True),
     "data.background": each(3, Whole(0, 255)),
+    # More Pillow itself refuses.
+    "data.max_pixels": Whole(1, 2 * MAX_PIXELS),
     "data.imbalance": Real(1, 1e6, also=(0,)),
     "data.classes": Whole(2, 10**6, also=(0,)),
     "data.pixels": Whole(0, _SIDE),

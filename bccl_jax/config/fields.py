@@ -12,6 +12,7 @@ import ml_collections
 from bccl_jax import methods
 from bccl_jax.config.importing import import_files
 from bccl_jax.config.published import published_recipe
+from bccl_jax.data.photographs.decoding import MAX_PIXELS
 
 
 def get_config(
@@ -118,6 +119,10 @@ def get_config(
     # Red, green and blue of the ground that transparent photographs are put on, as a viewer of
     # pictures does.
     data.background = (255, 255, 255)
+    # A photograph of more pixels by its header counts as broken and is not decoded, which would
+    # take 4 to 16 bytes a pixel in each reader. Pillow warns above the default and refuses above
+    # twice as many. It may be changed when a run goes on.
+    data.max_pixels = MAX_PIXELS
     # True: the images lie on the device and an epoch is an array of indices; False: a grain
     # pipeline feeds each batch. Both give the same batches in the same order.
     # Photographs are always fed.

@@ -14,6 +14,8 @@ from bccl_jax.data.encoded import allowed_broken
 from bccl_jax.data.feeding.pipeline import read_batches, shared_bytes
 from bccl_jax.data.feeding.stream import EvaluationStream
 from bccl_jax.data.photographs.crops import Crop
+from bccl_jax.data.photographs.decode import why_broken
+from bccl_jax.data.photographs.decoding import Decoding
 from bccl_jax.data.photographs.fitting import Fit
 from bccl_jax.data.split import Split
 from bccl_jax.devices.mesh import gather_rows, local_rows, put, split_over
@@ -96,7 +98,7 @@ def compute_on(
     marks = np.stack(marks)
     kept = np.flatnonzero(marks)
     decoded = marks[:, :filled].reshape(-1)[: len(split)]
-    _check_decoded(split, decoded, config.data.max_broken, reading.of, note_broken)
+    _check_decoded(split, decoded, config, reading.of, note_broken)
     join = jnp.concatenate if on_device else np.concatenate
     return [join(column)[kept] for column in zip(*outputs, strict=True)], decoded
 
@@ -104,23 +106,27 @@ def compute_on(
 def _check_decoded(
     split: Split,
     decoded: np.ndarray,
-    share: float,
+    config: ml_collections.ConfigDict,
     of: int,
     note_broken: Callable[[list[int]], None] | None,
 ) -> None:
     undecoded = np.flatnonzero(~decoded)
     if len(undecoded) and note_broken is not None:
         note_broken(undecoded.tolist())
+    share = config.data.max_broken
     # A picture may be asked for many times; it is one picture all the same.
     pictures = len({split.images.name(int(index)) for index in undecoded})
     if pictures <= allowed_broken(share, of or len(split)) and decoded.any():
         return
     limit = f"more than config.data.max_broken={share:g} allows"
     limit = limit if decoded.any() else "which leaves nothing to evaluate"
+    first = int(undecoded[0])
+    why = why_broken(split.images, first, Decoding.of(config))
+    reason = f" ({why})" if why else ""
     raise BrokenPicturesError(
         f"{len(undecoded)} of {len(split)} pictures to evaluate on cannot be decoded, "
-        f"{shown(split.images.name(int(undecoded[0])))} the first, {limit}; mend them "
-        "(--mode=inspect --verify lists those of a data set) and give the same command again"
+        f"{shown(split.images.name(first))} the first{reason}, {limit}; mend "
+        "them (--mode=inspect --verify lists those of a data set) and give the same command again"
     )
 
 
@@ -201,7 +207,7 @@ def _stream(
         rows,
         config.augment.eval_resize,
         config.augment.size,
-        config.data.background,
+        Decoding.of(config),
         filled=filled,
         crop=reading.crop,
         seed=reading.seed,

@@ -17,6 +17,7 @@ from bccl_jax.config.dataset import load_another, load_data, load_tested
 from bccl_jax.config.validation import validate_against_test
 from bccl_jax.data.fingerprint import fingerprint, warnings
 from bccl_jax.data.long_tail import shot_groups
+from bccl_jax.data.photographs.decoding import Decoding
 from bccl_jax.data.photographs.fitting import Fit
 from bccl_jax.data.split import Dataset
 from bccl_jax.devices.jax_settings import usual
@@ -242,7 +243,7 @@ def _another(
     dataset = load_another(config, classifier.class_names, *another)
     tell(*dataset.notes)
     if not read_photographs(directory, config):
-        fit = Fit(classifier.image_shape[:2], config.data.pixels, tuple(config.data.background))
+        fit = Fit(classifier.image_shape[:2], config.data.pixels, Decoding.of(config))
         return dataset, Reading(fit=fit)
     validate_against_test(config, dataset.test)
     _tell_of_training_images(classifier, directory, dataset, fingerprint(dataset, ["test"]))

@@ -12,6 +12,7 @@ import numpy as np
 
 from bccl_jax.data.fingerprint import fingerprint, pair_names, shared
 from bccl_jax.data.long_tail import imbalance_factor, shot_groups
+from bccl_jax.data.photographs.decoding import Decoding
 from bccl_jax.data.photographs.levels import Look
 from bccl_jax.data.split import Dataset, Split
 from bccl_jax.errors import DataError
@@ -57,7 +58,7 @@ def run(
 
     Args:
       dataset: what to look at.
-      config: the bounds of the shot groups and the number of worker processes are taken from it.
+      config: bounds of the shot groups, worker processes and decoding are taken from it.
       output_dir: where class_counts.png goes and, if there is anything to list, broken_images.txt
         and duplicates.txt; made if it is not there.
       verify: whether to decode every image.
@@ -89,8 +90,8 @@ def run(
     print(f"\npicture      {printable(output / PICTURE)}", flush=True)
     splits = {part: split for part, split in dataset.splits.items() if split.encoded}
     if verify:
-        return _verify(dataset, splits, output, config.data.workers)
-    found = sample_images(splits)
+        return _verify(dataset, splits, output, config)
+    found = sample_images(splits, decoding=Decoding.of(config))
     for line in about_levels(found.looks):
         print(line)
     if found.broken:
@@ -113,25 +114,28 @@ def _writing(output: pathlib.Path) -> Iterator[None]:
         ) from error
 
 
-def _verify(dataset: Dataset, splits: dict[str, Split], output: pathlib.Path, workers: int) -> int:
+def _verify(
+    dataset: Dataset, splits: dict[str, Split], out: pathlib.Path, config: ml_collections.ConfigDict
+) -> int:
     if not splits:
         print(f"verified     nothing: the images of {dataset.name} are arrays in memory")
-        _compare_in_memory(dataset, output)
+        _compare_in_memory(dataset, out)
         return 0
     # What an earlier look found may be mended; this one may be stopped before its end.
-    with _writing(output):
+    with _writing(out):
         for name in (BROKEN, DUPLICATES):
-            (output / name).unlink(missing_ok=True)
+            (out / name).unlink(missing_ok=True)
     try:
-        broken, duplicates, looks, fingerprints = verify_images(splits, workers)
+        found = verify_images(splits, config.data.workers, Decoding.of(config))
     except KeyboardInterrupt:
         print("stopped before every image was read", file=sys.stderr)
         return 130
+    broken, duplicates, looks, fingerprints = found
     number = sum(map(len, splits.values()))
     others = number - len(dataset.train)
-    _tell(output / BROKEN, broken, f"of {number:,} images are broken", ": ")
+    _tell(out / BROKEN, broken, f"of {number:,} images are broken", ": ")
     _tell(
-        output / DUPLICATES,
+        out / DUPLICATES,
         duplicates,
         f"of {others:,} images outside the training split are byte for byte in it too",
         " = ",

@@ -19,6 +19,7 @@ import numpy as np
 
 from bccl_jax.data.encoded import EncodedImages
 from bccl_jax.data.photographs.decode import BrokenImageError, decode, look
+from bccl_jax.data.photographs.decoding import PLAIN, Decoding
 from bccl_jax.data.photographs.levels import Look
 from bccl_jax.data.split import Split
 from bccl_jax.errors import DataError
@@ -37,6 +38,7 @@ Check = tuple[str, bytes, Look | None]
 
 # Of a worker process, read once.
 _images: dict[str, EncodedImages] = {}
+_decoding = PLAIN
 
 
 class Verification(NamedTuple):
@@ -56,12 +58,15 @@ class Verification(NamedTuple):
     fingerprints: dict[str, str]
 
 
-def sample_images(splits: dict[str, Split], most: int = SAMPLE) -> Verification:
+def sample_images(
+    splits: dict[str, Split], most: int = SAMPLE, decoding: Decoding = PLAIN
+) -> Verification:
     """Decodes a few images, evenly spaced over the splits, in this process.
 
     Args:
       splits: by name, of `EncodedImages`.
       most: so many at most.
+      decoding: by which settings.
 
     Returns:
       What was found; no duplicates are looked for, and no fingerprints made.
@@ -70,7 +75,7 @@ def sample_images(splits: dict[str, Split], most: int = SAMPLE) -> Verification:
     broken, looks = [], []
     for place in np.unique(np.linspace(0, len(places) - 1, most).astype(int)) if places else ():
         images, index = places[place]
-        reason, _, levels = _check(images, index)
+        reason, _, levels = _check(images, index, decoding)
         if reason:
             broken.append((images.name(index), reason))
         else:
@@ -78,12 +83,15 @@ def sample_images(splits: dict[str, Split], most: int = SAMPLE) -> Verification:
     return Verification(broken, [], looks, {})
 
 
-def verify_images(splits: dict[str, Split], workers: int = -1) -> Verification:
+def verify_images(
+    splits: dict[str, Split], workers: int = -1, decoding: Decoding = PLAIN
+) -> Verification:
     """Decodes every image, says how far it is, and compares the splits byte by byte.
 
     Args:
       splits: by name, of `EncodedImages`; "train" is compared with each other one.
       workers: processes that decode; -1 for one on each core, 0 for this process alone.
+      decoding: by which settings.
 
     Returns:
       What was found, the training split first, each in the order of its images.
@@ -92,7 +100,7 @@ def verify_images(splits: dict[str, Split], workers: int = -1) -> Verification:
       DataError: a worker process was killed.
     """
     images = {part: split.images for part, split in splits.items()}
-    checks = _check_all(images, workers)
+    checks = _check_all(images, workers, decoding)
     broken, duplicates, looks = [], [], []
     known: dict[bytes, str] = {}
     for part in sorted(images, key=lambda part: part != "train"):
@@ -117,17 +125,19 @@ def _joined(digests: Iterable[bytes]) -> str:
     return hashlib.blake2b(b"".join(d.ljust(16, b"\0") for d in digests), digest_size=8).hexdigest()
 
 
-def _check_all(images: dict[str, EncodedImages], workers: int) -> dict[str, list[Check]]:
+def _check_all(
+    images: dict[str, EncodedImages], workers: int, decoding: Decoding
+) -> dict[str, list[Check]]:
     found = {part: [None] * len(some) for part, some in images.items()}
     with under_way("verifying", sum(map(len, images.values()))) as task:
-        for part, start, checks in _checks(images, workers):
+        for part, start, checks in _checks(images, workers, decoding):
             found[part][start : start + len(checks)] = checks
             task.advance(len(checks))
     return found
 
 
 def _checks(
-    images: dict[str, EncodedImages], workers: int
+    images: dict[str, EncodedImages], workers: int, decoding: Decoding
 ) -> Iterator[tuple[str, int, list[Check]]]:
     """Yields the chunks as they are done."""
     chunks = [
@@ -137,12 +147,12 @@ def _checks(
     ]
     if workers == 0:
         for chunk in chunks:
-            yield _check_chunk(images, *chunk)
+            yield _check_chunk(images, *chunk, decoding)
         return
     with tempfile.NamedTemporaryFile() as file:
         # Sent to each worker as it starts they would keep the next one from starting.
         # Unlike pickle it knows classes of a notebook.
-        cloudpickle.dump(images, file)
+        cloudpickle.dump((images, decoding), file)
         file.flush()
         pool = ProcessPoolExecutor(
             len(os.sched_getaffinity(0)) if workers < 0 else workers,
@@ -166,31 +176,31 @@ def _checks(
 
 
 def _start_worker(path: str) -> None:
-    global _images
+    global _images, _decoding
     # By SIGTERM the pool ends the others where one has died.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
     follow_parent()
     with open(path, "rb") as file:
-        _images = pickle.load(file)
+        _images, _decoding = pickle.load(file)
 
 
 def _check_in_worker(part: str, start: int, stop: int) -> tuple[str, int, list[Check]]:
-    return _check_chunk(_images, part, start, stop)
+    return _check_chunk(_images, part, start, stop, _decoding)
 
 
 def _check_chunk(
-    images: dict[str, EncodedImages], part: str, start: int, stop: int
+    images: dict[str, EncodedImages], part: str, start: int, stop: int, decoding: Decoding
 ) -> tuple[str, int, list[Check]]:
-    return part, start, [_check(images[part], index) for index in range(start, stop)]
+    return part, start, [_check(images[part], index, decoding) for index in range(start, stop)]
 
 
-def _check(images: EncodedImages, index: int) -> Check:
+def _check(images: EncodedImages, index: int, decoding: Decoding) -> Check:
     try:
         data = images[index]
     except OSError as error:
         return " ".join((error.strerror or str(error)).split()), b"", None
     digest = hashlib.blake2b(data, digest_size=16).digest()
     try:
-        return "", digest, look(data, decode(data))
+        return "", digest, look(data, decode(data, decoding))
     except BrokenImageError as error:
         return str(error), digest, None

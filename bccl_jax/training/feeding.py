@@ -8,6 +8,7 @@ import jax
 from bccl_jax.data.feeding.pipeline import read_batches
 from bccl_jax.data.feeding.resident import put_on_device
 from bccl_jax.data.feeding.stream import TrainingStream
+from bccl_jax.data.photographs.decoding import Decoding
 from bccl_jax.devices.mesh import local_rows, replicated
 from bccl_jax.evaluation.over_split import readers_need
 from bccl_jax.training import engine
@@ -52,7 +53,7 @@ def create_engine(
         first_step=done,
         crops=run.crops,
         size=config.augment.size,
-        background=config.data.background,
+        decoding=Decoding.of(config),
     )
     workers = config.data.workers if train.encoded else 0
     evaluation = readers_need(run.dataset.monitored, config, run.mesh)

@@ -10,6 +10,7 @@ import ml_collections
 
 from bccl_jax.classifier.starting import start, tell
 from bccl_jax.data.fingerprint import fingerprint, warnings
+from bccl_jax.data.photographs.decoding import Decoding
 from bccl_jax.devices.jax_settings import usual
 from bccl_jax.devices.mesh import is_lead, speaks
 from bccl_jax.devices.selftest import check_devices
@@ -104,7 +105,8 @@ def _run(
     else:
         check_images(run.config, run.dataset, numbers)
     evaluated = {part: split for part, split in run.dataset.splits.items() if part != "train"}
-    check_decodable(evaluated, numbers, run.config.data.max_broken)
+    decoding = Decoding.of(run.config)
+    check_decodable(evaluated, numbers, run.config.data.max_broken, decoding)
     with contextlib.ExitStack() as stack:
         stack.enter_context(jax.set_mesh(run.mesh))
         # Before the directory is made: the weights to start from may be missing.
@@ -165,7 +167,11 @@ def _train(
     skipped = None
     if run.dataset.train.encoded:
         skipped = SkippedImages(
-            directory.skipped, run.dataset.train.images, config.data.max_broken, writes=is_lead()
+            directory.skipped,
+            run.dataset.train.images,
+            config.data.max_broken,
+            writes=is_lead(),
+            decoding=Decoding.of(config),
         )
     every = config.checkpoint.every_steps
     ends, evaluation = EpochEnd(run, directory, observe), None

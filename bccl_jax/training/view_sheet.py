@@ -17,6 +17,7 @@ from bccl_jax.data.feeding.stream import TrainingStream
 from bccl_jax.data.long_tail import shot_groups
 from bccl_jax.data.order import Order
 from bccl_jax.data.photographs.decode import BrokenImageError, decode
+from bccl_jax.data.photographs.decoding import Decoding
 from bccl_jax.reporting.picture_grid import picture_grid
 from bccl_jax.system.progress import under_way
 from bccl_jax.training.assemble import Run
@@ -127,7 +128,7 @@ def views_of_steps(
         first_step=steps.start,
         crops=run.crops,
         size=config.augment.size,
-        background=config.data.background,
+        decoding=Decoding.of(config),
     )
     soften = make_soften(config, run.dataset.num_classes)
     draw = make_draw(run.method, run.augment, soften)
@@ -195,7 +196,7 @@ def _original(run: Run, index: int) -> np.ndarray:
     if not train.encoded:
         return train.images[index]
     try:
-        image = decode(train.images[index], tuple(run.config.data.background))
+        image = decode(train.images[index], Decoding.of(run.config))
     except (BrokenImageError, OSError):
         return np.full((size, size, 3), _GREY, np.uint8)
     return np.array(ImageOps.pad(image, (size, size), Image.Resampling.BILINEAR, color="white"))

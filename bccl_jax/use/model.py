@@ -60,12 +60,12 @@ class Model:
       epoch: complete epochs that the weights were trained for.
     """
 
-    def __init__(self, saved: Saved, batch_size: int = _BATCH):
+    def __init__(self, saved: Saved, batch_size: int = _BATCH, max_pixels: int | None = None):
         if not _SIZES.allows(batch_size):
             raise ConfigError(f"batch_size is {shown(repr(batch_size))}; it must be {_SIZES}")
         classifier = saved.classifier
         self._saved, self._batch_size = saved, int(batch_size)
-        self._sight = Sight.of(saved)
+        self._sight = Sight.of(saved, max_pixels)
         self._offsets: dict[str, np.ndarray] = {}
         self._features: dict[str | None, Callable] = {}
         self._logits = self._compiled(classifier.method.logits)
@@ -225,6 +225,7 @@ def load(
     average: bool = False,
     imports: Sequence[str] | None = None,
     batch_size: int = _BATCH,
+    max_pixels: int | None = None,
 ) -> Model:
     """Loads what a run trained; no data set is needed.
 
@@ -236,6 +237,8 @@ def load(
       imports: files of one's own that register what the run was made with, in place of those that
         it remembers.
       batch_size: images that the devices have at a time, at most.
+      max_pixels: a picture of more is taken for broken; None for `config.data.max_pixels` of the
+        run.
 
     Returns:
       The model.
@@ -249,4 +252,4 @@ def load(
     saved = read(run, which, average, imports=imports, to_predict=True)
     check_precision()
     check_devices(saved.classifier.mesh.local_devices)
-    return Model(saved, batch_size)
+    return Model(saved, batch_size, max_pixels)

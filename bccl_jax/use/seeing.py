@@ -7,10 +7,13 @@ import numpy as np
 from PIL import Image
 
 from bccl_jax.classifier.reading import Saved
+from bccl_jax.config.allowed import BOUNDS
 from bccl_jax.data.photographs.crops import central_square, evaluation_crop
 from bccl_jax.data.photographs.decode import Pixels, upright_rgb
+from bccl_jax.data.photographs.decoding import Decoding
 from bccl_jax.data.photographs.fitting import Fit
-from bccl_jax.data.photographs.levels import Color
+from bccl_jax.errors import ConfigError
+from bccl_jax.system.names import shown
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,25 +28,38 @@ class Sight:
       photographs: whether the run is on photographs.
       resize: length of a photograph's short side before the crop.
       pixels: side that images of the run were reduced to by averaging; 0 for none.
-      background: red, green and blue of the ground that transparent parts are put on.
+      decoding: by which settings of the run pictures are decoded.
     """
 
     shape: tuple[int, int]
     photographs: bool
     resize: int
     pixels: int
-    background: Color
+    decoding: Decoding
 
     @classmethod
-    def of(cls, saved: Saved) -> "Sight":
-        """That of a run."""
+    def of(cls, saved: Saved, max_pixels: int | None = None) -> "Sight":
+        """That of a run.
+
+        Args:
+          saved: what there is of it.
+          max_pixels: of a picture, in place of `config.data.max_pixels`.
+
+        Raises:
+          ConfigError: that is no such number.
+        """
+        if max_pixels is not None and not (bound := BOUNDS["data.max_pixels"]).allows(max_pixels):
+            raise ConfigError(f"max_pixels is {shown(repr(max_pixels))}; it must be {bound}")
         config, (height, width, _) = saved.classifier.config, saved.classifier.image_shape
+        decoding = Decoding.of(config)
+        if max_pixels is not None:
+            decoding = dataclasses.replace(decoding, max_pixels=int(max_pixels))
         return cls(
             (height, width),
             saved.photographs,
             config.augment.eval_resize,
             0 if saved.photographs else config.data.pixels,
-            tuple(config.data.background),
+            decoding,
         )
 
     def see(self, source: str | bytes | Image.Image | np.ndarray) -> np.ndarray:
@@ -61,9 +77,9 @@ class Sight:
         if isinstance(source, bytes):
             return self._of_file(source)
         if isinstance(source, Image.Image):
-            return self._of_image(upright_rgb(source, self.background))
+            return self._of_image(upright_rgb(source, self.decoding))
         if source.shape[-1] == 4:
-            return self._of_image(upright_rgb(Image.fromarray(source), self.background))
+            return self._of_image(upright_rgb(Image.fromarray(source), self.decoding))
         source = np.broadcast_to(source, (*source.shape[:2], 3))
         if not self.photographs and source.shape[:2] == self.shape:
             return source
@@ -71,7 +87,7 @@ class Sight:
 
     def _of_file(self, data: bytes) -> np.ndarray:
         if self.photographs:
-            return evaluation_crop(data, self.resize, self.shape[0], background=self.background)
+            return evaluation_crop(data, self.resize, self.shape[0], decoding=self.decoding)
         return self._fit.of_file(data)
 
     def _of_image(self, image: Image.Image) -> np.ndarray:
@@ -82,4 +98,4 @@ class Sight:
 
     @property
     def _fit(self) -> Fit:
-        return Fit(self.shape, self.pixels, self.background)
+        return Fit(self.shape, self.pixels, self.decoding)

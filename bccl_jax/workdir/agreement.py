@@ -20,6 +20,7 @@ FREE_KEYS = (
     "data.threads",
     "data.workers",
     "data.max_broken",
+    "data.max_pixels",
     "devices",
     "checkpoint.",
     "imports",

@@ -2,18 +2,23 @@
 
 import io
 import pathlib
+import sys
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from bccl_jax.data.fingerprint import UNREADABLE, image_name
-from bccl_jax.data.photographs.decode import is_broken
+from bccl_jax.data.photographs.decode import why_broken
+from bccl_jax.data.photographs.decoding import Decoding
 from bccl_jax.data.split import Dataset, Split
 from bccl_jax.errors import WorkdirError
 from bccl_jax.system import listed_files
 from bccl_jax.system.array_files import arrays_of
 from bccl_jax.system.names import shown
 from bccl_jax.workdir import json_files
+
+# Which pictures are too large is the run's to say; a changed one that decodes is another one.
+_OF_ANY_SIZE = Decoding(max_pixels=sys.maxsize)
 
 
 def read(path: pathlib.Path) -> dict[str, np.ndarray]:
@@ -97,7 +102,7 @@ def compare(
 
 def _is_skipped(split: Split, position: int) -> bool:
     """Whether a picture is one that a run skips, so that it takes no other one in its place."""
-    return split.encoded and is_broken(split.images, position)
+    return split.encoded and bool(why_broken(split.images, position, _OF_ANY_SIZE))
 
 
 def _refuse(what: str, workdir: pathlib.Path) -> None:

@@ -8,7 +8,8 @@ import numpy as np
 from tqdm import tqdm
 
 from bccl_jax.data.encoded import EncodedImages, FileImages, allowed_broken
-from bccl_jax.data.photographs.decode import is_broken
+from bccl_jax.data.photographs.decode import why_broken
+from bccl_jax.data.photographs.decoding import PLAIN, Decoding
 from bccl_jax.devices.mesh import gather_rows
 from bccl_jax.errors import BrokenPicturesError
 from bccl_jax.system.names import printable
@@ -29,19 +30,26 @@ class SkippedImages:
       images: of the training split.
       max_share: of the split, above which the run stops; one picture is let pass unless it is 0.
       writes: False leaves the list and the console to another process.
+      decoding: by which settings of the run they are decoded.
 
     Raises:
       BrokenPicturesError: more than the share are broken still.
     """
 
     def __init__(
-        self, path: pathlib.Path, images: EncodedImages, max_share: float, writes: bool = True
+        self,
+        path: pathlib.Path,
+        images: EncodedImages,
+        max_share: float,
+        writes: bool = True,
+        decoding: Decoding = PLAIN,
     ):
         self._path, self._images, self._writes = path, images, writes
+        self._decoding = decoding
         self._max_share = max_share
         self._limit = allowed_broken(max_share, len(images))
         listed = broken_list.listed(path, images)
-        self._broken = _still_broken(images, listed)
+        self._broken = _still_broken(images, listed, decoding)
         if writes and listed:
             self._rewrite()
             mended = len(listed) - len(self._broken)
@@ -62,8 +70,11 @@ class SkippedImages:
                 continue
             broken_list.add(self._path, self._images, [index])
             name = printable(self._images.name(index))
+            # None where it can be by now, as where a disk failed for a moment.
+            why = why_broken(self._images, index, self._decoding)
+            reason = f" ({why})" if why else ""
             self._tell(
-                f"skipped {name}, which cannot be decoded: {len(self._broken)} of "
+                f"skipped {name}, which cannot be decoded{reason}: {len(self._broken)} of "
                 f"{len(self._images)} training pictures so far (list: {self._path})"
             )
 
@@ -95,9 +106,10 @@ class SkippedImages:
         tqdm.write(text, file=sys.stderr)
 
 
-def _still_broken(images: EncodedImages, indices: list[int]) -> set[int]:
+def _still_broken(images: EncodedImages, indices: list[int], decoding: Decoding) -> set[int]:
     """Which of these pictures cannot be decoded, as any of the run's processes finds."""
     found = np.zeros(len(images), bool)
     with ThreadPoolExecutor(_THREADS) as pool:
-        found[indices] = list(pool.map(lambda index: is_broken(images, index), indices))
+        reasons = pool.map(lambda index: why_broken(images, index, decoding), indices)
+        found[indices] = [bool(reason) for reason in reasons]
     return set(np.flatnonzero(gather_rows(found).reshape(-1, len(found)).any(0)).tolist())

@@ -17,9 +17,8 @@ CLASSES = ("cat", "dog", "newt")
 
 
 def config(workers=0):
-    return ml_collections.ConfigDict(
-        {"eval": {"many_above": 5, "few_below": 3}, "data": {"workers": workers}}
-    )
+    data = {"workers": workers, "background": (255, 255, 255), "max_pixels": 2000}
+    return ml_collections.ConfigDict({"eval": {"many_above": 5, "few_below": 3}, "data": data})
 
 
 def encoded(color):

@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import bccl_jax
 from bccl_jax import predict
@@ -92,6 +93,18 @@ def test_what_cannot_be_decoded_is_named_and_skipped(command, folder_run, tmp_pa
     assert (code, (tmp_path / "none.csv").exists()) == (1, False)
     assert "left out: bad.jpg" in err
     assert "error: none of the 1 pictures can be decoded" in err
+
+
+def test_a_picture_of_too_many_pixels_is_left_out(command, folder_run, tmp_path):
+    good = folder_run.test / "red" / "00.jpg"
+    with Image.open(good) as image:
+        pixels = image.width * image.height
+    code, _, err = command(good, f"--max_pixels={pixels - 1}")
+    assert code == 1
+    assert f"it has {pixels} pixels, more than config.data.max_pixels={pixels - 1} allows" in err
+    assert command(good, f"--max_pixels={pixels}")[0] == 0
+    code, _, err = command(good, "--max_pixels=0")
+    assert (code, "error: max_pixels is 0; it must be" in err) == (1, True)
 
 
 def test_odd_names_are_shown_and_written(command, folder_run, tmp_path):

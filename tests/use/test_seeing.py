@@ -8,15 +8,15 @@ from PIL import Image
 
 from bccl_jax.data.photographs.crops import evaluation_crop
 from bccl_jax.data.photographs.decode import BrokenImageError, decode
+from bccl_jax.data.photographs.decoding import PLAIN
 from bccl_jax.use.seeing import Sight
 from tests.data.photographs.test_crops import encoded, opened, photograph
 
-WHITE = (255, 255, 255)
 BILINEAR = Image.Resampling.BILINEAR
 
 
 def sight(shape, *, photographs=False, resize=0, pixels=0):
-    return Sight(shape, photographs, resize, pixels, WHITE)
+    return Sight(shape, photographs, resize, pixels, PLAIN)
 
 
 @pytest.mark.parametrize("orientation", [1, 3, 6, 8])

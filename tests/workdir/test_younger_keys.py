@@ -10,6 +10,8 @@ from bccl_jax.workdir.directory import Workdir
 from experiments.designing.hashing import hash_of
 
 FREE = ("train_folder", "test_folder", "validation_folder")
+# Of another kind: a picture above the limit is told as a broken one is.
+LIMIT = "data.max_pixels"
 FREE += ("path_column", "label_column", "split_column")
 # And their values before there were keys for them.
 OPTIMIZER = {"name": "sgd", "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8, "clip_norm": 0.0}
@@ -25,7 +27,7 @@ def older(tmp_path):
     run.mkdir()
     saved = flatten(get_config())
     young = ("data.background", *OTHERS, *(f"data.{key}" for key in FREE))
-    for key in (*young, *(f"optimizer.{key}" for key in OPTIMIZER)):
+    for key in (*young, LIMIT, *(f"optimizer.{key}" for key in OPTIMIZER)):
         del saved[key]
     (run / "config.json").write_text(json.dumps(saved))
     (run / "metrics.jsonl").write_text("a record\n")
@@ -70,6 +72,16 @@ def test_where_the_data_lies_may_differ(older, key):
     config = get_config()
     config.data[key] = "elsewhere"
     assert older.check(config)
+
+
+def test_the_limit_of_pixels_may_differ_and_is_in_no_hash(older):
+    config = get_config()
+    published = hash_of(flatten(config))
+    config.data.max_pixels = 1000
+    assert older.check(config)
+    assert older.check(config, evaluating=True)
+    before = {key: value for key, value in flatten(get_config()).items() if key != LIMIT}
+    assert hash_of(flatten(config)) == published == hash_of(before)
 
 
 def test_published_hashes_stay_as_they_were():

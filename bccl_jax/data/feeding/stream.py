@@ -14,8 +14,8 @@ from bccl_jax.data.encoded import EncodedImages
 from bccl_jax.data.order import Order
 from bccl_jax.data.photographs.crops import Crop, evaluation_crop, training_crops
 from bccl_jax.data.photographs.decode import BrokenImageError
+from bccl_jax.data.photographs.decoding import PLAIN, Decoding
 from bccl_jax.data.photographs.fitting import Fit
-from bccl_jax.data.photographs.levels import WHITE, Color
 from bccl_jax.errors import DataError
 from bccl_jax.system.names import shown
 
@@ -36,7 +36,7 @@ class TrainingStream:
       first_step: steps done before.
       crops: of encoded images, one for each view.
       size: S, side of the crops in pixels.
-      background: what transparent encoded images are put on, red, green and blue.
+      decoding: by which settings encoded images are decoded.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class TrainingStream:
         first_step: int = 0,
         crops: Sequence[Crop] = (),
         size: int = 0,
-        background: Color = WHITE,
+        decoding: Decoding = PLAIN,
     ):
         self._images, self._labels, self._seed = images, order.labels, order.seed
         self._order, self._rows, self._pools = order, rows, order.pools
@@ -56,7 +56,7 @@ class TrainingStream:
         self._first_step, self._last_step = first_step, self._steps * epochs
         self._epochs: dict[int, np.ndarray] = {}
         self._crops, self._size = tuple(crops), size
-        self._background = tuple(background)
+        self._decoding = decoding
 
     @property
     def row_bytes(self) -> int:
@@ -99,9 +99,7 @@ class TrainingStream:
         for _ in range(_ATTEMPTS):
             try:
                 data = _read(self._images, index)
-                crops = training_crops(
-                    data, self._crops, self._size, rng, background=self._background
-                )
+                crops = training_crops(data, self._crops, self._size, rng, decoding=self._decoding)
             except (BrokenImageError, OSError):
                 broken = np.int32(index if broken < 0 else broken)
                 # Of its own stream: no image that is held out may come in its place.
@@ -135,7 +133,7 @@ class EvaluationStream:
       rows: those of each batch that are wanted.
       resize: length of the short side in pixels, before the crop.
       size: S, side of the crop.
-      background: as of `TrainingStream`.
+      decoding: as of `TrainingStream`.
       filled: rows of a batch that have images; None for all but those at the end of the last one.
       crop: a random crop in the place of the central one.
       seed: of the random crops, of which each image's are a function of its position besides.
@@ -149,14 +147,14 @@ class EvaluationStream:
         rows: range,
         resize: int,
         size: int,
-        background: Color = WHITE,
+        decoding: Decoding = PLAIN,
         *,
         filled: int | None = None,
         crop: Crop | None = None,
         seed: Sequence[int] = (),
         fit: Fit | None = None,
     ):
-        self._background = tuple(background)
+        self._decoding = decoding
         self._images, self._filled, self._rows = images, filled or batch_size, rows
         self._resize, self._size = resize, size
         self._crop, self._seed = crop, tuple(seed)
@@ -187,7 +185,7 @@ class EvaluationStream:
         if self._fit is not None:
             return self._fit.of_file(data)
         if self._crop is None:
-            return evaluation_crop(data, self._resize, self._size, background=self._background)
+            return evaluation_crop(data, self._resize, self._size, decoding=self._decoding)
         rng = np.random.default_rng([*self._seed, index])
-        (square,) = training_crops(data, [self._crop], self._size, rng, background=self._background)
+        (square,) = training_crops(data, [self._crop], self._size, rng, decoding=self._decoding)
         return square

@@ -27,6 +27,7 @@ from bccl_jax.data.formats.packed import (
 from bccl_jax.data.packing.packed_from import check_unchanged, find_numbers, numbers_path
 from bccl_jax.data.packing.shards import AGAIN, write_shards
 from bccl_jax.data.packing.whole_files import UNFINISHED, write, write_array
+from bccl_jax.data.photographs.decoding import Decoding
 from bccl_jax.data.split import Dataset, Split, Splits
 from bccl_jax.errors import ConfigError, DataError
 from bccl_jax.system.directories import directory_to_write
@@ -41,14 +42,16 @@ SHARD_BYTES = 256 * 2**20
 SHARD_IMAGES = 2**17
 
 
-def pack_dataset(dataset: Dataset, output_dir: str | pathlib.Path, verify: bool = False) -> int:
+def pack_dataset(
+    dataset: Dataset, output_dir: str | pathlib.Path, verify: Decoding | None = None
+) -> int:
     """Packs a data set for the command line and says where it lies.
 
     Args:
       dataset: of photographs.
       output_dir: the folder to pack into: a new or empty one, or that of the same data set, which
         then goes on.
-      verify: decode each image before it is packed.
+      verify: by which settings each image is decoded before it is packed; None for not at all.
 
     Returns:
       The exit code: 0, or 130 where Ctrl-C stopped it.
@@ -78,7 +81,7 @@ def pack(
     splits: Splits,
     directory: str | pathlib.Path,
     *,
-    verify: bool = False,
+    verify: Decoding | None = None,
     shard_bytes: int = SHARD_BYTES,
     shard_images: int = SHARD_IMAGES,
 ) -> None:
@@ -88,7 +91,7 @@ def pack(
       name: of the data set.
       splits: whose images are `EncodedImages`.
       directory: a new or empty folder, or that of the same splits.
-      verify: decode each image before it is packed.
+      verify: by which settings each image is decoded before it is packed; None for not at all.
       shard_bytes: a shard ends once its images have as many bytes.
       shard_images: or once it holds so many images.
 
@@ -142,7 +145,7 @@ def _pack_parts(
     parts: dict[str, Split],
     names: dict[str, list[str]],
     numbers: dict[str, np.ndarray],
-    verify: bool,
+    verify: Decoding | None,
 ) -> None:
     for unfinished in directory.glob(f"*{UNFINISHED}"):
         unfinished.unlink()

@@ -13,6 +13,7 @@ from bccl_jax.data.formats.packed import one_line, shard_path
 from bccl_jax.data.formats.records import Shard, library_path
 from bccl_jax.data.packing.whole_files import whole
 from bccl_jax.data.photographs.decode import BrokenImageError, decode
+from bccl_jax.data.photographs.decoding import Decoding
 from bccl_jax.errors import DataError
 from bccl_jax.system.names import shown
 from bccl_jax.system.progress import Task
@@ -30,7 +31,7 @@ def write_shards(
     images: EncodedImages,
     shards: list[Shard],
     plan: dict,
-    verify: bool,
+    verify: Decoding | None,
     task: Task,
 ) -> None:
     """Writes the shards of a part that are not there yet.
@@ -41,7 +42,7 @@ def write_shards(
       images: of the part.
       shards: the first ones, which are whole; the others are appended.
       plan: whose `shard_bytes` and `shard_images` say when a shard ends.
-      verify: decode each image before it is written.
+      verify: by which settings each image is decoded before it is written; None for not at all.
       task: told of each image.
 
     Raises:
@@ -82,7 +83,7 @@ def _write_shard(path: pathlib.Path, stream: Iterator[bytes], plan: dict, task: 
     return count
 
 
-def _read_ahead(images: EncodedImages, first: int, verify: bool) -> Iterator[bytes]:
+def _read_ahead(images: EncodedImages, first: int, verify: Decoding | None) -> Iterator[bytes]:
     """Yields the images from the first one on, in order."""
     pool = ThreadPoolExecutor(THREADS)
     try:
@@ -97,11 +98,11 @@ def _read_ahead(images: EncodedImages, first: int, verify: bool) -> Iterator[byt
         pool.shutdown(cancel_futures=True)
 
 
-def _read(images: EncodedImages, index: int, verify: bool) -> bytes:
+def _read(images: EncodedImages, index: int, verify: Decoding | None) -> bytes:
     try:
         data = images[index]
-        if verify:
-            decode(data)
+        if verify is not None:
+            decode(data, verify)
     except (OSError, BrokenImageError) as error:
         what = "decoded" if isinstance(error, BrokenImageError) else "read"
         raise DataError(

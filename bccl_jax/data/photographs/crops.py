@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from bccl_jax.data.photographs.decode import Box, Picture, Pixels
-from bccl_jax.data.photographs.levels import WHITE, Color
+from bccl_jax.data.photographs.decoding import PLAIN, Decoding
 
 _TRIES = 10
 # Of a longer strip only the middle is resized: the whole of it might not fit into memory.
@@ -88,7 +88,7 @@ def training_crops(
     rng: np.random.Generator,
     *,
     reduced: bool = True,
-    background: Color = WHITE,
+    decoding: Decoding = PLAIN,
 ) -> np.ndarray:
     """Decodes an image once and cuts random boxes out of it, each resized to a square.
 
@@ -100,7 +100,7 @@ def training_crops(
       reduced: whether a JPEG is decoded at a fraction of its size that leaves every box at least
         as many pixels as needed on both sides. The crops are then close to those of the full
         size, else equal bit for bit to Pillow's.
-      background: red, green and blue of the ground that transparent parts are put on.
+      decoding: by which settings of a run.
 
     Returns:
       uint8 [V, size, size, 3].
@@ -108,7 +108,7 @@ def training_crops(
     Raises:
       BrokenImageError: the image cannot be decoded.
     """
-    picture = Picture(data, background)
+    picture = Picture(data, decoding)
     boxes = random_boxes(picture.height, picture.width, crops, rng)
     pixels = picture.decode(boxes[:, 2:].min() / size if reduced else 1)
     squares = np.empty((len(crops), size, size, 3), np.uint8)
@@ -119,7 +119,7 @@ def training_crops(
 
 
 def evaluation_crop(
-    data: bytes, resize: int, size: int, *, reduced: bool = True, background: Color = WHITE
+    data: bytes, resize: int, size: int, *, reduced: bool = True, decoding: Decoding = PLAIN
 ) -> np.ndarray:
     """Resizes an image to a length of its short side and cuts out the central square.
 
@@ -131,7 +131,7 @@ def evaluation_crop(
         many pixels as needed. The crop is then within a level of that of the full size in the
         mean, else equal bit for bit to torchvision's `Resize` and `CenterCrop` on a Pillow
         image of aspect ratio up to 16.
-      background: as of `training_crops`.
+      decoding: as of `training_crops`.
 
     Returns:
       uint8 [size, size, 3].
@@ -142,7 +142,7 @@ def evaluation_crop(
     """
     if not 0 < size <= resize:
         raise ValueError(f"A central square of {size} pixels is none of an image of {resize}.")
-    picture = Picture(data, background)
+    picture = Picture(data, decoding)
     height, width = picture.height, picture.width
     most = min(height, width) / (_EVALUATION_MARGIN * resize)
     return central_square(picture.decode(most if reduced else 1), (height, width), resize, size)

@@ -19,7 +19,8 @@ from collections.abc import Iterator, Sequence
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from bccl_jax.data.photographs import levels
-from bccl_jax.data.photographs.levels import WHITE, Color, Look
+from bccl_jax.data.photographs.decoding import PLAIN, Decoding
+from bccl_jax.data.photographs.levels import Look
 
 Box = tuple[int, int, int, int]
 
@@ -95,20 +96,21 @@ class Picture:
 
     Args:
       data: the bytes of the file, in any format that Pillow reads but PostScript.
-      background: red, green and blue of the ground that transparent parts are put on.
+      decoding: by which settings.
 
     Attributes:
       height: in pixels, of the upright picture.
       width: the same.
 
     Raises:
-      BrokenImageError: the file is none, or broken.
+      BrokenImageError: the file is none, or broken, or has too many pixels.
     """
 
-    def __init__(self, data: bytes, background: Color = WHITE):
-        self._data, self._background = data, background
+    def __init__(self, data: bytes, decoding: Decoding = PLAIN):
+        self._data, self._background = data, decoding.background
         with _as_broken_image():
             self._image = _open(data)
+            _check_size(self._image, decoding.max_pixels)
             self._encoding = levels.encoding(self._image)
             self._reducible = self._image.format in ("JPEG", "MPO")
             if not self._reducible:
@@ -116,8 +118,6 @@ class Picture:
                 self._image.load()
             self._orientation = _orientation(self._image)
             width, height = self._image.size
-            if min(width, height) < 1:
-                raise BrokenImageError("the image has no pixels")
         if self._orientation in _SWAPPED:
             width, height = height, width
         self.height, self.width = height, width
@@ -160,52 +160,53 @@ class Picture:
         )
 
 
-def decode(data: bytes, background: Color = WHITE) -> Image.Image:
+def decode(data: bytes, decoding: Decoding = PLAIN) -> Image.Image:
     """Decodes an image file at its full size.
 
     Args:
       data: its bytes.
-      background: see `Picture`.
+      decoding: by which settings.
 
     Returns:
       An upright RGB image.
 
     Raises:
-      BrokenImageError: the file is no image, or broken.
+      BrokenImageError: the file is no image, or broken, or has too many pixels.
     """
-    return Picture(data, background).decode().image
+    return Picture(data, decoding).decode().image
 
 
-def upright_rgb(image: Image.Image, background: Color = WHITE) -> Image.Image:
+def upright_rgb(image: Image.Image, decoding: Decoding = PLAIN) -> Image.Image:
     """An image that is open already as `decode` would give it of its file.
 
     Args:
       image: of any mode; it is loaded if it was not.
-      background: see `Picture`.
+      decoding: by which settings.
 
     Returns:
       An upright RGB image.
 
     Raises:
-      BrokenImageError: it cannot be loaded, has no pixels, or levels of unknown scale.
+      BrokenImageError: it cannot be loaded, has no pixels or too many, or levels of unknown scale.
     """
     with _as_broken_image():
-        if min(image.size) < 1:
-            raise BrokenImageError("the image has no pixels")
+        _check_size(image, decoding.max_pixels)
         encoding = levels.encoding(image)
         image.load()
         orientation = _orientation(image)
-        image = levels.to_rgb(image, encoding, background)
+        image = levels.to_rgb(image, encoding, decoding.background)
         return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
 
 
-def is_broken(images: Sequence[bytes], index: int) -> bool:
-    """Whether an encoded image cannot be read, or not be decoded."""
+def why_broken(images: Sequence[bytes], index: int, decoding: Decoding = PLAIN) -> str:
+    """Why an encoded image cannot be read or not be decoded, on one line; "" of a sound one."""
     try:
-        decode(images[index])
-    except (OSError, BrokenImageError):
-        return True
-    return False
+        decode(images[index], decoding)
+    except OSError as error:
+        return " ".join((error.strerror or str(error)).split())
+    except BrokenImageError as error:
+        return str(error)
+    return ""
 
 
 def look(data: bytes, image: Image.Image) -> Look:
@@ -262,6 +263,16 @@ def _open(data: bytes) -> Image.Image:
             f"{_MOST_MEMORY // 2**20:,} MB to decode in {image.format}"
         )
     return image
+
+
+def _check_size(image: Image.Image, most: int) -> None:
+    if min(image.size) < 1:
+        raise BrokenImageError("the image has no pixels")
+    pixels = image.width * image.height
+    if pixels > most:
+        raise BrokenImageError(
+            f"it has {pixels:,} pixels, more than config.data.max_pixels={most} allows"
+        )
 
 
 def _orientation(image: Image.Image) -> int:

@@ -6,7 +6,7 @@ import numpy as np
 
 from bccl_jax.data.photographs.crops import fitted
 from bccl_jax.data.photographs.decode import Picture, Pixels
-from bccl_jax.data.photographs.levels import WHITE, Color
+from bccl_jax.data.photographs.decoding import PLAIN, Decoding
 from bccl_jax.data.split import Split
 
 
@@ -21,12 +21,12 @@ class Fit:
     Attributes:
       shape: (H, W) of the images.
       pixels: side that they were reduced to by averaging (`config.data.pixels`); 0 for none.
-      background: red, green and blue of the ground that transparent parts are put on.
+      decoding: by which settings of a run.
     """
 
     shape: tuple[int, int]
     pixels: int = 0
-    background: Color = WHITE
+    decoding: Decoding = PLAIN
 
     def of_file(self, data: bytes) -> np.ndarray:
         """Makes uint8 [H, W, 3] of the bytes of an image file.
@@ -34,7 +34,7 @@ class Fit:
         Raises:
           BrokenImageError: it cannot be decoded.
         """
-        picture = Picture(data, self.background)
+        picture = Picture(data, self.decoding)
         return self.of_pixels(picture.decode(), (picture.height, picture.width))
 
     def of_pixels(self, pixels: Pixels, sides: tuple[int, int]) -> np.ndarray:

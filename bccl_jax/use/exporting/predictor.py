@@ -160,5 +160,5 @@ def _resizing(sight: Sight) -> dict[str, Any]:
         **rule,
         "size": list(sight.shape),
         "interpolation": "bilinear, antialiased (Pillow's)",
-        "transparent_on": list(sight.background),
+        "transparent_on": list(sight.decoding.background),
     }

@@ -15,6 +15,7 @@ from PIL import Image
 from bccl_jax.data.encoded import EncodedImages, FileImages
 from bccl_jax.data.formats import packed, records
 from bccl_jax.data.packing import packing, shards
+from bccl_jax.data.photographs.decoding import PLAIN
 from bccl_jax.data.split import Dataset, Split, Splits
 from bccl_jax.errors import ConfigError, DataError
 
@@ -295,12 +296,12 @@ def test_images_are_decoded_while_packing_if_asked_to(tmp_path):
     (source / "b.png").write_bytes(b"no image")
     images = FileImages(source, ["a.png", "b.png"])
     good = Splits(split(images.take(np.array([0]))), split(images.take(np.array([0, 0]))))
-    pack(good, tmp_path / "good", verify=True)
+    pack(good, tmp_path / "good", verify=PLAIN)
     assert packed.load(tmp_path / "good").test.images[1] == (source / "a.png").read_bytes()
     bad = Splits(split(images), split(images))
     pack(bad, tmp_path / "unverified")
     with pytest.raises(DataError, match=r"b\.png cannot be decoded"):
-        pack(bad, tmp_path / "verified", verify=True)
+        pack(bad, tmp_path / "verified", verify=PLAIN)
 
 
 def test_the_command_line_packs_photographs_whole(tmp_path, capsys):

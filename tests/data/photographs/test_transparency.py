@@ -15,6 +15,7 @@ from bccl_jax.data.order import Order
 from bccl_jax.data.packing import packing
 from bccl_jax.data.photographs.crops import Crop, evaluation_crop, training_crops
 from bccl_jax.data.photographs.decode import decode
+from bccl_jax.data.photographs.decoding import Decoding
 from bccl_jax.data.split import Split, Splits
 from bccl_jax.errors import ConfigError
 from tests.data.photographs.test_decode import (
@@ -115,7 +116,7 @@ KINDS = [
 def test_transparent_parts_show_the_ground(data, colors, alpha, off, ground):
     share = np.broadcast_to(alpha, GREY.shape)[..., None] / 255
     expected = share * colors + (1 - share) * np.array(ground)
-    image = decode(data, ground)
+    image = decode(data, Decoding(ground))
     assert image.mode == "RGB"
     assert np.abs(np.asarray(image) - expected).max() <= off
 
@@ -137,22 +138,22 @@ def test_what_is_hidden_does_not_show_in_any_mode_of_pillow(form):
         levels = np.where(alpha == 0, 7, np.where(GREY == 7, 8, GREY)).astype(np.uint8)
         levels = levels if form == "L" else np.stack([levels] * 3, -1)
         data = encoded(levels, "PNG", transparency=7 if form == "L" else (7, 7, 7))
-    found = np.asarray(decode(data, GROUND))
+    found = np.asarray(decode(data, Decoding(GROUND)))
     assert (found[:, :18] == GROUND).all()
     assert not (found[:, 18:] == GROUND).all(-1).any()
 
 
 def test_a_turned_picture_has_its_ground_where_it_is_transparent():
     data = encoded(RGBA, "PNG", exif=with_orientation(6))
-    plain = np.asarray(decode(encoded(RGBA, "PNG"), GROUND))
-    np.testing.assert_array_equal(np.asarray(decode(data, GROUND)), UPRIGHT[6](plain))
+    plain = np.asarray(decode(encoded(RGBA, "PNG"), Decoding(GROUND)))
+    np.testing.assert_array_equal(np.asarray(decode(data, Decoding(GROUND))), UPRIGHT[6](plain))
 
 
 def test_crops_are_cut_out_of_the_picture_on_its_ground(rng):
     hidden = encoded(np.concatenate([RGB, np.zeros_like(ALPHA)[..., None]], -1), "PNG")
-    crops = training_crops(hidden, [Crop(), Crop()], 8, rng, background=GROUND)
+    crops = training_crops(hidden, [Crop(), Crop()], 8, rng, decoding=Decoding(GROUND))
     assert (crops == GROUND).all()
-    assert (evaluation_crop(hidden, 10, 8, background=GROUND) == GROUND).all()
+    assert (evaluation_crop(hidden, 10, 8, decoding=Decoding(GROUND)) == GROUND).all()
 
 
 def test_streams_and_packed_pictures_have_the_same_ground(tmp_path):
@@ -169,9 +170,9 @@ def test_streams_and_packed_pictures_have_the_same_ground(tmp_path):
     def read(images, ground):
         rows = range(2)
         training = TrainingStream(
-            images, Order(labels, 2, 0), 1, rows, crops=[Crop()], size=8, background=ground
+            images, Order(labels, 2, 0), 1, rows, crops=[Crop()], size=8, decoding=Decoding(ground)
         )
-        evaluation = EvaluationStream(images, 2, rows, 10, 8, ground)
+        evaluation = EvaluationStream(images, 2, rows, 10, 8, Decoding(ground))
         return [
             stream[i]["image"].tobytes()
             for stream in (training, evaluation)

@@ -1,0 +1,1 @@
+"""Long runs, watched for what grows: python -m faults.soak."""
