@@ -33,9 +33,10 @@ from bccl_jax.data.split import Split, Splits
 from bccl_jax.errors import BcclError, ConfigError, DamagedCheckpointError, DataError, WorkdirError
 from bccl_jax.models.pretrained import read_state_dict
 from bccl_jax.reporting.remarks import named
+from bccl_jax.system import digests
 from bccl_jax.use.listing import Listing
 from bccl_jax.use.model import Top
-from bccl_jax.workdir import broken_list, checkpoint_folder, content, digests
+from bccl_jax.workdir import broken_list, checkpoint_folder, content
 from bccl_jax.workdir.checkpoint import Checkpoints
 from bccl_jax.workdir.directory import Workdir
 from faults.disk import within

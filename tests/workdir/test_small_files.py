@@ -6,7 +6,8 @@ import shutil
 import pytest
 
 from bccl_jax.errors import DamagedCheckpointError, WorkdirError
-from bccl_jax.workdir import checkpoint_folder, digests, inputs, longer
+from bccl_jax.system import digests
+from bccl_jax.workdir import checkpoint_folder, inputs, longer
 from bccl_jax.workdir.checkpoint import Checkpoints
 from bccl_jax.workdir.directory import Workdir
 from faults.fuzzing.kinds import made_run
