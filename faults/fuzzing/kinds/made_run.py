@@ -15,6 +15,7 @@ from bccl_jax.config.sizing import sized
 from bccl_jax.data.fingerprint import fingerprint
 from bccl_jax.data.split import Dataset
 from bccl_jax.reporting.records import as_json
+from bccl_jax.system import digests
 from bccl_jax.workdir import computed
 from bccl_jax.workdir.checkpoint import Checkpoints
 from bccl_jax.workdir.directory import Workdir
@@ -99,6 +100,8 @@ def write(root: pathlib.Path, images: Dataset) -> Workdir:
     workdir.records.write_text("".join(f"{as_json(each)}\n" for each in epoch_records()))
     (root / "trackers.json").write_text('{"tensorboard": {"id": "a"}}')
     write_checkpoints(workdir.checkpoints)
+    # Whoever writes its files can write their digests; without those all of them are read.
+    (root / digests.LIST).unlink()
     return workdir
 
 
