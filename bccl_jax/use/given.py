@@ -115,7 +115,10 @@ def paths_of(given: str) -> list[Item]:
     if os.path.exists(path):
         return [Item(path, path)]
     if glob.has_magic(path) and "\0" not in path:
-        matches = sorted(glob.glob(path, recursive=True))
+        try:
+            matches = sorted(glob.glob(path, recursive=True))
+        except RecursionError:  # more folders than a path can have
+            matches = []
         found = [match for match in matches if not os.path.isdir(match)]
         if not found:
             raise DataError(f"no file is named like {shown(path)}; correct the pattern")

@@ -31,6 +31,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     runner, kinds = Runner(options.seed, options.output), [KINDS[name] for name in names]
     total, found = sum(kind.share for kind in kinds), []
+    # What became of the inputs of each kind and of all, in Markdown, as far as it is known.
+    print(
+        "| kind | inputs | read | refused | FAIL | inputs/s | peak MB |",
+        "|---|" + "---:|" * 6,
+        sep="\n",
+    )
     for kind in kinds:
         share = kind.share / total
         numbers, seconds = range(sys.maxsize), None
@@ -41,15 +47,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.only is not None:
             numbers = range(options.only, options.only + 1)
         found.append(runner.run(kind, numbers, seconds))
-    print(table(found))
+        print(_row(found[-1], kind.name), flush=True)
+    print(_sum(found))
     return int(any(counts.failed for counts in found))
 
 
-def table(found: Sequence[Counts]) -> str:
-    """What became of the inputs of each kind and of all, in Markdown."""
-    rows = ["| kind | inputs | read | refused | FAIL | inputs/s | peak MB |", "|---|" + "---:|" * 6]
-    for each in found:
-        rows.append(_row(each, each.kind))
+def _sum(found: Sequence[Counts]) -> str:
     whole = Counts("all")
     for each in found:
         whole.read += each.read
@@ -57,7 +60,7 @@ def table(found: Sequence[Counts]) -> str:
         whole.seconds += each.seconds
         whole.megabytes = max(whole.megabytes, each.megabytes)
         whole.fails[each.kind] = each.failed
-    return "\n".join([*rows, _row(whole, f"all, in {whole.seconds / 60:.1f} minutes")])
+    return _row(whole, f"all, in {whole.seconds / 60:.1f} minutes")
 
 
 def _row(counts: Counts, name: str) -> str:

@@ -8,6 +8,7 @@ import pathlib
 import resource
 import signal
 import struct
+import sys
 import tempfile
 import time
 import traceback
@@ -133,6 +134,7 @@ class Runner:
         print(
             f"FAIL {kind.name}: {why}; in the place of {target!r}: {path}\n"
             f"  python -m faults.fuzzing --kind={kind.name} --seed={self._seed} --only={number}",
+            file=sys.stderr,
             flush=True,
         )
 
