@@ -4,7 +4,11 @@ A failure there is raised only once the other processes of a run were waited for
 save; the log has it at once.
 """
 
+import contextlib
+import inspect
 import logging
+import sys
+from collections.abc import Iterator
 
 # What Orbax warns of: each checkpoint between evaluations, for it has no figures to give, and what
 # reading alone means.
@@ -38,6 +42,34 @@ class Failures(logging.Filter):
     def close(self) -> None:
         """Listens no longer."""
         _LOG.removeFilter(self)
+
+
+@contextlib.contextmanager
+def without_late_answers() -> Iterator[None]:
+    """Where what is within it fails, what still comes of it is not told.
+
+    Orbax closes its event loop at the first array that cannot be read, while TensorStore reads the
+    others: each of them then finds the loop closed, and coroutines end that nobody waits for.
+    Python would print a trace of each, until the process ends.
+    """
+    before = sys.unraisablehook
+
+    def tell(late) -> None:
+        if not _is_late(late):
+            before(late)
+
+    sys.unraisablehook = tell
+    yield
+    # Not where it failed.
+    if sys.unraisablehook is tell:
+        sys.unraisablehook = before
+
+
+def _is_late(unraisable) -> bool:
+    if inspect.iscoroutine(unraisable.object):
+        return "orbax" in unraisable.object.cr_code.co_filename
+    # It comes from a thread of TensorStore's and belongs to no object.
+    return unraisable.object is None and str(unraisable.exc_value) == "Event loop is closed"
 
 
 def _unexpected(record: logging.LogRecord) -> bool:

@@ -14,6 +14,7 @@ from bccl_jax.system.names import shown
 from bccl_jax.system.numbers import whole_number
 from bccl_jax.system.reasons import reason
 from bccl_jax.workdir import checkpoint_folder
+from bccl_jax.workdir.orbax_log import without_late_answers
 from bccl_jax.workdir.plain_path import PlainPath
 from bccl_jax.workdir.verifying import Verifier
 
@@ -183,7 +184,8 @@ class SavedCheckpoints:
     @contextlib.contextmanager
     def _reading(self, step: int) -> Iterator[None]:
         try:
-            yield
+            with without_late_answers():
+                yield
         except Exception as error:  # damaged files raise whatever their reader trips over
             if is_of_lost_process(error):
                 raise lost_process() from error
