@@ -4,6 +4,7 @@ A failure there is raised only once the other processes of a run were waited for
 save; the log has it at once.
 """
 
+import inspect
 import logging
 import sys
 from collections.abc import Callable
@@ -43,25 +44,37 @@ class Failures(logging.Filter):
         _LOG.removeFilter(self)
 
 
+class _WithoutLateAnswers:
+    """What Python calls for errors that nobody can catch, without those that are expected."""
+
+    def __init__(self, before: Callable[[Any], None]):
+        self._before = before
+
+    def __call__(self, unraisable: Any) -> None:
+        if not _is_late(unraisable):
+            self._before(unraisable)
+
+
+def leave_out_late_answers() -> None:
+    """What still comes of a read or a write that has failed is not told from now on.
+
+    Orbax closes its event loop at the first array that fails, while TensorStore has the others
+    under way: each of them then finds the loop closed, and coroutines end that nobody waits for.
+    Python would print a trace of each, until the process ends.
+    """
+    if not isinstance(sys.unraisablehook, _WithoutLateAnswers):
+        sys.unraisablehook = _WithoutLateAnswers(sys.unraisablehook)
+
+
+def _is_late(unraisable: Any) -> bool:
+    if inspect.iscoroutine(unraisable.object):
+        return "orbax" in unraisable.object.cr_code.co_filename
+    # It comes from a thread of TensorStore's and belongs to no object.
+    return unraisable.object is None and str(unraisable.exc_value) == "Event loop is closed"
+
+
 def _unexpected(record: logging.LogRecord) -> bool:
     return not record.getMessage().startswith(_EXPECTED)
 
 
 _LOG.addFilter(_unexpected)
-
-
-def _without_late_arrays(before: Callable[[Any], None]) -> Callable[[Any], None]:
-    """Arrays that are still on their way when Orbax has given up find its event loop closed.
-
-    What made it give up is told; of these each one would print a trace.
-    """
-
-    def hook(unraisable: Any) -> None:
-        error = unraisable.exc_value
-        if not (isinstance(error, RuntimeError) and str(error) == "Event loop is closed"):
-            before(unraisable)
-
-    return hook
-
-
-sys.unraisablehook = _without_late_arrays(sys.unraisablehook)

@@ -14,6 +14,7 @@ from bccl_jax.system.names import shown
 from bccl_jax.system.numbers import whole_number
 from bccl_jax.system.reasons import reason
 from bccl_jax.workdir import checkpoint_folder
+from bccl_jax.workdir.orbax_log import leave_out_late_answers
 from bccl_jax.workdir.plain_path import PlainPath
 from bccl_jax.workdir.verifying import Verifier
 
@@ -40,6 +41,7 @@ class SavedCheckpoints:
         # The step of a checkpoint that was restored and is of an epoch without its end.
         self._without_end: int | None = None
         self._plain: PlainPath | None = None
+        leave_out_late_answers()
 
     def _open(self, options: ocp.CheckpointManagerOptions) -> None:
         there = self.directory.is_dir()

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import threading
-from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +11,6 @@ from flax import struct
 from orbax.checkpoint._src.handlers.json_checkpoint_handler import JsonCheckpointHandler
 
 from bccl_jax.errors import WorkdirError
-from bccl_jax.workdir import orbax_log
 from bccl_jax.workdir.checkpoint import Checkpoints
 from bccl_jax.workdir.directory import Workdir
 
@@ -76,11 +74,3 @@ def test_a_folder_that_is_no_step_is_no_checkpoint(tmp_path):
         checkpoints.wait()
         assert checkpoints.steps() == [2]
     assert directory.has_checkpoint()
-
-
-def test_arrays_that_come_too_late_say_nothing_and_all_else_is_told():
-    told = []
-    hook = orbax_log._without_late_arrays(told.append)
-    for error in (RuntimeError("Event loop is closed"), RuntimeError("other"), OSError("disk")):
-        hook(SimpleNamespace(exc_value=error))
-    assert [str(each.exc_value) for each in told] == ["other", "disk"]

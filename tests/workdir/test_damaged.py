@@ -1,11 +1,15 @@
 """Damage to a checkpoint is named, and never trained on or evaluated."""
 
+import gc
 import hashlib
 import json
 import os
 import re
 import shutil
 import subprocess
+import sys
+import time
+import types
 
 import jax
 import jax.numpy as jnp
@@ -51,6 +55,11 @@ def copied(written, tmp_path):
 
 def files(folder):
     return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def many_at(step):
+    """So many arrays that some are still being read when the first one fails."""
+    return State(jnp.int32(step), {f"kernel{i}": jnp.full((200, 200), i) for i in range(40)})
 
 
 def make_old(folder):
@@ -108,6 +117,33 @@ def test_any_flipped_bit_of_any_file_is_the_same_bits_or_one_sentence(copied, rn
         assert re.search(r"checkpoint .*/10 is damaged: .*--checkpoint=5$", sentence)
         assert "\n" not in sentence
         assert len(sentence) < 1000
+
+
+def test_what_is_read_when_a_read_fails_says_nothing_afterwards(tmp_path, monkeypatch):
+    """Of a checkpoint without digests, of which damage shows only as it is read."""
+    directory = tmp_path / "run" / "checkpoints"
+    with Checkpoints(directory) as checkpoints:
+        checkpoints.save(many_at(5), {})
+    make_old(directory / "5")
+    (directory / "5" / "state" / "array_metadatas" / "process_0").write_bytes(b"")
+    wanted = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding),
+        many_at(0).replace(step=None),
+    )
+    told = []
+    for _ in range(6):
+        monkeypatch.setattr("sys.unraisablehook", told.append)
+        with (
+            Checkpoints(directory, read_only=True) as checkpoints,
+            pytest.raises(WorkdirError, match="5 is damaged: it cannot be read"),
+        ):
+            checkpoints.restore_part(5, wanted)
+        time.sleep(0.1)
+        # What nobody waits for ends as it is collected.
+        gc.collect()
+    assert [late.exc_value for late in told] == []
+    sys.unraisablehook(types.SimpleNamespace(object=told, exc_value=RuntimeError("of others")))
+    assert len(told) == 1
 
 
 @pytest.mark.parametrize(
