@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import traceback
+import warnings
 from collections.abc import Callable
 
 from bccl_jax.errors import BcclError, LostProcessError, StoppedAtOnce
@@ -29,6 +30,7 @@ def guarded(main: Callable[[list[str]], int], argv: list[str]) -> int:
         lost = _of_lost_process(error)
         print(f"error: {lost or error}", file=sys.stderr)
         code = LOST_PROCESS if lost else 1
+        _say_no_more()
     except KeyboardInterrupt:
         print(StoppedAtOnce(), file=sys.stderr)
         if not _one_of_several():
@@ -55,6 +57,12 @@ def guarded(main: Callable[[list[str]], int], argv: list[str]) -> int:
         sys.stderr.flush()
         os._exit(code)
     return code
+
+
+def _say_no_more() -> None:
+    """What libraries had under way is taken down now, and would complain of it in traces."""
+    sys.unraisablehook = lambda unraisable: None
+    warnings.filterwarnings("ignore", message="coroutine .* was never awaited")
 
 
 def _of_lost_process(error: BaseException) -> LostProcessError | None:

@@ -1,5 +1,8 @@
 """How a command ends that cannot go on: its sentence and its exit code."""
 
+import sys
+import warnings
+
 import jax
 import pytest
 
@@ -10,6 +13,14 @@ from bccl_jax.system.ending import LOST_PROCESS
 
 class Ended(BaseException):
     """In place of the end of this process."""
+
+
+@pytest.fixture(autouse=True)
+def _hook_and_warnings():
+    """A command's process ends; the tests' goes on."""
+    with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "unraisablehook", sys.unraisablehook)
+        yield
 
 
 def of_one(capsys, error):
@@ -47,6 +58,26 @@ def caused_by(error, cause):
 
 def test_a_mistake_is_its_sentence_and_1(capsys):
     assert of_one(capsys, DataError("no such file")) == (1, "error: no such file\n")
+
+
+def test_nothing_is_said_of_what_is_taken_down_after_the_sentence(capsys):
+    class Late:
+        def __del__(self):
+            raise AttributeError("no socket")
+
+    async def saved():
+        pass
+
+    def main(argv):
+        late = Late()
+        late.itself, late.coroutine = late, saved()
+        raise DataError("too many open files")
+
+    with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
+        warnings.simplefilter("always")
+        patch.setattr(sys, "unraisablehook", sys.__unraisablehook__)
+        assert guarding.guarded(main, ["main"]) == 1
+    assert capsys.readouterr().err == "error: too many open files\n"
 
 
 def test_a_lost_process_is_told_alike_however_it_was_met(of_several):
