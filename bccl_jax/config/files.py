@@ -20,6 +20,7 @@ from bccl_jax.settings.bounds import shown
 from bccl_jax.settings.suggestions import did_you_mean, nearest
 from bccl_jax.system.names import printable
 from bccl_jax.system.python_files import execute, in_one_sentence
+from bccl_jax.system.regular_files import read_regular
 
 # What a run's directory calls the config that it was started with.
 RUN_CONFIG = "config.json"
@@ -129,7 +130,7 @@ def of_run(path: pathlib.Path, imports: Sequence[str] | None = None) -> ml_colle
 
 def _object(path: pathlib.Path) -> dict:
     with _damage_told(path):
-        found = json.loads(path.read_text())
+        found = json.loads(read_regular(path))
         if not isinstance(found, dict):
             raise ConfigError("it holds no object")
     return found

@@ -9,6 +9,7 @@ import numpy as np
 
 from bccl_jax.errors import WorkdirError
 from bccl_jax.system.names import shown
+from bccl_jax.system.regular_files import read_regular
 
 # Keys of a record that the run counts by.
 _NUMBERS = {"step", "epoch"}
@@ -34,7 +35,7 @@ def read(path: pathlib.Path) -> list[dict]:
       WorkdirError: another line is no record.
     """
     try:
-        text = path.read_text(errors="replace")
+        text = read_regular(path).decode(errors="replace")
     except FileNotFoundError:
         text = ""
     except OSError as error:
@@ -45,10 +46,13 @@ def read(path: pathlib.Path) -> list[dict]:
     records = []
     for number, line in enumerate(lines, 1):
         try:
-            records.append(json.loads(line))
-            for name in _NUMBERS & {"step", *records[-1]}:
-                if type(records[-1][name]) is not int:
+            record = json.loads(line)
+            if not isinstance(record, dict):
+                raise TypeError("it is no JSON object")
+            for name in _NUMBERS & {"step", *record}:
+                if type(record[name]) is not int:
                     raise ValueError(f"{name!r} is no whole number")
+            records.append(record)
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             # A run that is killed while it writes leaves a last line without an end.
             if number == len(lines) and not line.endswith("\n"):

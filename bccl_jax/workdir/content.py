@@ -1,5 +1,6 @@
 """The images that a run was begun with, as numbers that are compared whenever it goes on."""
 
+import io
 import pathlib
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,7 @@ from bccl_jax.data.photographs.decoding import Decoding
 from bccl_jax.data.split import Dataset, Split
 from bccl_jax.errors import WorkdirError
 from bccl_jax.system.names import shown
+from bccl_jax.system.regular_files import read_regular
 
 # Which pictures are too large is the run's to say; a changed one that decodes is another one.
 _OF_ANY_SIZE = Decoding(max_pixels=sys.maxsize)
@@ -26,7 +28,7 @@ def read(path: pathlib.Path) -> dict[str, np.ndarray]:
     if not path.exists():
         return {}
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with np.load(io.BytesIO(read_regular(path)), allow_pickle=False) as arrays:
             numbers = dict(arrays)
     except Exception as error:  # a damaged archive raises nearly anything
         raise WorkdirError(

@@ -10,6 +10,8 @@ import re
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
+from bccl_jax.system.regular_files import open_regular, read_regular
+
 LIST = "SHA256SUMS"
 # Hashing leaves Python's lock alone; one disk gives no more than these take.
 _THREADS = min(8, os.cpu_count() or 1)
@@ -47,7 +49,7 @@ def listed(folder: pathlib.Path) -> dict[str, str] | None:
       ValueError: the list is damaged.
     """
     try:
-        text = (folder / LIST).read_text()
+        text = read_regular(folder / LIST).decode()
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -91,7 +93,7 @@ def _wrong(path: pathlib.Path, digest: str) -> str:
 
 
 def _digest(path: pathlib.Path) -> str:
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -1,6 +1,7 @@
 """The lock of a run's directory: one training at a time, from its first look to its end."""
 
 import contextlib
+import os
 import pathlib
 from collections.abc import Collection, Iterator
 
@@ -52,7 +53,8 @@ class Holding:
             return
         try:
             self._path.mkdir(parents=True, exist_ok=True)
-            file = stack.enter_context((self._path / LOCK).open("w"))
+            file = open(self._path / LOCK, "w", opener=_at_once)  # noqa: SIM115 - the stack does
+            stack.enter_context(file)
         except OSError as error:
             raise WorkdirError(
                 f"{self._named} cannot be written ({error.strerror}: {shown(error.filename)}); "
@@ -73,3 +75,8 @@ class Holding:
         except OSError:  # which `Workdir.check` tells
             return False
         return RUN_CONFIG in names or all(name in self._remains for name in names)
+
+
+def _at_once(path: str, flags: int) -> int:
+    # Of a pipe in its place the other end may never be opened.
+    return os.open(path, flags | os.O_NONBLOCK, 0o666)

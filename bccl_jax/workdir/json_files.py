@@ -5,6 +5,7 @@ import pathlib
 
 from bccl_jax.errors import WorkdirError
 from bccl_jax.system.names import shown
+from bccl_jax.system.regular_files import read_regular
 
 
 def write(path: pathlib.Path, value: dict | list) -> None:
@@ -21,7 +22,7 @@ def read(path: pathlib.Path, kind: type) -> dict | list:
       WorkdirError: the file is missing or broken, or holds another kind.
     """
     try:
-        found = json.loads(path.read_text())
+        found = json.loads(read_regular(path))
     except (ValueError, RecursionError, FileNotFoundError):
         found = None
     except OSError as error:

@@ -93,6 +93,9 @@ def resumes(folder: pathlib.Path, number: int) -> None:
     command = ["--config=digits_lt:bccl", f"--workdir={run}"]
     command += [f"--config.{key}={value}" for key, value in settings]
     os.environ.setdefault("XLA_FLAGS", "")
+    # Compiled once for all starts.
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder / "compiled")
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     for step in range(1, number + 1):
         found = folder / "at_exit.json"
         arguments = {"path": str(found), "workdir": str(run)}
