@@ -9,7 +9,7 @@ import numpy as np
 
 from bccl_jax.errors import WorkdirError
 from bccl_jax.system.names import shown
-from bccl_jax.system.regular_files import read_regular
+from bccl_jax.system.regular_files import read_regular, write_text
 
 # Keys of a record that the run counts by.
 _NUMBERS = {"step", "epoch"}
@@ -113,7 +113,7 @@ class Records:
         if not writes:
             return
         unfinished = path.with_suffix(".tmp")
-        unfinished.write_text("".join(as_json(row) + "\n" for row in self.rows))
+        write_text(unfinished, "".join(as_json(row) + "\n" for row in self.rows))
         unfinished.replace(path)
 
     def append(self, record: dict) -> None:

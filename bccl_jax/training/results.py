@@ -12,6 +12,7 @@ from bccl_jax.evaluation.evaluate import Evaluation
 from bccl_jax.evaluation.told import evaluate_split
 from bccl_jax.reporting.plots import save_report
 from bccl_jax.reporting.records import as_json
+from bccl_jax.system.regular_files import write_text
 from bccl_jax.training import first_stage
 from bccl_jax.training.assemble import Run
 from bccl_jax.training.averages import final_averages
@@ -111,5 +112,5 @@ def finish(
         results |= {"ema": result.ema} if result.ema else {}
         if directory.has(first_stage.RECORD):
             results[first_stage.RECORD] = directory.record(first_stage.RECORD, dict)
-        directory.results.write_text(as_json(results) + "\n")
+        write_text(directory.results, as_json(results) + "\n")
     return result

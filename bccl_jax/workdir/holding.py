@@ -1,7 +1,6 @@
 """The lock of a run's directory: one training at a time, from its first look to its end."""
 
 import contextlib
-import os
 import pathlib
 from collections.abc import Collection, Iterator
 
@@ -10,6 +9,7 @@ from bccl_jax.devices.mesh import is_lead, wait_for_all
 from bccl_jax.errors import WorkdirError
 from bccl_jax.system.locks import lock
 from bccl_jax.system.names import shown
+from bccl_jax.system.regular_files import at_once
 
 LOCK = ".lock"
 
@@ -53,7 +53,7 @@ class Holding:
             return
         try:
             self._path.mkdir(parents=True, exist_ok=True)
-            file = open(self._path / LOCK, "w", opener=_at_once)  # noqa: SIM115 - the stack does
+            file = open(self._path / LOCK, "w", opener=at_once)  # noqa: SIM115 - the stack does
             stack.enter_context(file)
         except OSError as error:
             raise WorkdirError(
@@ -75,8 +75,3 @@ class Holding:
         except OSError:  # which `Workdir.check` tells
             return False
         return RUN_CONFIG in names or all(name in self._remains for name in names)
-
-
-def _at_once(path: str, flags: int) -> int:
-    # Of a pipe in its place the other end may never be opened.
-    return os.open(path, flags | os.O_NONBLOCK, 0o666)

@@ -5,13 +5,13 @@ import pathlib
 
 from bccl_jax.errors import WorkdirError
 from bccl_jax.system.names import shown
-from bccl_jax.system.regular_files import read_regular
+from bccl_jax.system.regular_files import read_regular, write_text
 
 
 def write(path: pathlib.Path, value: dict | list) -> None:
     """Writes a value as JSON."""
     unfinished = path.with_suffix(".tmp")
-    unfinished.write_text(json.dumps(value, indent=1) + "\n")
+    write_text(unfinished, json.dumps(value, indent=1) + "\n")
     unfinished.replace(path)
 
 

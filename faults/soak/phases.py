@@ -89,7 +89,7 @@ def evaluations(folder: pathlib.Path, number: int) -> None:
 def resumes(folder: pathlib.Path, number: int) -> None:
     """A run that is started so many times and stopped by SIGTERM once an epoch is recorded."""
     run = folder / "run"
-    settings = (DIGITS | {"epochs": 100_000}).items()
+    settings = (DIGITS | {"epochs": 50 * number + 50}).items()
     command = ["--config=digits_lt:bccl", f"--workdir={run}"]
     command += [f"--config.{key}={value}" for key, value in settings]
     os.environ.setdefault("XLA_FLAGS", "")

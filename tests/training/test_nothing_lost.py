@@ -307,12 +307,13 @@ def test_a_pipe_in_the_place_of_any_file_of_a_run_is_told_and_not_waited_for(who
         shutil.rmtree(run)
 
 
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo], ids=["a folder", "a pipe"])
 @pytest.mark.parametrize("name", ["results.json", "metrics.tmp"])
-def test_what_a_run_cannot_write_is_named_in_a_sentence(whole, killed, name):
+def test_what_a_run_cannot_write_is_named_in_a_sentence(whole, killed, name, make):
     path = killed / name
-    shutil.rmtree(path, ignore_errors=True)
-    path.mkdir()
-    with pytest.raises(WorkdirError, match=re.escape(name)) as raised:
+    path.unlink(missing_ok=True)
+    make(path)
+    with within(60), pytest.raises(WorkdirError, match=re.escape(name)) as raised:
         train_and_evaluate(tiny_config(), killed)
     assert "\n" not in str(raised.value)
 
