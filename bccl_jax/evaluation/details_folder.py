@@ -10,6 +10,7 @@ from bccl_jax.errors import BcclError
 from bccl_jax.system.directories import directory_to_write
 from bccl_jax.system.environment import expanded
 from bccl_jax.system.names import plain, printable, shown
+from bccl_jax.system.regular_files import read_regular
 
 # What says whose the files of a folder are.
 MARK = "details.json"
@@ -101,7 +102,7 @@ class DetailsFolder:
 
     def _marked(self, folder: pathlib.Path) -> dict | None:
         try:
-            found = json.loads((folder / MARK).read_text(encoding="utf-8"))["of"]
+            found = json.loads(read_regular(folder / MARK))["of"]
         except (OSError, ValueError, KeyError, TypeError):
             return None
         return found if isinstance(found, dict) else None

@@ -10,6 +10,7 @@ import numpy as np
 from bccl_jax.errors import WorkdirError
 from bccl_jax.reporting.console import SHOTS
 from bccl_jax.system.names import shown
+from bccl_jax.system.regular_files import read_regular, write_text
 
 
 class BrokenRecordsError(WorkdirError):
@@ -51,7 +52,7 @@ def read(path: pathlib.Path) -> list[dict]:
       WorkdirError: another line is no record.
     """
     try:
-        text = path.read_text(errors="replace")
+        text = read_regular(path).decode(errors="replace")
     except FileNotFoundError:
         text = ""
     except OSError as error:
@@ -185,7 +186,7 @@ class Records:
         if self.mended and path.exists():
             path.rename(_free(path))
         unfinished = path.with_suffix(".tmp")
-        unfinished.write_text(self.text)
+        write_text(unfinished, self.text)
         unfinished.replace(path)
 
     @property

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 from bccl_jax.system.names import shown
-from bccl_jax.system.regular_files import open_regular
+from bccl_jax.system.regular_files import open_regular, read_regular
 
 LIST = "SHA256SUMS"
 # Hashing leaves Python's lock alone; one disk gives no more than these take.
@@ -60,7 +60,7 @@ def all_listed(folder: pathlib.Path) -> dict[str, tuple[str, ...]] | None:
       ValueError: the list is damaged.
     """
     try:
-        text = (folder / LIST).read_text()
+        text = read_regular(folder / LIST).decode()
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -12,7 +12,7 @@ import time
 
 from bccl_jax.system import digests
 from bccl_jax.system.names import shown
-from bccl_jax.system.regular_files import read_regular
+from bccl_jax.system.regular_files import at_once, read_regular
 
 # A reader that meets a writer looks once more, so often, after so many seconds.
 _LOOKS = 4
@@ -78,5 +78,6 @@ def _write_list(folder: pathlib.Path, found: dict[str, tuple[str, ...]]) -> None
 
 def _replace(path: pathlib.Path, content: bytes) -> None:
     unfinished = path.with_suffix(".tmp")
-    unfinished.write_bytes(content)
+    with open(unfinished, "wb", opener=at_once) as file:
+        file.write(content)
     unfinished.replace(path)

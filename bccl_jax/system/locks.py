@@ -10,6 +10,7 @@ import sys
 import time
 
 from bccl_jax.system.names import shown
+from bccl_jax.system.regular_files import open_regular
 
 _TRIES, _MOMENT = 4, 0.02
 
@@ -51,7 +52,7 @@ def lock(handle: int, path: str | os.PathLike, wait: bool = False) -> bool:
 def is_held(path: str | os.PathLike) -> bool:
     """Whether a process is known to have the lock of a file; one that cannot be read is free."""
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             # Let go of at once: who begins in this very moment asks again.
             fcntl.flock(file.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -1,4 +1,4 @@
-"""Opens files that hold something, and nothing that would be waited for."""
+"""Opens files that hold something, and nothing that would be waited for, such as a pipe."""
 
 import errno
 import os
@@ -34,3 +34,18 @@ def read_regular(path: str | os.PathLike) -> bytes:
     """The bytes of a file; see `open_regular`."""
     with open_regular(pathlib.Path(path)) as file:
         return file.readall()
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Writes a file of UTF-8 text.
+
+    Raises:
+      OSError: it cannot be written, or is a pipe that nobody reads.
+    """
+    with open(path, "w", encoding="utf-8", opener=at_once) as file:
+        file.write(text)
+
+
+def at_once(path: str, flags: int) -> int:
+    """An `opener` of `open` that does not wait for the other end of a pipe."""
+    return os.open(path, flags | os.O_NONBLOCK, 0o666)

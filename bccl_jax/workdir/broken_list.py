@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from bccl_jax.data.encoded import EncodedImages
 from bccl_jax.errors import WorkdirError
 from bccl_jax.system.names import from_printable, printable, shown
+from bccl_jax.system.regular_files import read_regular
 
 
 def add(path: pathlib.Path, images: EncodedImages, indices: Iterable[int]) -> int:
@@ -37,10 +38,18 @@ def listed(path: pathlib.Path, images: EncodedImages) -> list[int]:
     """The indices of the pictures that a list names, wherever they lay when it was written.
 
     Half a last line, of a run that was killed as it wrote, names none.
+
+    Raises:
+      WorkdirError: there is a list that cannot be read.
     """
     if not path.exists():
         return []
-    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    try:
+        lines = read_regular(path).decode(errors="replace").split("\n")
+    except OSError as error:
+        raise WorkdirError(
+            f"{shown(path)} cannot be read ({error.strerror}); mend that, or remove it"
+        ) from error
     names = [printable(images.name(index)) for index in range(len(images))]
     exact = {name: index for index, name in enumerate(names)}
     found = {exact[line] for line in lines if line in exact}

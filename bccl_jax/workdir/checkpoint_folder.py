@@ -12,6 +12,7 @@ from typing import Any
 from bccl_jax.errors import DamagedCheckpointError
 from bccl_jax.system import digests
 from bccl_jax.system.numbers import whole_number
+from bccl_jax.system.regular_files import read_regular
 
 # Orbax's: what is added to the name of a folder that is not whole yet.
 UNFINISHED = ".orbax-checkpoint-tmp"
@@ -72,7 +73,7 @@ def score(folder: pathlib.Path) -> Score | None:
             raise DamagedCheckpointError(f"{_SCORE} is missing")
         return None
     try:
-        found = json.loads(path.read_text())
+        found = json.loads(read_regular(path))
         sound = all(_is_number(found[name]) for name in ("accuracy", "epoch"))
         sound = sound and _is_number(found.get("lost_classes", 0))
     except OSError as error:
@@ -108,7 +109,7 @@ def digests_of(folder: pathlib.Path) -> dict[str, str] | None:
 def _written(folder: pathlib.Path, key: str) -> Mapping:
     """What else Orbax wrote of a checkpoint under a key; nothing where that is damaged."""
     try:
-        found = json.loads((folder / "_CHECKPOINT_METADATA").read_text()).get(key)
+        found = json.loads(read_regular(folder / "_CHECKPOINT_METADATA")).get(key)
     except (OSError, ValueError, AttributeError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -9,6 +9,7 @@ from bccl_jax.devices.mesh import is_lead, wait_for_all
 from bccl_jax.errors import WorkdirError
 from bccl_jax.system.locks import lock
 from bccl_jax.system.names import shown
+from bccl_jax.system.regular_files import at_once
 
 LOCK = ".lock"
 
@@ -53,7 +54,8 @@ class Holding:
         try:
             self._path.mkdir(parents=True, exist_ok=True)
             # Nothing is lost of what a link of that name leads to.
-            file = stack.enter_context((self._path / LOCK).open("a"))
+            file = open(self._path / LOCK, "a", opener=at_once)  # noqa: SIM115 - the stack does
+            stack.enter_context(file)
         except OSError as error:
             raise WorkdirError(
                 f"{self._named} cannot be written ({error.strerror}: {shown(error.filename)}); "

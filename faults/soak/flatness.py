@@ -20,6 +20,8 @@ COUNTS = (
 )
 # The same of a buffer that nobody would miss, in bytes.
 SIZES = {"shared": 65536, "array bytes": 1024, "file bytes": 65536}
+# How sure it must be that a figure grows faster than it may: files come and go with each save.
+CONFIDENCE = 0.99
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +31,7 @@ class Verdict:
     Attributes:
       figure: its name.
       slope: of the robust line over the samples after the warm-up, in units of it a step.
+      at_least: the lower end of the interval that the slope lies in, by `CONFIDENCE`.
       bound: the slope that is allowed.
       first: median of the first tenth of these samples.
       last: median of their last tenth.
@@ -36,6 +39,7 @@ class Verdict:
 
     figure: str
     slope: float
+    at_least: float
     bound: float
     first: float
     last: float
@@ -43,7 +47,7 @@ class Verdict:
     @property
     def flat(self) -> bool:
         """Whether it grows no faster than it may; what shrinks is no leak."""
-        return self.slope <= self.bound
+        return self.at_least <= self.bound
 
 
 def judge(samples: Sequence[Mapping[str, float]], slopes: Mapping[str, float]) -> list[Verdict]:
@@ -74,7 +78,7 @@ def judge(samples: Sequence[Mapping[str, float]], slopes: Mapping[str, float]) -
     verdicts = []
     for name, bound in bounds.items():
         values = np.array([sample[name] for sample in kept], float)
-        slope = float(theilslopes(values, steps)[0])
+        slope, _, at_least, _ = map(float, theilslopes(values, steps, alpha=CONFIDENCE))
         first, last = np.median(values[:tenth]), np.median(values[-tenth:])
-        verdicts.append(Verdict(name, slope, bound, float(first), float(last)))
+        verdicts.append(Verdict(name, slope, at_least, bound, float(first), float(last)))
     return verdicts

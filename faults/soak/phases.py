@@ -89,10 +89,13 @@ def evaluations(folder: pathlib.Path, number: int) -> None:
 def resumes(folder: pathlib.Path, number: int) -> None:
     """A run that is started so many times and stopped by SIGTERM once an epoch is recorded."""
     run = folder / "run"
-    settings = (DIGITS | {"epochs": 100_000}).items()
+    settings = (DIGITS | {"epochs": 50 * number + 50}).items()
     command = ["--config=digits_lt:bccl", f"--workdir={run}"]
     command += [f"--config.{key}={value}" for key, value in settings]
     os.environ.setdefault("XLA_FLAGS", "")
+    # Compiled once for all starts.
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder / "compiled")
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     for step in range(1, number + 1):
         found = folder / "at_exit.json"
         arguments = {"path": str(found), "workdir": str(run)}

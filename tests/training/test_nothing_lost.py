@@ -16,6 +16,7 @@ import pytest
 from bccl_jax.classifier import reading
 from bccl_jax.data import fingerprint
 from bccl_jax.errors import BcclError, DamagedCheckpointError, WorkdirError
+from bccl_jax.reporting.records import read
 from bccl_jax.system import digests, space
 from bccl_jax.training import loop
 from bccl_jax.training.loop import evaluate_checkpoints, train_and_evaluate
@@ -288,14 +289,47 @@ def test_every_file_of_a_run_that_cannot_be_used_is_named_in_a_sentence(whole, t
         shutil.rmtree(run)
 
 
-@pytest.mark.parametrize("name", ["results.json", "metrics.tmp"])
-def test_what_a_run_cannot_write_is_named_in_a_sentence(whole, killed, name):
+def test_a_pipe_in_the_place_of_any_file_of_a_run_is_told_and_not_waited_for(whole, tmp_path):
+    names = sorted(path.name for path in whole.killed.iterdir() if path.is_file())
+    assert ".lock" in names
+    for name in names:
+        run = shutil.copytree(whole.killed, tmp_path / "run")
+        (run / name).unlink()
+        os.mkfifo(run / name)
+        told = []
+        for call in (evaluate_checkpoints, train_and_evaluate):
+            try:
+                with within(60):
+                    call(tiny_config(), run)
+            except BcclError as error:
+                told.append(str(error))
+        assert told or name in ("inputs.json", "sized.json"), name
+        assert all(name in sentence and "\n" not in sentence for sentence in told)
+        shutil.rmtree(run)
+
+
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [("results.json", os.mkdir), ("metrics.tmp", os.mkdir), ("metrics.tmp", os.mkfifo)],
+)
+def test_what_a_run_cannot_write_is_named_in_a_sentence(whole, killed, name, make):
     path = killed / name
-    shutil.rmtree(path, ignore_errors=True)
-    path.mkdir()
-    with pytest.raises(WorkdirError, match=re.escape(name)) as raised:
+    path.unlink(missing_ok=True)
+    make(path)
+    with within(60), pytest.raises(WorkdirError, match=re.escape(name)) as raised:
         train_and_evaluate(tiny_config(), killed)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("last", ['{"a": 1}', '["step"]', "null", '{"step": "15"}'])
+def test_a_last_line_that_is_no_record_and_has_no_end_is_half_a_line(killed, last):
+    records = killed / "metrics.jsonl"
+    before = read(records)
+    records.write_text(records.read_text() + last)
+    assert read(records) == before
+    records.write_text(records.read_text() + "\n")
+    with pytest.raises(WorkdirError, match=r"line \d+ of .*metrics.jsonl is not a record"):
+        read(records)
 
 
 @pytest.mark.parametrize("step", ['"15"', "null", "1.5", "true", "[]"])
