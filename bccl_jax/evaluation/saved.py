@@ -73,6 +73,7 @@ def evaluate_checkpoints(
     *,
     another: Another | None = None,
     details: DetailsFolder | None = None,
+    judging: bool = False,
 ) -> dict[str, SavedEvaluation]:
     """Evaluates what a run saved, on the test split; nothing is written.
 
@@ -87,6 +88,7 @@ def evaluate_checkpoints(
         there.
       details: where `written.write_details` is to write what it finds, which is asked before
         anything is evaluated; None where nothing is to be written.
+      judging: whether details are found though nothing is to be written.
 
     Returns:
       The figures of each checkpoint, by `which`; of a run with `config.optimizer.ema` also those of
@@ -96,7 +98,8 @@ def evaluate_checkpoints(
       BcclError: bad config, data or directory, no such checkpoint, or no place for the details.
     """
     with under_way("preparing the evaluation", shown=speaks()):
-        return _evaluate_saved(config, opened(workdir), which, another, details)
+        judging = judging or details is not None
+        return _evaluate_saved(config, opened(workdir), which, another, details, judging)
 
 
 def _evaluate_saved(
@@ -105,6 +108,7 @@ def _evaluate_saved(
     which: str | None,
     another: Another | None,
     details: DetailsFolder | None,
+    judging: bool,
 ) -> dict[str, SavedEvaluation]:
     start(config)
     if not directory.check(config, evaluating=True):
@@ -154,7 +158,7 @@ def _evaluate_saved(
                     classifier,
                     variables,
                     dataset.test,
-                    judging=details is not None,
+                    judging=judging,
                     reading=reading,
                 )
                 found[step, average] = SavedEvaluation(epoch, evaluation, chosen_on)
@@ -163,7 +167,7 @@ def _evaluate_saved(
         for name in names
         for key, average in zip(keys[name], averages, strict=True)
     }
-    if details is None:
+    if not judging:
         return evaluated
     where = os.path.basename(os.path.abspath(another.path)) if another else dataset.name
     title = f"{classifier.config.method.name} on {where}"
