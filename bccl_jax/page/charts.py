@@ -23,17 +23,18 @@ SYMBOLS = {
 LINES = tuple(color for color in KINDS if color != "#000000")
 GREY = SHOTS["all"]
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
-_LONGEST = 40
+# Letters of a word where the pointer is, and on an axis.
+_LONGEST, ON_AXIS = 40, 16
 
 
-def label(text: str) -> str:
-    """A user's word in a figure: as it is, cut where it is long.
+def label(text: str, longest: int = _LONGEST) -> str:
+    """A user's word in a figure: as it is, cut to so many letters.
 
     Plotly takes <b> and the like for styles and &amp; for a sign. Right-to-left writing is kept to
     itself.
     """
     text = printable(text)
-    text = text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+    text = text if len(text) <= longest else f"{text[: longest - 1]}…"
     return f"\u2068{html.escape(text, quote=False)}\u2069"
 
 
@@ -89,7 +90,12 @@ def points(
 
 def axis(title: str, **options: Any) -> dict[str, Any]:
     """An axis."""
-    return {"title": {"text": title}, "automargin": True, "zeroline": False, **options}
+    return {
+        "title": {"text": title, "standoff": 12},
+        "automargin": True,
+        "zeroline": False,
+        **options,
+    }
 
 
 def log_axis(title: str, values: np.ndarray, floor: float | None = None) -> dict[str, Any]:

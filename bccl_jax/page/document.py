@@ -7,11 +7,11 @@ import itertools
 import json
 import pathlib
 import string
+import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import bccl_jax
-from bccl_jax.page.markup import Markup, joined, name, number, paragraph, plain_key, tag
+from bccl_jax.page.markup import Markup, escaped, joined, name, number, paragraph, plain_key, tag
 from bccl_jax.page.section import Chart, Section
 from bccl_jax.page.sections import (
     calibration,
@@ -115,13 +115,13 @@ def document(runs: list[Told], plotly: str) -> str:
     now = datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z")
     filled = {
         "policy": policy(plotly, script),
-        "title": tag("x", title)[3:-4],
+        "title": escaped(title),
         "style": _read("style.css"),
         "heading": joined([heading]),
         "lead": lead,
         "contents": tag("ul", *(tag("li", each) for each in links)),
         "body": joined(body),
-        "made": f"Made by bccl_jax {bccl_jax.__version__}, {now}.",
+        "made": f"Made by bccl_jax {sys.modules['bccl_jax'].__version__}, {now}.",
         "figures": as_script(page.figures),
         "plotly": plotly,
         "script": script,
@@ -168,9 +168,8 @@ def _lead(run: Told) -> Markup:
     """How the run came out, in a sentence."""
     words = "."
     if run.figures is not None:
-        shown = (
-            f"{ACCURACIES[key]} {number(run.figures.record.get(key), 1)}" for key in ACCURACIES
-        )
+        found = {text: run.figures.record.get(key) for key, text in ACCURACIES.items()}
+        shown = [f"{text} {number(value, 1)}" for text, value in found.items() if value is not None]
         words = f", after {run.figures.epoch:,} epochs on {run.figures.of}: {', '.join(shown)} %."
     if run.records and not run.finished:
         words += f" The run is under way: {run.epoch:,} of {run.config['epochs']:,} epochs."

@@ -172,7 +172,7 @@ def told(path: str | os.PathLike, imports: Sequence[str] | None = None) -> Told:
     return Told(
         name=printable(pathlib.Path(os.path.abspath(path)).name),
         config=flat,
-        changes=changes(flat),
+        changes=changes(flatten(config)),
         class_names=names,
         class_counts=counts,
         groups=shot_groups(counts, *bounds),

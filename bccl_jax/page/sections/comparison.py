@@ -85,8 +85,10 @@ def _table(found: list[Against], first: Told):
 def _cell(difference):
     if difference is None:
         return "–"
-    text = f"{difference.mean:+.2f} [{difference.low:+.2f}, {difference.high:+.2f}]"
-    return tag("strong", text) if difference.low > 0 or difference.high < 0 else text
+    mean, interval = f"{difference.mean:+.2f}", f"[{difference.low:+.2f}, {difference.high:+.2f}]"
+    sure = difference.low > 0 or difference.high < 0
+    interval = tag("span", interval, class_="quiet")
+    return joined((tag("strong", mean) if sure else mean, tag("br"), interval))
 
 
 def _forest(found: list[Against], first: Told) -> Chart:

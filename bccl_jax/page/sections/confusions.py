@@ -5,7 +5,7 @@ import numpy as np
 from bccl_jax.evaluation.class_table import shares
 from bccl_jax.evaluation.confused import confused_pairs
 from bccl_jax.evaluation.size_groups import by_size, group_shares, size_groups
-from bccl_jax.page.charts import axis, figure, label, packed
+from bccl_jax.page.charts import ON_AXIS, axis, figure, label, packed
 from bccl_jax.page.markup import name, paragraph, table
 from bccl_jax.page.section import Chart, Section
 from bccl_jax.page.told import Told
@@ -49,7 +49,7 @@ def _chart(run: Told) -> Chart:
         matrix[true, predicted] = counts
         matrix = matrix[order][:, order]
         drawn = shares(matrix, matrix.sum(axis=1, keepdims=True))
-        rows = columns = [label(run.class_names[k]) for k in order]
+        rows = columns = [run.class_names[k] for k in order]
         note = "Classes by their training images, the largest first."
     title = "Where the images of each class went"
     alt = f"Shares of predictions by true class. {note}"
@@ -57,7 +57,7 @@ def _chart(run: Told) -> Chart:
 
 
 def _heatmap(drawn: np.ndarray, rows: list[str], columns: list[str]) -> dict:
-    texts = [_short(text) for text in rows], [_short(text) for text in columns]
+    texts = [[label(text, ON_AXIS) for text in texts] for texts in (rows, columns)]
     trace = {
         "type": "heatmap",
         "z": packed(np.sqrt(drawn)),
@@ -67,7 +67,7 @@ def _heatmap(drawn: np.ndarray, rows: list[str], columns: list[str]) -> dict:
         "colorscale": SHADES,
         "xgap": 1,
         "ygap": 1,
-        "text": [[f"{row} → {column}" for column in columns] for row in rows],
+        "text": [[f"{label(row)} → {label(column)}" for column in columns] for row in rows],
         "hovertemplate": "%{text}<br>%{customdata:.1f} % of the true class<extra></extra>",
         "colorbar": {
             "tickvals": np.sqrt(_TICKS).tolist(),
@@ -86,14 +86,9 @@ def _heatmap(drawn: np.ndarray, rows: list[str], columns: list[str]) -> dict:
         )
         for title, names in (("true", texts[0]), ("predicted", texts[1]))
     )
-    long = max(map(len, texts[1])) > 4
-    x |= {"tickangle": -60 if long else 0}
+    x |= {"tickangle": -60 if max(map(len, columns)) > 2 else 0}
     height = min(max(330, 150 + 22 * len(rows)), 800)
     return figure([trace], x, y | {"autorange": "reversed"}, height=height)
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 16 else f"{text[:14]}…\u2069"
 
 
 def _pairs(run: Told):

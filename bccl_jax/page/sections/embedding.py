@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from bccl_jax.page.charts import SYMBOLS, axis, figure, label, points
+from bccl_jax.page.charts import ON_AXIS, SYMBOLS, axis, figure, label, points
 from bccl_jax.page.markup import paragraph
 from bccl_jax.page.section import Chart, Section
 from bccl_jax.page.told import Told
@@ -60,8 +60,7 @@ def _figure(run: Told) -> dict:
     if len(there) <= MOST_NAMED:
         for k in there:
             x, y = np.median(embedded.points[embedded.labels == k], axis=0)
-            text = label(run.class_names[k])
-            text = text if len(text) <= 20 else f"{text[:18]}…\u2069"
+            text = label(run.class_names[k], ON_AXIS)
             notes.append({"x": float(x), "y": float(y), "text": text, "showarrow": False})
     bare = {"showticklabels": False, "showgrid": False}
     x, y = axis("", **bare), axis("", scaleanchor="x", **bare)

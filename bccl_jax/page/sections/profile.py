@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from bccl_jax.page.charts import SYMBOLS, axis, figure, label, log_axis, packed
+from bccl_jax.page.charts import ON_AXIS, SYMBOLS, axis, figure, label, log_axis, packed
 from bccl_jax.page.markup import paragraph, table
 from bccl_jax.page.section import Chart, Section
 from bccl_jax.page.told import Told
@@ -81,9 +81,9 @@ def _figure(run: Told) -> dict:
         traces.append(trace)
     named = {}
     if len(counts) <= MOST_BARS:
-        texts = [label(run.class_names[k]) for k in order]
-        texts = [text if len(text) <= 16 else f"{text[:14]}…\u2069" for text in texts]
+        texts = [label(run.class_names[k], ON_AXIS) for k in order]
         named = {"tickvals": list(range(1, len(counts) + 1)), "ticktext": texts}
+        named["tickangle"] = -45 if max(map(len, run.class_names)) > 4 else 0
         # Each name where there is room; as many as fit else.
         named = named if len(counts) <= 24 else {}
     # An empty class has no place on it, and the smallest one is to have a bar.
