@@ -35,7 +35,8 @@ def label(text: str, longest: int = _LONGEST) -> str:
     """
     text = printable(text)
     text = text if len(text) <= longest else f"{text[: longest - 1]}…"
-    return f"\u2068{html.escape(text, quote=False)}\u2069"
+    escaped = html.escape(text, quote=False)
+    return escaped if escaped.isascii() else f"\u2068{escaped}\u2069"
 
 
 def packed(values: Any) -> dict[str, str] | list:

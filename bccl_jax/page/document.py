@@ -184,7 +184,7 @@ def _listed(runs: Iterable[Told]) -> Iterator[Any]:
 
 def as_script(value: Any) -> Markup:
     """JSON that ends no element of a script, whatever strings it has."""
-    text = json.dumps(finite(value), allow_nan=False, separators=(",", ":"))
+    text = json.dumps(finite(value), allow_nan=False, ensure_ascii=False, separators=(",", ":"))
     return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
 
 

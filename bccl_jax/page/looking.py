@@ -145,7 +145,9 @@ def look(
     Raises:
       BcclError: there is no such checkpoint, or the test images are not at hand.
     """
-    saved = read(path, which, average, imports=imports)
+    # A shared file has nothing of a method's own state, such as its queues.
+    shared = not os.path.isdir(path)
+    saved = read(path, which, average, imports=imports, to_predict=shared)
     found = evaluate_checkpoints(config, path, saved.which, judging=True)
     evaluated = found[f"{saved.which} averaged" if saved.averaged else saved.which]
     details = evaluated.details

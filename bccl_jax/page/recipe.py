@@ -1,5 +1,6 @@
 """In what a run's config is not that of a shipped recipe."""
 
+import functools
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -43,14 +44,21 @@ def changes(flat: Mapping[str, Any]) -> Changes:
 
 def _candidates(flat: Mapping[str, Any]) -> Iterator[tuple[str, ml_collections.ConfigDict]]:
     method = flat["method.name"]
-    for name in shipped.names():
+    names = [name for name, data in _data_sets().items() if data == flat["data.name"]]
+    for name in names:
         for arguments in (method, f"{method},{flat['model.backbone']}"):
             try:
                 config = shipped.get_config(name, arguments)
             except (BcclError, ValueError, TypeError):  # not every config takes every argument
                 continue
-            if (config.data.name, config.method.name) == (flat["data.name"], method):
+            if config.method.name == method:
                 yield f"{name}:{arguments}", config
+
+
+@functools.cache
+def _data_sets() -> dict[str, str]:
+    """What each shipped config is of."""
+    return {name: shipped.get_config(name).data.name for name in shipped.names()}
 
 
 def _differing(
