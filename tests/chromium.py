@@ -110,7 +110,9 @@ class Chromium:
         return result["result"].get("value")
 
     def show(self, path, width, height=900, dark=False):
-        """Opens a file in a window of that size."""
+        """Opens a file in a window of that size; what was said before is forgotten."""
+        self.said.clear()
+        self.asked.clear()
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
         self.call(

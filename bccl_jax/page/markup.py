@@ -76,6 +76,8 @@ def table(
         class_ = None if column < words else "number"
         return tag(kind, content, class_=class_, **attributes)
 
+    # "top-1" stays in one line, by another hyphen.
+    heads = [text.replace("-", "\u2011") if type(text) is str else text for text in heads]
     head = [cell("th", i, text, scope="col") for i, text in enumerate(heads)]
     body = [
         tag(

@@ -41,8 +41,6 @@ def page(tmp_path_factory):
     ("width", "dark"), [(390, True), (820, False), (1440, False)], ids=["phone", "tablet", "desk"]
 )
 def test_a_page_is_drawn_at_any_width_without_an_error(browser, page, width, dark):
-    browser.said.clear()
-    browser.asked.clear()
     # As high as the page, so that all of it is within sight.
     browser.show(page, width, 40_000, dark)
     browser.wait_for(DRAWN)
@@ -66,7 +64,6 @@ def test_what_a_page_may_not_do_is_seen(browser, tmp_path):
     loads = '<img src="https://127.0.0.1:1/x.png" alt=""><script>console.log("run")</script>'
     path = tmp_path / "page.html"
     path.write_text(html.replace("</main>", f"{loads}</main>"))
-    browser.said.clear()
     browser.show(path, 800)
     told = "\n".join(browser.said)
     assert "spoken" in told

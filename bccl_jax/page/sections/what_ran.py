@@ -106,9 +106,12 @@ def _changes(run: Told) -> Markup:
         for key, (there, here) in changed.items()
     ]
     made = table(["Setting", "Recipe", "This run"], rows, "Settings that were changed", words=3)
-    return joined(
-        (paragraph(f"{len(rows)} settings are not those of ", whose, "."), _folded(made, len(rows)))
+    words = (
+        "One setting is not that of "
+        if len(rows) == 1
+        else f"{len(rows)} settings are not those of "
     )
+    return joined((paragraph(words, whose, "."), _folded(made, len(rows))))
 
 
 def _folded(made: Markup, rows: int) -> Markup:
