@@ -202,7 +202,9 @@ def _train(config, workdir: pathlib.Path) -> int:
         rows[label(*told)] = figures
         if result.ema:
             rows[label(*told, average=True)] = result.ema[which]
-    print(f"\n{console.table(rows)}\n\n{remarks.explain(rows, result.class_names)}\n")
+    told = remarks.explain(rows, result.class_names)
+    told += "\n" + remarks.worst(result.last, result.class_names, result.class_counts)
+    print(f"\n{console.table(rows)}\n\n{console.wrapped(told)}\n")
     print(next_steps(workdir, config.trackers))
     return 0
 

@@ -36,9 +36,9 @@ FLOORS: Floors = (
     ("inspecting", "workdir"),
     ("classifier",),
     ("evaluation", "use"),
-    ("training",),
+    ("training", "page"),
     ("commands",),
-    ("main", "predict", "share", "export", "datasets"),
+    ("main", "predict", "share", "export", "report", "datasets"),
 )
 # Every part of a room that no floor names.
 EACH = "every other one"

@@ -51,17 +51,19 @@ def test_what_is_imported_is_required_and_nothing_else():
     core = {plain(name) for name in required(DYNAMIC["dependencies"])}
     tfds = {plain(name) for name in required(EXTRAS["tfds"])}
     export = {plain(name) for name in required(EXTRAS["export"])}
+    report = {plain(name) for name in required(EXTRAS["report"])}
     # What jax2onnx brings into orbax's namespace, and what others import without naming it.
     unnamed = {"importlib-resources", "flatbuffers"}
-    assert used - core - {"orbax-export"} == (tfds | export) - core - unnamed
+    assert used - core - {"orbax-export"} == (tfds | export | report) - core - unnamed
     assert core <= used
     # A lean installation can do without.
     assert imported()["tensorflow_datasets"] == {"prepared.py"}
     assert imported()["jax2onnx"] == imported()["onnxruntime"] == {"onnx_file.py"}
+    assert imported()["plotly"] == {"library.py"}
 
 
 def test_every_file_of_requirements_is_an_extra_or_made_of_them():
-    assert set(EXTRAS) == {"cuda", "tfds", "export", "docs"}
+    assert set(EXTRAS) == {"cuda", "tfds", "export", "report", "docs"}
     assert {file for entry in EXTRAS.values() for file in entry["file"]} == {
         f"requirements/{path.name}" for path in (ROOT / "requirements").iterdir()
     }

@@ -16,6 +16,7 @@ COMMANDS = {
     "predict": "bccl_jax.predict",
     "share": "bccl_jax.share",
     "export": "bccl_jax.export",
+    "report": "bccl_jax.report",
     "datasets": "bccl_jax.datasets",
     "experiments run": "bccl_jax.experiments.run",
     "experiments report": "bccl_jax.experiments.report",

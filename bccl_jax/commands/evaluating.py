@@ -45,7 +45,7 @@ def evaluate(
         row = label(config, which, saved.epoch, saved.chosen_on, bool(average))
         rows[row] = saved.evaluation.record()
     names = next(iter(found.values())).evaluation.class_names
-    print(f"{console.table(rows)}\n\n{remarks.explain(rows, names)}")
+    print(f"{console.table(rows)}\n\n{console.wrapped(remarks.explain(rows, names))}")
     undecoded = sorted({name for s in found.values() for name in s.evaluation.undecoded})
     for name in undecoded:
         print(f"left out: {printable(name)} cannot be decoded")

@@ -16,6 +16,7 @@ def next_steps(workdir: pathlib.Path, trackers: str) -> str:
     command = shown_command("bccl_jax.main", f"--workdir={workdir}")
     lines = [
         f"picture      {printable(workdir / 'report.png')}",
+        f"look closer  {shown_command('bccl_jax.report', str(workdir))}",
         f"evaluate     {command} --mode=eval",
         f"mistakes     {command} --mode=eval --details",
         f"resume       {command}",

@@ -74,6 +74,7 @@ def evaluate_checkpoints(
     *,
     another: Another | None = None,
     details: DetailsFolder | None = None,
+    judging: bool = False,
 ) -> dict[str, SavedEvaluation]:
     """Evaluates what a run saved, on the test split; nothing is written.
 
@@ -88,6 +89,7 @@ def evaluate_checkpoints(
         there.
       details: where `written.write_details` is to write what it finds, which is asked before
         anything is evaluated; None where nothing is to be written.
+      judging: whether details are found though nothing is to be written.
 
     Returns:
       The figures of each checkpoint, by `which`; of a run with `config.optimizer.ema` also those of
@@ -97,7 +99,8 @@ def evaluate_checkpoints(
       BcclError: bad config, data or directory, no such checkpoint, or no place for the details.
     """
     with under_way("preparing the evaluation", shown=speaks()):
-        return _evaluate_saved(config, opened(workdir), which, another, details)
+        judging = judging or details is not None
+        return _evaluate_saved(config, opened(workdir), which, another, details, judging)
 
 
 def _evaluate_saved(
@@ -106,6 +109,7 @@ def _evaluate_saved(
     which: str | None,
     another: Another | None,
     details: DetailsFolder | None,
+    judging: bool,
 ) -> dict[str, SavedEvaluation]:
     start(config)
     if not directory.check(config, evaluating=True):
@@ -155,7 +159,7 @@ def _evaluate_saved(
                     classifier,
                     variables,
                     dataset.test,
-                    judging=details is not None,
+                    judging=judging,
                     reading=reading,
                 )
                 found[step, average] = SavedEvaluation(epoch, evaluation, chosen_on)
@@ -164,7 +168,7 @@ def _evaluate_saved(
         for name in names
         for key, average in zip(keys[name], averages, strict=True)
     }
-    if details is None:
+    if not judging:
         return evaluated
     where = os.path.basename(os.path.abspath(another.path)) if another else dataset.name
     title = f"{classifier.config.method.name} on {where}"

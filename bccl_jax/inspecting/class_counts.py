@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from bccl_jax.reporting.lettering import LITERAL, drawable, label
-from bccl_jax.reporting.plots import COLORS
+from bccl_jax.reporting.palette import SHOTS as COLORS
 from bccl_jax.system.names import printable
 
 # Up to so many classes each one's name stands below its bar.

@@ -5,6 +5,7 @@ import dataclasses
 import math
 import pathlib
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Mapping
 
 import ml_collections
@@ -16,6 +17,9 @@ from bccl_jax.system import progress
 SHOTS = ("all", "many", "medium", "few")
 # Columns of accuracies: the field of a record, and how a table heads it.
 ACCURACIES = {"top1": "top-1", **{shot: shot for shot in SHOTS}}
+
+# Characters of a line at a run's end.
+WIDTH = 100
 
 
 def tested(record: dict) -> tuple[int, int]:
@@ -42,15 +46,28 @@ def table(rows: dict[str, dict]) -> str:
     corner = "accuracy, %"
     width = max(map(len, (corner, *rows)))
     headings = [*ACCURACIES.values(), "ECE"]
-    lines = [f"{corner:<{width}}" + "".join(f"{h:>9}" for h in headings) + f"{'classes':>15}"]
+    lines = [f"{corner:<{width}}" + "".join(f"{h:>7}" for h in headings) + f"{'classes':>14}"]
     for label, record in rows.items():
         # Records of older runs lack some.
         cells = [record.get(name) for name in (*ACCURACIES, "calibration_error")]
         count = "{} of {}".format(*tested(record))
         lines.append(
-            f"{label:<{width}}" + "".join(f"{_cell(c):>9}" for c in cells) + f"{count:>15}"
+            f"{label:<{width}}" + "".join(f"{_cell(c):>7}" for c in cells) + f"{count:>14}"
         )
     return "\n".join(lines)
+
+
+def wrapped(text: str) -> str:
+    """Lines of words as lines of `WIDTH` characters at most; what goes on is indented.
+
+    A single word may be longer, such as the path of a file, which is to be copied in whole.
+    """
+    return "\n".join(
+        textwrap.fill(
+            line, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+        )
+        for line in text.splitlines()
+    )
 
 
 def announcement(

@@ -9,9 +9,9 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from bccl_jax.reporting.console import SHOTS, tested
 from bccl_jax.reporting.lettering import LITERAL, drawable
+from bccl_jax.reporting.palette import KINDS
+from bccl_jax.reporting.palette import SHOTS as COLORS
 from bccl_jax.reporting.records import course
-
-COLORS = {"all": "black", "many": "tab:blue", "medium": "tab:orange", "few": "tab:red"}
 
 
 def report(
@@ -64,7 +64,10 @@ def report(
     accuracy_axes.legend(frameon=False, loc="lower right")
 
     per_class = np.array(last["per_class"], float)  # None becomes NaN
-    class_axes.scatter(class_counts, per_class, s=18, color="tab:blue")
+    colors = np.full(len(per_class), COLORS["all"])
+    for shot, group in groups.items():
+        colors[group] = COLORS[shot]
+    class_axes.scatter(class_counts, per_class, s=18, color=colors)
     for shot, group in groups.items():
         here = group & ~np.isnan(per_class)
         if here.any():
@@ -104,7 +107,7 @@ def _draw_averages(axes: Axes, records: list[dict]) -> None:
 
 
 def _draw_embeddings(axes: Axes, records: list[dict]) -> None:
-    for name, color in (("within", "tab:blue"), ("between", "tab:red")):
+    for name, color in zip(("within", "between"), KINDS, strict=False):
         label = f"{name} classes"
         axes.plot(*course(records, f"cosine_{name}"), color=color, label=label)
     axes.set(xlabel="epoch", ylabel="mean cosine of embeddings")

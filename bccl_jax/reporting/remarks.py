@@ -9,13 +9,14 @@ from bccl_jax.system.names import shown
 
 # Names that are told; of thousands of classes results.json has every accuracy.
 MOST_NAMED = 20
+# Letters of a name in a line of several.
+LONGEST_NAME = 24
 _MEANINGS = (
-    "top-1: share of the images; all: mean of the classes' accuracies; "
-    "many, medium, few: of those classes"
+    "top-1: share of images; all: mean of classes' accuracies; many, medium, few: of those classes"
 )
 _LOW = {
     "worst_class": "worst class",
-    "harmonic_mean": "harmonic mean of the classes",
+    "harmonic_mean": "harmonic mean of classes",
     "geometric_mean": "geometric mean",
     "macro_f1": "macro F1",
 }
@@ -56,6 +57,37 @@ def explain(rows: dict[str, dict], class_names: Sequence[str]) -> str:
         for remark in _remarks(record, class_names):
             of_rows.setdefault(remark, []).append(label.split(" (")[0])
     return "\n".join(lines + [f"{', '.join(labels)}: {text}" for text, labels in of_rows.items()])
+
+
+def worst(
+    record: dict, class_names: Sequence[str], class_counts: Sequence[int], number: int = 5
+) -> str:
+    """Names the classes that are known the least.
+
+    Args:
+      record: of an evaluation.
+      class_names: K names.
+      class_counts: int [K], training images of each class.
+      number: of classes, at most; no more than half of those that were tested.
+
+    Returns:
+      A line; "" where there are not two classes that were tested.
+    """
+    accuracies = np.array(record["per_class"], np.float64)
+    tested = np.flatnonzero(~np.isnan(accuracies))
+    # Of equal ones first the class of more training images: it had less of an excuse.
+    order = tested[np.lexsort((-np.asarray(class_counts)[tested], accuracies[tested]))]
+    told = [
+        f"{_short(class_names[k])}: {accuracies[k]:.1f} ({class_counts[k]:,})"
+        for k in order[: min(number, len(order) // 2)]
+    ]
+    heading = "the least accurate classes, % (training images): "
+    return heading + ", ".join(told) if told else ""
+
+
+def _short(name: str) -> str:
+    name = shown(name)
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
 
 
 def _remarks(record: dict, class_names: Sequence[str]) -> list[str]:

@@ -6,11 +6,11 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, LogNorm
 
 from bccl_jax.reporting.lettering import LITERAL, label
+from bccl_jax.reporting.palette import MARKERS
 from bccl_jax.system.names import printable
 
 from .columns import Embedded
 
-MARKERS = {"many": "o", "medium": "s", "few": "^"}
 # From few images to many; the lightest part would be lost on white.
 COLORS = LinearSegmentedColormap.from_list(
     "class_size", matplotlib.colormaps["plasma_r"](np.linspace(0.15, 0.95, 256))

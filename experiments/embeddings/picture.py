@@ -11,10 +11,11 @@ from matplotlib.ticker import LogLocator, StrMethodFormatter
 
 from bccl_jax.evaluation.feature_space import measure, summary
 from bccl_jax.reporting.lettering import LITERAL, drawable
+from bccl_jax.reporting.palette import MARKERS
 
 from .circle import draw_circle, sectors_of
 from .columns import Embedded
-from .marks import COLORS, MARKERS
+from .marks import COLORS
 from .plane import draw_plane
 
 

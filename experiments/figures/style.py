@@ -8,11 +8,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from bccl_jax.reporting.palette import KINDS
+
 from ..records.gathering import Section
 from ..records.runs import Runs
 
-# Okabe & Ito's colours, told apart with any colour vision; their yellow is lost on white.
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 MARKERS = "os^Dv<>P"
 WIDTH = 10.0  # inches
 
@@ -29,7 +29,7 @@ class Style:
 
     def color(self, runs: Runs) -> str:
         """Of a row that the harness has a method for."""
-        return COLORS[self._rows.index(runs.row.name) % len(COLORS)]
+        return KINDS[self._rows.index(runs.row.name) % len(KINDS)]
 
     def marker(self, runs: Runs) -> str:
         """Of a row that the harness has a method for."""

@@ -5,7 +5,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from . import statistics
+from bccl_jax.evaluation import statistics
+
 from .reading import class_accuracies, correct, images
 from .runs import Runs
 

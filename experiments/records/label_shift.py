@@ -1,8 +1,9 @@
 """Accuracies under other class distributions of the test images, over seeds."""
 
-from . import statistics
+from bccl_jax.evaluation import statistics
+from bccl_jax.evaluation.statistics import Spread
+
 from .runs import Runs
-from .statistics import Spread
 
 KINDS = ("as_is", "corrected")
 

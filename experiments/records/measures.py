@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
+from bccl_jax.evaluation import statistics
+from bccl_jax.evaluation.statistics import Spread
 from bccl_jax.reporting.console import SHOTS
 
-from . import statistics
 from .runs import Runs
-from .statistics import Spread
 
 SPACES = {"backbone": "features of the backbone", "projector": "output of the projector"}
 

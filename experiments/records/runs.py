@@ -4,11 +4,12 @@ import dataclasses
 
 import numpy as np
 
+from bccl_jax.evaluation import statistics
+from bccl_jax.evaluation.statistics import Spread
+
 from ..designing.design import Cell, Row
-from . import statistics
 from .reading import class_accuracies, figure
 from .results import Record
-from .statistics import Spread
 
 
 @dataclasses.dataclass(frozen=True)

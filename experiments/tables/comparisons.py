@@ -1,6 +1,7 @@
 """Rows compared: with the reference row, and each with the next best."""
 
-from ..records import statistics
+from bccl_jax.evaluation import statistics
+
 from ..records.comparing import Comparison
 from ..records.gathering import Section
 from ..records.runs import Runs

@@ -1,11 +1,11 @@
 """The table of accuracies for a paper, in LaTeX with booktabs."""
 
+from bccl_jax.evaluation.statistics import Spread
 from bccl_jax.reporting.console import SHOTS
 
 from ..records.gathering import Section
 from ..records.printed import less_paper
 from ..records.runs import Runs
-from ..records.statistics import Spread
 
 # What TeX reads as something else, and what prints it.
 _SPECIAL = str.maketrans(

@@ -1,6 +1,7 @@
 """Tables of what a mean over classes hides: the worst class, lost classes, other means."""
 
-from ..records import statistics
+from bccl_jax.evaluation import statistics
+
 from ..records.gathering import Section
 from ..records.reading import class_accuracies
 from .markdown import NONE, accuracy, markdown, plus_minus

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 
-from ..records.statistics import Spread
+from bccl_jax.evaluation.statistics import Spread
 
 NONE = "–"
 

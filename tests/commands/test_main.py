@@ -58,11 +58,11 @@ def test_training_ends_with_the_table_and_what_to_do_next(whole):
     columns = ["top-1", "all", "many", "medium", "few", "ECE", "classes"]
     assert header.split()[2:] == columns
     assert last.endswith("10 of 10")
-    assert "all: mean of the classes' accuracies" in stdout
+    assert "all: mean of classes' accuracies" in stdout
     assert re.search(r"^last.*: worst class .*, macro F1 \d", stdout, re.MULTILINE)
     assert last.startswith("last (epoch 4)")
     assert "chosen on the test set" in best
-    for line in ("evaluate ", "resume ", "predict ", "TensorBoard "):
+    for line in ("look closer ", "evaluate ", "resume ", "predict ", "TensorBoard "):
         assert re.search(f"^{line}.*{workdir}", stdout, re.MULTILINE), line
     assert (workdir / "report.png").exists()
 

@@ -5,7 +5,7 @@ from PIL import Image
 
 from bccl_jax.data.long_tail import shot_groups
 from bccl_jax.inspecting.class_counts import class_counts, save_class_counts
-from bccl_jax.reporting.plots import COLORS
+from bccl_jax.reporting.palette import SHOTS as COLORS
 
 COUNTS = np.array([3, 200, 50, 7, 120, 50])
 NAMES = ("ant", "bee", "cow", "dog", "a$b", "a name of more than twenty-four letters")

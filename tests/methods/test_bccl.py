@@ -11,6 +11,7 @@ from bccl_jax.losses.classification import cross_entropy_loss, logit_compensatio
 from bccl_jax.losses.contrastive import centroid_loss, supervised_contrastive_loss
 from bccl_jax.methods.base import Batch
 from bccl_jax.methods.bccl import BCCL
+from bccl_jax.methods.shared.queued_centroids import centroid_shift
 from bccl_jax.models import Network, create_backbone
 from tests.methods.small import CONTEXT, COUNTS, LABELS, SMALL, loss_of, unit
 
@@ -109,7 +110,10 @@ def test_refresh_turns_queues_into_unit_centroids_of_their_class(clustering, out
     mask = np.asarray(renewed.centroid_mask)
     assert mask[:2].any(axis=1).all()
     assert not mask[2].any()
-    assert report == {"centroids": mask.sum(), "classes_without_centroid": 1.0}
+    filled = 100 * np.asarray(queue.count).sum() / queue.features[..., 0].size
+    figures = {"centroids": mask.sum(), "classes_without_centroid": 1.0, "queue_fill": filled}
+    # Centroids have not moved where there were none.
+    assert report == figures
     norms = np.linalg.norm(renewed.centroids, axis=-1)
     np.testing.assert_allclose(norms, mask, atol=1e-5)
 
@@ -203,3 +207,22 @@ def test_counts_of_one_view_are_for_two_contrasted_views():
     method = BCCL(view_set=views, class_average=True, one_view_counts=True, **SMALL)
     with pytest.raises(ConfigError, match="one_view_counts.*view_set is 'strong"):
         method.validate(100)
+
+
+def test_the_shift_of_centroids_is_the_angle_to_the_nearest_one_of_their_class_before(rng):
+    before, after = (rng.normal(size=(3, 4, 5)).astype(np.float32) for _ in range(2))
+    mask_before, mask_after = (rng.random((3, 4)) < 0.7 for _ in range(2))
+    mask_before[1], mask_after[1] = False, True  # a class that had none does not count
+    angles = [
+        min(
+            np.degrees(np.arccos(new @ old / np.linalg.norm(new) / np.linalg.norm(old)))
+            for old in before[k, mask_before[k]]
+        )
+        for k in (0, 2)
+        for new in after[k, mask_after[k]]
+    ]
+    found = centroid_shift(before, mask_before, after, mask_after)
+    np.testing.assert_allclose(found, np.mean(angles), rtol=1e-5)
+    turned = np.roll(before, 1, axis=1)
+    assert centroid_shift(before, mask_before, turned, np.roll(mask_before, 1, axis=1)) < 0.1
+    assert np.isnan(centroid_shift(before, np.zeros_like(mask_before), after, mask_after))

@@ -37,7 +37,7 @@ NEW = OLD | {
 def test_lost_and_untested_classes_are_named_once_for_all_rows_that_they_are_true_of():
     told = remarks.explain({"last (epoch 3)": NEW, "best (epoch 1, chosen)": NEW}, NAMES)
     assert told.splitlines()[1:] == [
-        "last, best: worst class 0.00, harmonic mean of the classes 0.00, geometric mean 0.00, "
+        "last, best: worst class 0.00, harmonic mean of classes 0.00, geometric mean 0.00, "
         "macro F1 33.33",
         "last, best: pictures that cannot be decoded and are left out: 4",
         "last, best: no image was evaluated of 1 of 3 classes: dog; means and macro F1 are over "

@@ -92,7 +92,11 @@ def test_a_run_trains_refreshes_evaluates_and_leaves_its_files(whole):
             # Five steps, of which the first quarter has two.
             assert (2 * first + sum(others)) / 5 == pytest.approx(row["train"][name])
             assert len(others) == 3
-    assert rows[2]["refresh"] == {"centroids": 20.0, "classes_without_centroid": 0.0}
+    refreshed = {name: rows[2]["refresh"][name] for name in ("centroids", "queue_fill")}
+    assert refreshed == {"centroids": 20.0, "queue_fill": 100.0}
+    assert rows[2]["refresh"]["classes_without_centroid"] == 0
+    assert "centroid_shift" not in rows[0]["refresh"]
+    assert 0 < rows[2]["refresh"]["centroid_shift"] < 180
     assert rows[3]["train"]["loss"] < rows[1]["train"]["loss"]
     assert rows[3]["train"]["learning_rate"] < rows[1]["train"]["learning_rate"]
     assert sum(count for _, _, count in rows[3]["confusion"]) == 797

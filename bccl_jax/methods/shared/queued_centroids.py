@@ -1,5 +1,7 @@
 """What BCCL keeps of each class: a queue of embeddings, and the centroids of their clusters."""
 
+import math
+
 import flax.struct
 import jax
 import jax.numpy as jnp
@@ -107,7 +109,9 @@ def cluster_queues(
       split_classes: whether each device clusters the queues of its part of the classes.
 
     Returns:
-      The state with new centroids, and how many centroids there are and how many classes have none.
+      The state with new centroids, and figures: how many centroids there are, how many classes
+      have none, how much of the queues is filled (percent), and how far centroids moved
+      (`centroid_shift`), where there were some before.
     """
     since = None
     if max_age:
@@ -129,10 +133,42 @@ def cluster_queues(
     else:
         cluster = getattr(host, clustering)
         centroids, centroid_mask = cluster(points, mask, num_centroids)
+    slots = points.shape[1]
     clustered = jnp.sum(jnp.any(centroid_mask, axis=1))
     report = {
         "centroids": float(jnp.sum(centroid_mask)),
         # Of the data's classes, and not of those that pad them.
         "classes_without_centroid": float(len(state.class_counts) - clustered),
+        "queue_fill": 100 * float(jnp.sum(state.queue.count)) / (len(state.class_counts) * slots),
     }
+    shift = float(centroid_shift(state.centroids, state.centroid_mask, centroids, centroid_mask))
+    report |= {} if math.isnan(shift) else {"centroid_shift": shift}
     return state.replace(centroids=centroids, centroid_mask=centroid_mask), report
+
+
+@jax.jit
+def centroid_shift(
+    before: jax.Array, mask_before: jax.Array, after: jax.Array, mask_after: jax.Array
+) -> jax.Array:
+    """How far centroids moved.
+
+    k-means numbers them anew each time, so that each is compared with the nearest one that its
+    class had before.
+
+    Args:
+      before: float32 [K, C, D].
+      mask_before: bool [K, C], which of them there are.
+      after: float32 [K, C, D].
+      mask_after: bool [K, C].
+
+    Returns:
+      float32 [], degrees, the mean over the centroids whose class had some before; NaN for none.
+    """
+    before, after = (
+        x / jnp.maximum(jnp.linalg.norm(x, axis=-1, keepdims=True), 1e-12) for x in (before, after)
+    )
+    cosines = jnp.einsum("kad,kbd->kab", after, before, precision="highest")
+    nearest = jnp.max(cosines, axis=-1, initial=-1, where=mask_before[:, None, :])
+    counted = mask_after & jnp.any(mask_before, axis=-1, keepdims=True)
+    degrees = jnp.degrees(jnp.arccos(jnp.clip(nearest, -1, 1)))
+    return jnp.mean(degrees, where=counted)

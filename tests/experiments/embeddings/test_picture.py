@@ -8,6 +8,7 @@ from PIL import Image
 
 from bccl_jax.data.long_tail import shot_groups
 from bccl_jax.evaluation.embed import Embeddings
+from bccl_jax.evaluation.in_plane import tsne
 from bccl_jax.training.assemble import assemble
 from bccl_jax.workdir.checkpoint import Checkpoints
 from bccl_jax.workdir.directory import Workdir
@@ -15,7 +16,6 @@ from experiments.embedding_picture import main
 from experiments.embeddings import columns
 from experiments.embeddings.columns import Embedded, default_titles
 from experiments.embeddings.picture import draw
-from experiments.embeddings.plane import tsne
 from experiments.running.restoring import restore
 from tests.tiny import differing, tiny_config
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from experiments.records import statistics
+from bccl_jax.evaluation import statistics
 
 
 def test_mean_and_sample_deviation():
