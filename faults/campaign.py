@@ -75,7 +75,7 @@ class Campaign:
     """Trials in a folder, which has the references too.
 
     Args:
-      folder: a new one; folders of trials that failed stay in it.
+      folder: of it; folders of trials that failed stay there.
     """
 
     def __init__(self, folder: pathlib.Path):

@@ -18,12 +18,14 @@ def make(subject: Subject, folder: pathlib.Path, pictures: pathlib.Path) -> Refe
 
     Args:
       subject: of the run.
-      folder: a new one.
+      folder: its own, made anew.
       pictures: that `subjects.write_pictures` wrote.
 
     Raises:
       FailedTrial: the run does not end, or not twice to the same bits.
     """
+    # Of an earlier campaign in the same folder, and perhaps of other code.
+    shutil.rmtree(folder, ignore_errors=True)
     empty = Reference({}, 0.0, 0, {}, folder, folder)
 
     def trial(name):
