@@ -22,6 +22,9 @@ _LONGEST_TOLD = 6000
 _ASKED = {128 + number for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)} | {
     128 + number for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU, signal.SIGPIPE)
 }
+# Older versions of XLA say so at length whenever they load what is in a cache of compiled programs,
+# which commands on a CPU have in trials alone.
+_LOADED = re.compile(r"^E\d{4} .*cpu_aot_loader.*\n", re.MULTILINE)
 _LOST = 128 + signal.SIGABRT
 
 
@@ -155,7 +158,8 @@ class Trial:
                     raise FailedTrial(f"hangs after {PATIENCE:g} s: {_last(process)}")
                 time.sleep(0.01)
         for process in processes:
-            found.append(Ended(process.returncode, *process.communicate()))
+            stdout, stderr = process.communicate()
+            found.append(Ended(process.returncode, stdout, _LOADED.sub("", stderr)))
             self._judge(found[-1], killed, silent)
         return found
 
