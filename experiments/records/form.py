@@ -6,13 +6,15 @@ from typing import Any
 _SHOTS = ("all", "many", "medium", "few")
 # Beyond any number of images, of epochs, or of seconds; a file may say anything.
 _MOST = 2**40
+# Percent, of one image of the most there are.
+_LEAST = 100 / _MOST / 2
 
 
 def check(record: Any) -> None:
     """Raises an error of Python's where a record is none; what older ones lack may be missing."""
     _each(str, record["code_hash"], record["config_hash"])
     _each(int, record["seed"], record["images"], record.get("batch_size", 1))
-    if not 0 <= record["images"] < _MOST:
+    if not 0 < record["images"] < _MOST:
         raise ValueError("'images' is no number of images")
     for name in ("commit", "device", "finished", "evaluated_on"):
         _each(str, record.get(name) or "")
@@ -42,7 +44,10 @@ def _check_evaluation(name: str, figures: dict[str, Any]) -> None:
     _each(int, figures.get("epoch", 0))
     _each(list, figures.get("per_class", []))
     shots = [figures.get(shot) for shot in (*_SHOTS, "top1")]
-    _figures(name, [*shots, *figures.get("per_class", [])], 0, 100 + 1e-6)
+    accuracies = [*shots, *figures.get("per_class", [])]
+    _figures(name, accuracies, 0, 100 + 1e-6)
+    if any(0 < accuracy < _LEAST for accuracy in filter(None, accuracies)):
+        raise ValueError(f"{name!r} has accuracies of no number of images")
 
 
 def _figures(name: str, values: list, least: float = -1e300, most: float = 1e300) -> None:

@@ -160,7 +160,7 @@ def test_images_of_many_sizes_and_kinds_go_in_one_list(model, tmp_path):
         ([[1, 2], [3, 4]], "image 0 is 1, which is no image"),
         (float("nan"), "image 0 is nan, which is no image"),
         ("nowhere.jpg", "there is no file nowhere.jpg; correct"),
-        ("a/" * 2000 + "*.jpg", "no file is named like 'a/a/a/.*correct the pattern"),
+        ("a/" * 2000 + "*.jpg", "no file is named like a/a/a/.*correct the pattern"),
         ("a\0b*.jpg", "there is no file 'a.x00b"),
         ("nowhere/*.jpg", "no file is named like 'nowhere/*.jpg'|nowhere/.*correct the pattern"),
         (b"not a picture", "1 of 1 images cannot be decoded, image 0 the first .*no image in its"),
