@@ -120,7 +120,7 @@ def get_config(
     # pictures does.
     data.background = (255, 255, 255)
     # A photograph of more pixels by its header counts as broken and is not decoded, which would
-    # take 4 to 16 bytes a pixel in each reader. Pillow warns above the default and refuses above
+    # take 4 to 26 bytes a pixel in each reader. Pillow warns above the default and refuses above
     # twice as many. It may be changed when a run goes on.
     data.max_pixels = MAX_PIXELS
     # True: the images lie on the device and an epoch is an array of indices; False: a grain
