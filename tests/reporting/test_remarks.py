@@ -66,6 +66,30 @@ def test_the_worst_class_is_named():
     assert "last: worst class 50.00 (dog), harmonic" in remarks.explain({"last": record}, NAMES)
 
 
+def test_the_least_accurate_classes_are_named_with_their_training_images():
+    names = ("cat", "dog", "eel", "fox\n", "g" * 30, "hen")
+    record = {"per_class": [100.0, 50.0, None, 50.0, 0.0, 75.0]}
+    told = remarks.worst(record, names, [9, 1000, 3, 2000, 1, 5])
+    # Half of those that were tested; of two alike the larger class.
+    assert (
+        told
+        == "the least accurate classes, % (training images): {}…: 0.0 (1), {}: 50.0 (2,000)".format(
+            "g" * 23, repr("fox\n")
+        )
+    )
+    assert remarks.worst({"per_class": [None, 3.0]}, names, [1, 2]) == ""
+
+
+def test_lines_at_the_end_are_no_longer_than_a_hundred_characters():
+    words, path = " ".join(["word"] * 60), "/" + "p" * 150
+    lines = console.wrapped(f"{words}\nshort\n{path} end").splitlines()
+    assert [len(line) <= 100 for line in lines].count(False) == 1
+    assert path in lines
+    assert lines[0].startswith("word")
+    assert all(line.startswith("  ") for line in lines[1:3])
+    assert " ".join(" ".join(lines).split()) == f"{words} short {path} end"
+
+
 def test_thousands_of_lost_classes_are_counted():
     names = [f"c{k}" for k in range(1000)]
     told = remarks.explain({"last": OLD | {"per_class": [0.0] * 1000}}, names)
