@@ -4,6 +4,7 @@ import gc
 import os
 import signal
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Callable
@@ -62,6 +63,7 @@ def guarded(main: Callable[[list[str]], int], argv: list[str]) -> int:
 def _say_no_more() -> None:
     """What libraries had under way is taken down now, and would complain of it in traces."""
     sys.unraisablehook = lambda unraisable: None
+    threading.excepthook = lambda failed: None
     warnings.filterwarnings("ignore", message="coroutine .* was never awaited")
 
 

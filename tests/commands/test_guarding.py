@@ -1,6 +1,7 @@
 """How a command ends that cannot go on: its sentence and its exit code."""
 
 import sys
+import threading
 import warnings
 
 import jax
@@ -20,6 +21,7 @@ def _hook_and_warnings():
     """A command's process ends; the tests' goes on."""
     with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "unraisablehook", sys.unraisablehook)
+        patch.setattr(threading, "excepthook", threading.excepthook)
         yield
 
 
@@ -68,15 +70,27 @@ def test_nothing_is_said_of_what_is_taken_down_after_the_sentence(capsys):
     async def saved():
         pass
 
+    ended = threading.Event()
+
+    def written():
+        ended.wait(20)
+        raise RuntimeError("cannot schedule new futures after shutdown")
+
+    thread = threading.Thread(target=written)
+
     def main(argv):
         late = Late()
+        thread.start()
         late.itself, late.coroutine = late, saved()
         raise DataError("too many open files")
 
     with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
         warnings.simplefilter("always")
         patch.setattr(sys, "unraisablehook", sys.__unraisablehook__)
+        patch.setattr(threading, "excepthook", threading.__excepthook__)
         assert guarding.guarded(main, ["main"]) == 1
+        ended.set()
+        thread.join()
     assert capsys.readouterr().err == "error: too many open files\n"
 
 
