@@ -157,8 +157,8 @@ def test_titles_name_the_method_and_what_differs():
     [
         (lambda run: shutil.rmtree(run), [], "holds no run"),
         (lambda run: shutil.rmtree(run / "checkpoints"), [], "has no checkpoint"),
-        (lambda run: (run / "config.json").write_text("{"), [], "config.json is not what was written"),
-        (lambda run: (run / "config.json").write_text("[]"), [], "config.json is not what was written"),
+        (lambda run: (run / "config.json").write_text("{"), [], "not what was written"),
+        (lambda run: (run / "config.json").write_text("[]"), [], "not what was written"),
         (lambda run: None, ["--titles=a;b"], "--titles has 2 titles for 1 runs"),
     ],
 )
