@@ -60,8 +60,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             file.write(json.dumps(_as_json(verdict)) + "\n")
 
     trials = given.trials if given.trials or given.minutes else 100
-    drawn = drawn_until(given.seed, kinds, given.first, trials, given.minutes)
-    Campaign(folder.absolute()).runs(drawn, given.at_once, done)
+    campaign = Campaign(folder.absolute())
+    drawn = drawn_until(
+        given.seed, kinds, given.first, trials, given.minutes, lambda: campaign.preparing
+    )
+    campaign.runs(drawn, given.at_once, done)
     failed = sum(verdict.failure is not None for verdict in verdicts)
     print(f"\n{table(verdicts)}\n")
     if left := [name for name in given.kind or KINDS if KINDS[name] not in kinds]:
@@ -91,7 +94,9 @@ def _parser():
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--trials", type=int, help="how many (default: 100)")
-    parser.add_argument("--minutes", type=float, help="for so long, in place of a number")
+    parser.add_argument(
+        "--minutes", type=float, help="for so long, once prepared, in place of a number"
+    )
     parser.add_argument(
         "--kind",
         type=lambda text: [name for name in text.split(",") if name],

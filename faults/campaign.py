@@ -82,6 +82,8 @@ class Campaign:
         self.folder = folder
         self._references: dict[str, Reference] = {}
         self._making = threading.Lock()
+        # Seconds that were spent on them, which no trial is to be short of.
+        self.preparing = 0.0
         self._pictures = folder / "pictures"
         write_pictures(self._pictures)
 
@@ -89,8 +91,9 @@ class Campaign:
         """The reference of a subject, made when it is asked for."""
         with self._making:
             if name not in self._references:
-                place = self.folder / "references" / name
+                place, started = self.folder / "references" / name, time.monotonic()
                 self._references[name] = references.make(SUBJECTS[name], place, self._pictures)
+                self.preparing += time.monotonic() - started
             return self._references[name]
 
     def run(self, drawn: Drawn) -> Verdict:
@@ -132,13 +135,18 @@ class Campaign:
 
 
 def drawn_until(
-    seed: int, kinds: Sequence[Kind], first: int, trials: int | None, minutes: float | None
+    seed: int,
+    kinds: Sequence[Kind],
+    first: int,
+    trials: int | None,
+    minutes: float | None,
+    preparing: Callable[[], float] = lambda: 0.0,
 ) -> Iterator[Drawn]:
-    """Trials of a seed from a number on, for so many trials or minutes."""
+    """Trials of a seed from a number on, for so many trials, or minutes without the preparation."""
     end = time.monotonic() + 60 * minutes if minutes else None
     numbers = itertools.count(first) if trials is None else range(first, first + trials)
     for number in numbers:
-        if end is not None and time.monotonic() > end:
+        if end is not None and time.monotonic() - preparing() > end:
             return
         yield draw(seed, number, kinds)
 

@@ -37,6 +37,22 @@ def test_the_same_seed_and_number_are_the_same_trial_and_all_kinds_come():
     assert all(each.subject in each.kind.subjects for each in drawn)
 
 
+def test_minutes_are_those_of_trials_and_not_of_what_comes_before(monkeypatch):
+    now, preparing = [0.0], [0.0]
+    monkeypatch.setattr(campaign.time, "monotonic", lambda: now[0])
+    drawn = campaign.drawn_until(0, [KINDS["kill"]], 5, None, 1.0, lambda: preparing[0])
+    found = []
+    for each in drawn:
+        found.append(each.number)
+        now[0] += 25.0
+        if len(found) == 1:
+            now[0] += 500.0
+            preparing[0] += 500.0
+    assert found == [5, 6, 7]
+    limited = campaign.drawn_until(0, [KINDS["kill"]], 5, 2, None)
+    assert [each.number for each in limited] == [5, 6]
+
+
 def test_every_kind_names_runs_that_there_are_and_what_it_does():
     for name, kind in KINDS.items():
         assert kind.name == name
