@@ -1,5 +1,6 @@
 """Classes that no image was evaluated of, and classes that are lost, can be seen in the figures."""
 
+import errno
 import json
 import warnings
 from types import SimpleNamespace
@@ -148,12 +149,20 @@ def test_outputs_that_are_not_finite_are_told_in_one_sentence():
 def test_no_picture_that_can_be_decoded_is_an_error_whatever_is_allowed(monkeypatch):
     config = tiny_config()
     config.data.max_broken = 1.0
-    images = SimpleNamespace(name=lambda i: f"{i}.jpg")
+
+    class Gone:
+        def name(self, index):
+            return f"{index}.jpg"
+
+        def __getitem__(self, index):
+            raise FileNotFoundError(errno.ENOENT, "it is gone")
+
+    images = Gone()
     split = Split(images, np.zeros(3, np.int32), NAMES[:1])
     batch = {"image": np.zeros((3, 1, 1, 3), np.uint8), "decoded": np.zeros(3, bool)}
     monkeypatch.setattr(over_split, "_batches", lambda *_: (each for each in [batch]))
     with pytest.raises(
-        DataError, match=r"3 of 3 pictures .* 0\.jpg the first, which leaves nothing"
+        DataError, match=r"3 of 3 pictures .* 0\.jpg the first.*, which leaves nothing"
     ):
         over_split.compute_on(split, lambda images: (np.zeros(3),), config, create_mesh(config))
 

@@ -1,5 +1,6 @@
 """Variables of the environment: of schedulers, of folders, and our own."""
 
+import errno
 import os
 import pathlib
 import random
@@ -44,7 +45,14 @@ def _environment(root: pathlib.Path) -> Surface:
     def read(entry: Input) -> None:
         given = dict(line.partition(b"=")[::2] for line in entry.content.split(b"\0\0"))
         before = dict(os.environ)
-        initialize = jax.distributed.initialize
+        initialize, makedirs = jax.distributed.initialize, os.makedirs
+
+        def below(path, *arguments, **others):
+            # Whoever may write anywhere would find folders of odd names all over the machine.
+            if not pathlib.Path(os.path.abspath(path)).is_relative_to(root):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+            makedirs(path, *arguments, **others)
+
         os.chdir(root)
         try:
             for name in _GIVEN:
@@ -52,12 +60,12 @@ def _environment(root: pathlib.Path) -> Surface:
             for name, value in given.items():
                 os.environb[name] = value
             # What it is given is looked at; no network is.
-            jax.distributed.initialize = _joining
+            jax.distributed.initialize, os.makedirs = _joining, below
             mesh.initialize_processes()
             cache_folder("labels")
             expanded("~/x")
         finally:
-            jax.distributed.initialize = initialize
+            jax.distributed.initialize, os.makedirs = initialize, makedirs
             os.environ.clear()
             os.environ.update(before)
 
