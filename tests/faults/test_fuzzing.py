@@ -16,6 +16,9 @@ from faults.fuzzing.looping import entry_of, trials, well_formed
 from faults.fuzzing.running import Counts, Runner
 from faults.fuzzing.surface import Files, Kind, Surface, Whole, consistent
 
+# Real runs and many inputs, which take longer than all the suite has for them.
+pytestmark = pytest.mark.slow
+
 # Inputs of a kind: those that are read fast have the larger shares.
 LEAST, PER_SHARE = 8, 20
 

@@ -28,7 +28,8 @@ from tests.page.test_document import PLOTLY
 from tests.tiny import tiny_config
 from tests.use.conftest import CLASSES, _two_layers, digits_run, folder_run, trained  # noqa: F401
 
-pytestmark = pytest.mark.usefixtures("_two_layers")
+# Real runs, each of which is looked at once more.
+pytestmark = [pytest.mark.usefixtures("_two_layers"), pytest.mark.slow]
 
 
 @pytest.fixture(scope="module", autouse=True)
