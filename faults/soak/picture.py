@@ -1,10 +1,12 @@
 """The picture of a soak: what each phase held, from its first sample to its last."""
 
+import io
 import pathlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
+from PIL import Image
 
 from faults.soak.flatness import WARM_UP
 
@@ -56,5 +58,7 @@ def draw(samples: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
 
 
 def save(path: pathlib.Path, samples: Mapping[str, Sequence[Mapping[str, float]]]) -> None:
-    """Writes `draw(samples)` as a PNG file."""
-    draw(samples).savefig(path, dpi=80)
+    """Writes `draw(samples)` as a PNG file, of few colours and so a small one."""
+    drawn = io.BytesIO()
+    draw(samples).savefig(drawn, dpi=80)
+    Image.open(drawn).convert("RGB").quantize(64).save(path, optimize=True)

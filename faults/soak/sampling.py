@@ -15,8 +15,8 @@ import jax
 
 _COMPILED = "/jax/core/compile/backend_compile_duration"
 _SHARED = "/dev/shm/"
-# It grows by design: a line an epoch.
-RECORDS = "metrics.jsonl"
+# They grow by design: a line an epoch, and a copy of all of them in each checkpoint.
+RECORDS, COPY = "metrics.jsonl", "records.jsonl"
 
 
 class Sampler:
@@ -24,7 +24,7 @@ class Sampler:
 
     Args:
       path: of the file that they are appended to, a JSON object a line.
-      workdir: of a run; its `metrics.jsonl` is told apart.
+      workdir: of a run; its records are told apart.
       every: of so many calls of `at` one takes a sample.
     """
 
@@ -92,15 +92,18 @@ def of_process() -> dict[str, float]:
 
 def of_folder(workdir: pathlib.Path) -> dict[str, float]:
     """Files and bytes of a run's directory, and bytes of its records, which are in neither."""
-    sizes = {}
+    sizes, records = {}, 0
     for folder, _, names in os.walk(workdir):
         for name in names:
             path = os.path.join(folder, name)
             try:
-                sizes[path] = os.lstat(path).st_size
+                size = os.lstat(path).st_size
             except FileNotFoundError:  # a checkpoint that is on its way
                 continue
-    records = sizes.pop(str(workdir / RECORDS), 0)
+            if name in (RECORDS, COPY):
+                records += size
+            else:
+                sizes[path] = size
     return {"files": len(sizes), "file bytes": sum(sizes.values()), "records": records}
 
 

@@ -163,7 +163,8 @@ def test_where_nothing_is_lost_nothing_is_found_and_all_of_it_is_written(planted
 def test_the_records_of_a_run_grow_by_design_and_are_told_apart(planted, tmp_path):
     (tmp_path / "run" / "checkpoints").mkdir()
     (tmp_path / "run" / "checkpoints" / "a").write_bytes(b"12345")
-    (tmp_path / "run" / "metrics.jsonl").write_bytes(b"123")
+    (tmp_path / "run" / "checkpoints" / "records.jsonl").write_bytes(b"1")
+    (tmp_path / "run" / "metrics.jsonl").write_bytes(b"12")
     Sampler(tmp_path / "samples.jsonl", tmp_path / "run").at(1)
     (sample,) = read(tmp_path / "samples.jsonl")
     assert (sample["files"], sample["file bytes"], sample["records"]) == (1, 5, 3)
