@@ -103,8 +103,9 @@ def planted(tmp_path, monkeypatch):
             file.write(bytes(30_000))
 
     def memory():
-        made = mmap.mmap(-1, 2**20)
-        made.write(bytes(2**20))
+        # Beside what a process of many tests takes and gives back meanwhile.
+        made = mmap.mmap(-1, 2**23)
+        made.write(bytes(2**23))
         kept.append(made)
 
     def handle():
