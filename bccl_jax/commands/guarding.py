@@ -1,6 +1,7 @@
 """How a command ends that cannot go on."""
 
 import gc
+import logging
 import os
 import signal
 import sys
@@ -64,6 +65,7 @@ def _say_no_more() -> None:
     """What libraries had under way is taken down now, and would complain of it in traces."""
     sys.unraisablehook = lambda unraisable: None
     threading.excepthook = lambda failed: None
+    logging.disable()
     warnings.filterwarnings("ignore", message="coroutine .* was never awaited")
 
 

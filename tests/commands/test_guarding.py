@@ -1,5 +1,6 @@
 """How a command ends that cannot go on: its sentence and its exit code."""
 
+import logging
 import sys
 import threading
 import warnings
@@ -23,6 +24,7 @@ def _hook_and_warnings():
         patch.setattr(sys, "unraisablehook", sys.unraisablehook)
         patch.setattr(threading, "excepthook", threading.excepthook)
         yield
+        logging.disable(logging.NOTSET)
 
 
 def of_one(capsys, error):
@@ -74,6 +76,7 @@ def test_nothing_is_said_of_what_is_taken_down_after_the_sentence(capsys):
 
     def written():
         ended.wait(20)
+        logging.getLogger("absl").error("a thread raised an exception")
         raise RuntimeError("cannot schedule new futures after shutdown")
 
     thread = threading.Thread(target=written)

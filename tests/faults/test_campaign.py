@@ -140,8 +140,10 @@ def test_outcomes_differ_by_any_part():
 def test_a_sentence_must_name_what_is_damaged():
     name = pathlib.Path("checkpoints/15/state/d/abc")
     _check_named("the checkpoint checkpoints/15 is damaged: state/d/abc is missing", name)
-    with pytest.raises(FailedTrial, match="does not name it"):
-        _check_named("the learning rate is too high", name)
+    for told in ("the learning rate is too high", "the checkpoint checkpoints/10 is damaged"):
+        with pytest.raises(FailedTrial, match="does not name it"):
+            _check_named(told, name)
+    _check_named("/runs/a/config.json is not what was written", pathlib.Path("config.json"))
     assert _offered("or give --checkpoint=10, which is whole") == "10"
     assert _offered("restore it") is None
 
