@@ -5,9 +5,9 @@ import dataclasses
 import functools
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from bccl_jax.data.split import Split
 from bccl_jax.evaluation import metrics
@@ -15,8 +15,10 @@ from bccl_jax.evaluation.class_table import class_table, worst_first
 from bccl_jax.evaluation.confused import ConfusedPairs, certain_mistakes, confused_pairs
 from bccl_jax.evaluation.evaluate import Evaluation
 from bccl_jax.evaluation.size_groups import by_size, group_shares, size_groups
-from bccl_jax.reporting import contact_sheet, lettering
+from bccl_jax.reporting import lettering, style
 from bccl_jax.reporting.confusion import confusion
+from bccl_jax.reporting.palette import INK, WRONG
+from bccl_jax.reporting.picture_grid import picture_grid
 from bccl_jax.system.names import printable
 
 FILES = (
@@ -61,8 +63,8 @@ _PAIR = (
 MOST_DRAWN, GROUPS = 60, 20
 # Classes up to which confusion.csv is a table; of more it lists the pairs that occur.
 MOST_TABLED = 1000
-# Mistakes on the contact sheet.
-MOST_SHOWN = 24
+# Mistakes on their sheet, how many beside each other, and how large small ones are at least.
+MOST_SHOWN, COLUMNS, SIDE = 24, 6, 160
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,7 +179,8 @@ class Details:
                 "true classes by their training images (in brackets), the largest first; "
                 "grey: no image to test on"
             )
-        _save(confusion(shares, rows, columns, self.title, note), path, 110)
+        title = f"{self.title}: which classes are taken for which"
+        style.save(confusion(shares, rows, columns, title, note), path)
 
     def _draw_mistakes(self, path: pathlib.Path) -> None:
         judged = self.evaluation.judged
@@ -191,20 +194,22 @@ class Details:
         images = self.seen(np.flatnonzero(self.evaluation.decoded)[chosen])
         lines = [
             [
-                (f"true: {lettering.label(self.names[judged.labels[i]])}", "black"),
-                (f"predicted: {lettering.label(self.names[judged.predictions[i]])}", "tab:red"),
-                (
-                    f"{_percent(judged.confidences[i])}, true class "
-                    f"{_percent(judged.true_probabilities[i])}",
-                    "0.4",
-                ),
+                (f"true: {lettering.label(self.names[judged.labels[i]])}", INK),
+                (f"predicted: {lettering.label(self.names[judged.predictions[i]])}", WRONG),
+                (f"probability {_percent(judged.confidences[i])},", INK),
+                (f"of the true class {_percent(judged.true_probabilities[i])}", INK),
             ]
             for i in chosen
         ]
         wrong = int((judged.labels != judged.predictions).sum())
         which = f"the {len(chosen)} most certain of {wrong:,} mistakes" if wrong else "no mistake"
         title = f"{self.title}: {which} in {len(judged.labels):,} images"
-        _save(contact_sheet.contact_sheet(images, lines, title), path, contact_sheet.DPI)
+        rows, captions = (
+            [of[first : first + COLUMNS] for first in range(0, len(of), COLUMNS)]
+            for of in (images, lines)
+        )
+        grid = picture_grid(rows, title, captions=captions, least=SIDE)
+        Image.fromarray(grid.drawing).save(path, "PNG")
 
 
 def _csv(rows: Callable[[], Iterable[Sequence]]) -> Callable[[pathlib.Path], None]:
@@ -213,10 +218,6 @@ def _csv(rows: Callable[[], Iterable[Sequence]]) -> Callable[[pathlib.Path], Non
             csv.writer(file, lineterminator="\n").writerows(rows())
 
     return write
-
-
-def _save(figure: Any, path: pathlib.Path, dpi: int) -> None:
-    figure.savefig(path, dpi=dpi, format="png")
 
 
 def _number(value: float) -> float | str:

@@ -7,6 +7,7 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from bccl_jax.reporting import drawing, style
 from bccl_jax.reporting.lettering import LITERAL, drawable
 
 # Rows up to which each share is written into its cell, too.
@@ -15,6 +16,7 @@ _WRITTEN = 20
 _ROW = 0.22
 
 
+@style.styled()
 def confusion(
     shares: np.ndarray, rows: Sequence[str], columns: Sequence[str], title: str, note: str
 ) -> Figure:
@@ -33,13 +35,13 @@ def confusion(
     """
     written = len(rows) <= _WRITTEN
     row = 2 * _ROW if written else _ROW
-    figure = Figure(
-        figsize=(max(4 + row * len(columns), 7), 3 + row * len(rows)), layout="constrained"
-    )
+    size = max(4 + row * len(columns), 8), 2.8 + max(row * len(rows), 3.2)
+    figure = Figure(figsize=size)
+    drawing.titled(figure, title)
     axes = figure.subplots()
     axes.set_facecolor("0.85")
     # Most mistakes are rare: the root shows one in a hundred.
-    drawn = axes.imshow(shares, cmap="Blues", norm=PowerNorm(0.5, 0, 1), aspect="auto")
+    drawn = axes.imshow(shares, norm=PowerNorm(0.5, 0, 1), aspect="auto")
     if written:
         for (i, j), share in np.ndenumerate(shares):
             if share > 0:
@@ -52,12 +54,15 @@ def confusion(
         for tick in axis.get_ticklabels():
             tick.set(**LITERAL)
     axes.tick_params(axis="x", rotation=90)
+    axes.tick_params(length=0)
     axes.set(xlabel="predicted", ylabel="true")
-    axes.set_title(drawable(note), loc="left", fontsize=9, **LITERAL)
-    figure.suptitle(drawable(title), **LITERAL)
+    drawing.noted(figure, note)
+    axes.grid(False)
+    axes.spines[:].set_visible(False)
     bar = figure.colorbar(
         drawn, ax=axes, fraction=0.04, pad=0.02, ticks=(0, 0.01, 0.1, 0.25, 0.5, 1)
     )
-    bar.set_label("share of the true class's images")
+    bar.set_label("share of the true class")
+    bar.outline.set_visible(False)
     bar.ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     return figure

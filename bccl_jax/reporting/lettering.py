@@ -1,9 +1,12 @@
-"""Names of the user's in pictures: whatever they hold, matplotlib draws them as they are."""
+"""Names of the user's in pictures: whatever they hold, they are drawn as they are."""
 
 import functools
+import itertools
+from collections.abc import Iterator
 
 import matplotlib
 from matplotlib import font_manager
+from PIL import ImageFont
 
 LONGEST = 24
 # For letters that no font at hand has, as matplotlib itself draws them, with a warning for each.
@@ -21,7 +24,8 @@ def drawable(text: str) -> str:
     Returns:
       The text, to be drawn with `LITERAL`.
     """
-    letters = _letters(tuple(matplotlib.rcParams["font.family"]))
+    fonts = _fonts(tuple(matplotlib.rcParams["font.family"]))
+    letters = frozenset().union(*(letters for _, letters in fonts))
     return "".join(" " if c.isspace() else c if ord(c) in letters else MISSING for c in text)
 
 
@@ -31,8 +35,33 @@ def label(name: str) -> str:
     return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
 
 
+def in_fonts(text: str, size: int) -> Iterator[tuple[str, ImageFont.FreeTypeFont]]:
+    """A `drawable` text in parts, each with the first of the fonts that has its letters.
+
+    Args:
+      text: the text.
+      size: of the letters, in pixels.
+
+    Yields:
+      A part and its font, for Pillow.
+    """
+    fonts = _fonts(tuple(matplotlib.rcParams["font.family"]))
+
+    def of(letter: str) -> str:
+        return next((path for path, letters in fonts if ord(letter) in letters), fonts[0][0])
+
+    for path, letters in itertools.groupby(text, of):
+        yield "".join(letters), _pillow_font(path, size)
+
+
 @functools.cache
-def _letters(families: tuple[str, ...]) -> frozenset[int]:
+def _fonts(families: tuple[str, ...]) -> tuple[tuple[str, frozenset[int]], ...]:
+    """The file of each family, and the letters in it."""
     fonts = [font_manager.FontProperties(family=[family]) for family in families]
-    paths = map(font_manager.findfont, fonts)
-    return frozenset().union(*(font_manager.get_font(path).get_charmap() for path in paths))
+    paths = [font_manager.findfont(font) for font in fonts]
+    return tuple((path, frozenset(font_manager.get_font(path).get_charmap())) for path in paths)
+
+
+@functools.cache
+def _pillow_font(path: str, size: int) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(path, size)

@@ -13,3 +13,5 @@ SHOTS = MappingProxyType(
 )
 # Of matplotlib, for those who see no colours.
 MARKERS = MappingProxyType({"many": "o", "medium": "s", "few": "^"})
+# Of words: as they are, and where something is wrong.
+INK, WRONG = "#1A1A1A", "#A83A00"

@@ -1,76 +1,120 @@
-"""Pictures in rows and columns with their names, pixel for pixel."""
+"""Pictures in rows and columns, pixel for pixel, with words above, beside and below them."""
 
+import itertools
 from collections.abc import Sequence
+from typing import NamedTuple
 
-import matplotlib
 import numpy as np
-from matplotlib import font_manager
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
-from bccl_jax.reporting.lettering import label
+from bccl_jax.reporting.lettering import drawable, in_fonts
+from bccl_jax.reporting.palette import INK
 
 # Small pictures are drawn with whole squares for their pixels, to this side at least.
 LEAST = 96
-_GAP, _MARGIN, _LETTERS = 4, 8, 13
+_GAP, _MARGIN, _LETTERS, _TITLE = 6, 10, 13, 16
+_LINE = _LETTERS + 4
+
+Line = tuple[str, str]
+
+
+class Grid(NamedTuple):
+    """A drawing.
+
+    Attributes:
+      drawing: uint8 [H, W, 3].
+      corners: row and column of each picture's first pixel, as many as there are of them in each
+        row.
+      zoom: how many pixels a side of one of theirs is drawn as.
+    """
+
+    drawing: np.ndarray
+    corners: list[list[tuple[int, int]]]
+    zoom: int
 
 
 def picture_grid(
-    titles: Sequence[str], names: Sequence[Sequence[str]], rows: Sequence[Sequence[np.ndarray]]
-) -> tuple[np.ndarray, np.ndarray, int]:
+    rows: Sequence[Sequence[np.ndarray]],
+    title: str,
+    columns: Sequence[str] = (),
+    names: Sequence[Sequence[str]] = (),
+    captions: Sequence[Sequence[Sequence[Line]]] = (),
+    least: int = LEAST,
+) -> Grid:
     """Draws pictures.
 
     Args:
-      titles: of the C columns; a line each, or several.
-      names: of the R rows; the lines of each.
-      rows: R rows of C pictures, uint8 [H, W, 3], of any sizes.
+      rows: R rows of pictures, uint8 [H, W, 3], of any sizes; there may be none.
+      title: of the whole.
+      columns: above the columns, a line each, or several; none if empty.
+      names: the lines beside each of the rows; none if empty.
+      captions: the lines below each of the pictures, with their colours; none if empty.
+      least: pixels to which the side of small pictures is enlarged, at least.
 
     Returns:
-      The drawing, uint8 [H', W', 3]; int [R, C, 2], row and column of each picture's first pixel;
-      and how many pixels a side of one of theirs is drawn as.
+      The drawing. Words that have no room are cut with an ellipsis, but for `names` and `captions`,
+      which make their own.
     """
-    side = max(max(picture.shape[:2]) for row in rows for picture in row)
-    zoom = -(-LEAST // side)
-    cell = side * zoom
-    font = ImageFont.truetype(_font(), _LETTERS)
-    names = [[label(line) for line in lines] for lines in names]
-    height = _LETTERS + 4
-    left = _MARGIN + int(max(font.getlength(line) for lines in names for line in lines)) + _MARGIN
-    top = _MARGIN + max(len(title.splitlines()) for title in titles) * height + _GAP
-    shape = (
-        left + len(titles) * (cell + _GAP) + _MARGIN,
-        top + len(rows) * (cell + _GAP) + _MARGIN,
-    )
-    drawing = Image.new("RGB", shape, "white")
+    pictures = list(itertools.chain(*rows))
+    lines = list(itertools.chain(*itertools.chain(*captions)))
+    side = max((max(picture.shape[:2]) for picture in pictures), default=least)
+    zoom = -(-least // side)
+    tall = side * zoom
+    below = max((len(of) for row in captions for of in row), default=0) * _LINE
+    wide = max([tall, *(_length(text) for text, _ in lines)])
+    left = _MARGIN
+    if names:
+        left += max(_length(line) for of in names for line in of) + _MARGIN
+    head = _MARGIN + _TITLE + _MARGIN
+    top = head + max((len(column.splitlines()) * _LINE for column in columns), default=0)
+    across = max(map(len, rows), default=0)
+    width = max(left + across * (wide + _GAP) + _MARGIN, 3 * _MARGIN + _length(title, _TITLE))
+    down = tall + below + _GAP + (_MARGIN if captions else 0)
+    drawing = Image.new("RGB", (width, top + len(rows) * down + _MARGIN), "white")
     pen = ImageDraw.Draw(drawing)
-    for column, title in enumerate(titles):
-        at = (left + column * (cell + _GAP), _MARGIN)
-        pen.multiline_text(at, _fitting(title, font, cell), fill="black", font=font, spacing=4)
-    corners = np.zeros((len(rows), len(titles), 2), int)
-    for number, (lines, row) in enumerate(zip(names, rows, strict=True)):
-        y = top + number * (cell + _GAP)
-        middle = y + (cell - height * len(lines)) // 2
-        for line_number, line in enumerate(lines):
-            pen.text((_MARGIN, middle + line_number * height), line, fill="black", font=font)
+    _write(pen, (_MARGIN, _MARGIN), title, size=_TITLE)
+    for column, text in enumerate(columns):
+        for i, line in enumerate(text.splitlines()):
+            at = left + column * (wide + _GAP), head + i * _LINE
+            _write(pen, at, _fitting(line, wide))
+    corners = []
+    for number, row in enumerate(rows):
+        y = top + number * down
+        beside = names[number] if names else ()
+        for i, line in enumerate(beside):
+            _write(pen, (_MARGIN, y + (tall - _LINE * len(beside)) // 2 + i * _LINE), line)
+        corners.append([])
         for column, picture in enumerate(row):
             drawn = picture.repeat(zoom, axis=0).repeat(zoom, axis=1)
-            x = left + column * (cell + _GAP)
-            corner = y + (cell - drawn.shape[0]) // 2, x + (cell - drawn.shape[1]) // 2
+            x = left + column * (wide + _GAP)
+            # What is written below pictures begins where they do.
+            at = x + (0 if captions else (wide - drawn.shape[1]) // 2)
+            corner = y + (tall - drawn.shape[0]) // 2, at
             drawing.paste(Image.fromarray(drawn), corner[::-1])
-            corners[number, column] = corner
-    return np.array(drawing), corners, zoom
+            corners[-1].append(corner)
+            for i, (line, color) in enumerate(captions[number][column] if captions else ()):
+                _write(pen, (x, y + tall + 3 + i * _LINE), line, color)
+    return Grid(np.array(drawing), corners, zoom)
 
 
-def _fitting(title: str, font: ImageFont.FreeTypeFont, width: int) -> str:
-    """A title of which each line is cut to the width of its column."""
-    lines = []
-    for line in title.splitlines():
-        while len(line) > 1 and font.getlength(line) > width:
-            line = line[:-1]
-        lines.append(line)
-    return "\n".join(lines)
+def _write(
+    pen: ImageDraw.ImageDraw, at: tuple[int, int], text: str, color: str = INK, size: int = _LETTERS
+) -> None:
+    x, y = at
+    for part, font in in_fonts(drawable(text), size):
+        # On one line, whatever the heights of the letters.
+        pen.text((x, y + size), part, fill=color, font=font, anchor="ls")
+        x += font.getlength(part)
 
 
-def _font() -> str:
-    """The file of the font that `lettering` speaks for."""
-    families = matplotlib.rcParams["font.family"]
-    return font_manager.findfont(font_manager.FontProperties(family=families))
+def _length(text: str, size: int = _LETTERS) -> int:
+    return int(sum(font.getlength(part) for part, font in in_fonts(drawable(text), size))) + 1
+
+
+def _fitting(line: str, width: int) -> str:
+    """A line that is cut to a width."""
+    if _length(line) <= width:
+        return line
+    while len(line) > 1 and _length(f"{line}…") > width:
+        line = line[:-1]
+    return f"{line}…"

@@ -107,7 +107,8 @@ def finish(
     if is_lead():
         groups = shot_groups(run.class_counts, settings.many_above, settings.few_below)
         title = f"{run.config.method.name} on {run.config.data.name}, seed {run.config.seed}"
-        save_report(directory.report, records, run.class_counts, groups, title)
+        names, on = run.dataset.train.class_names, run.dataset.chosen_on
+        save_report(directory.report, records, run.class_counts, groups, names, title, on)
         results = {**figures, "best_epoch": result.best_epoch, "chosen_on": result.chosen_on}
         results |= {"ema": result.ema} if result.ema else {}
         if directory.has(first_stage.RECORD):

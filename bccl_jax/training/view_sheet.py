@@ -6,6 +6,7 @@ batch, by the functions that the training step is made of.
 """
 
 import dataclasses
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -18,7 +19,8 @@ from bccl_jax.data.long_tail import shot_groups
 from bccl_jax.data.order import Order
 from bccl_jax.data.photographs.decode import BrokenImageError, decode
 from bccl_jax.data.photographs.decoding import Decoding
-from bccl_jax.reporting.picture_grid import picture_grid
+from bccl_jax.reporting.lettering import label
+from bccl_jax.reporting.picture_grid import Grid, picture_grid
 from bccl_jax.system.progress import under_way
 from bccl_jax.training.assemble import Run
 from bccl_jax.training.drawing import make_draw, make_network_views
@@ -165,11 +167,11 @@ def view_sheet(run: Run, state: TrainState) -> np.ndarray:
       uint8 [H, W, 3]: a row for each image, its class's name, shot group and number of training
       images beside it; the image as it is, and of each view what the next steps make of it.
     """
-    return drawn(run, state)[0]
+    return drawn(run, state).drawing
 
 
-def drawn(run: Run, state: TrainState) -> tuple[np.ndarray, np.ndarray, int]:
-    """The picture, and where in it views lie, as `picture_grid` gives them."""
+def drawn(run: Run, state: TrainState) -> Grid:
+    """The picture, and where in it views lie."""
     done, train = int(state.step), run.dataset.train
     chosen = choose(run, done)
     steps = range(done, done + REPEATS)
@@ -178,16 +180,26 @@ def drawn(run: Run, state: TrainState) -> tuple[np.ndarray, np.ndarray, int]:
     labels = train.labels[indices]
     kinds = range(len(run.method.views))
     titles = ["original"]
-    titles += [f"{run.method.views[v]}\nstep {step + 1:,}" for v in kinds for step in steps]
+    titles += [f"{name}\nstep {step + 1:,}" for name in _told(run.method.views) for step in steps]
     names = [
-        (train.class_names[k], group, f"{run.class_counts[k]:,} images")
+        (label(train.class_names[k]), f"{group}-shot class", f"{run.class_counts[k]:,} images")
         for k, group in zip(labels, chosen.groups, strict=True)
     ]
     rows = [
         [_original(run, index), *(one[v][n] for v in kinds for one in views)]
         for n, index in enumerate(indices)
     ]
-    return picture_grid(titles, names, rows)
+    title = f"{run.config.method.name} on {run.config.data.name}: images of {len(rows)} classes, "
+    title += f"and their views in the next {REPEATS} steps"
+    return picture_grid(rows, title, titles, names)
+
+
+def _told(views: Sequence[str]) -> list[str]:
+    """Names of views, numbered where several have one."""
+    return [
+        f"{name} {views[: i + 1].count(name)}" if views.count(name) > 1 else name
+        for i, name in enumerate(views)
+    ]
 
 
 def _original(run: Run, index: int) -> np.ndarray:

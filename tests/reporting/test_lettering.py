@@ -46,10 +46,10 @@ def test_class_counts_are_drawn_whatever_the_names_hold(names, tmp_path):
 def test_a_report_is_drawn_whatever_its_title_holds(tmp_path):
     evaluation = {"all": 50.0, "many": 50.0, "medium": None, "few": None, "per_class": [50.0]}
     records = [{"epoch": 1, "train": {"loss": 1.0}, "eval": evaluation}]
-    save_report(
-        tmp_path / "report.png", records, np.array([3]), {"many": np.ones(1, bool)}, "中 $\\x$ 😀"
-    )
-    assert (tmp_path / "report.png").exists()
+    names, groups = ("$\\frac{$ 中",), {"many": np.ones(1, bool)}
+    path = tmp_path / "report.png"
+    save_report(path, records, np.array([3]), groups, names, "中 $\\x$ 😀")
+    assert path.exists()
 
 
 def test_what_the_font_has_stays_and_the_rest_is_a_square():

@@ -58,7 +58,7 @@ def test_a_record_of_an_older_run_is_told_as_far_as_it_goes():
     groups = {"many": np.array([True, False, False]), "few": np.array([False, True, True])}
     groups["medium"] = np.zeros(3, bool)
     for records in ([row], mixed):
-        plots.report(records, np.array([100, 9, 5]), groups, "title")
+        plots.report(records, np.array([100, 9, 5]), groups, NAMES, "title")
 
 
 def test_the_worst_class_is_named():

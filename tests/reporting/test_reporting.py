@@ -10,6 +10,8 @@ from bccl_jax.errors import WorkdirError
 from bccl_jax.reporting import console, plots
 from bccl_jax.reporting.records import Records, read
 
+NAMES = ("ant", "bee", "cow")
+
 
 def record(epoch, **evaluation):
     train = {"loss": 3.0 / epoch, "contrastive_loss": 1.0, "accuracy": 10.0, "learning_rate": 0.1}
@@ -98,8 +100,9 @@ def test_report_is_a_picture_with_curves_and_classes(tmp_path):
         "medium": np.array([False, False, False]),
         "few": np.array([False, True, True]),
     }
-    figure = plots.report(rows, np.array([100, 10, 5]), groups, "title")
+    figure = plots.report(rows, np.array([100, 10, 5]), groups, NAMES, "title", "validation")
     losses, accuracies, classes = figure.axes
+    assert accuracies.get_title("left") == "Accuracy on validation images by shot group"
     assert [line.get_label() for line in losses.lines] == ["total", "contrastive"]
     # Epochs are whole, in a short run too.
     assert all(tick.is_integer() for tick in (*losses.get_xticks(), *accuracies.get_xticks()))
@@ -108,18 +111,22 @@ def test_report_is_a_picture_with_curves_and_classes(tmp_path):
     assert [line.get_label() for line in accuracies.lines] == [
         "all, mean of classes", "many", "few", "top-1, share of images",
     ]  # fmt: skip
-    assert classes.get_title() == "last evaluation, 2 of 3 classes"
+    title = "Accuracy of 2 of 3 classes, epoch 3 (others: no test image)"
+    assert classes.get_title("left") == title
     # The class without images is in no mean.
     assert [text.get_text() for text in classes.get_legend().get_texts()] == [
-        "many: 1 of 1 classes",
-        "few: 1 of 2 classes",
+        "many: 60.1 (mean of 1 classes)",
+        "few: 0.0 (mean of 1 of 2 classes)",
     ]
-    offsets = np.ma.getdata(classes.collections[0].get_offsets())
-    np.testing.assert_allclose(offsets[:, 0], [100, 10, 5])
+    assert {text.get_text() for text in classes.texts} == {"ant", "cow"}
+    many, _, few, _ = classes.collections
+    np.testing.assert_allclose(np.ma.getdata(many.get_offsets()), [[100, 60.125]])
+    np.testing.assert_allclose(np.ma.getdata(few.get_offsets()), [[5, 0]])
 
-    plots.save_report(tmp_path / "report.png", rows, np.array([100, 10, 5]), groups, "title")
-    with Image.open(tmp_path / "report.png") as image:
-        assert image.size == (1650, 462)
+    path = tmp_path / "report.png"
+    plots.save_report(path, rows, np.array([100, 10, 5]), groups, NAMES, "title")
+    with Image.open(path) as image:
+        assert image.size == (1716, 484)
 
 
 def test_the_picture_has_a_curve_of_the_averaged_weights_beside_each_of_the_raw_ones():
@@ -127,7 +134,8 @@ def test_the_picture_has_a_curve_of_the_averaged_weights_beside_each_of_the_raw_
     for row, accuracy in zip(rows[1:], (70.0, 80.0), strict=True):
         row["eval_ema"] = EVALUATION | {"all": accuracy}
     groups = {"many": np.array([True, False, False])}
-    _, accuracies, classes = plots.report(rows, np.array([100, 10, 5]), groups, "title").axes
+    figure = plots.report(rows, np.array([100, 10, 5]), groups, NAMES, "title")
+    _, accuracies, classes = figure.axes
     raw, averaged = (
         [line for line in accuracies.lines if line.get_linestyle() == style] for style in ("-", ":")
     )
@@ -138,7 +146,7 @@ def test_the_picture_has_a_curve_of_the_averaged_weights_beside_each_of_the_raw_
     assert "dotted: averaged weights" in [
         text.get_text() for text in accuracies.get_legend().get_texts()
     ]
-    assert classes.get_title() == "last evaluation, raw weights, 2 of 3 classes"
+    assert "epoch 3, raw weights" in classes.get_title("left")
 
 
 def quarters(within, contrastive, classification):
@@ -158,7 +166,8 @@ def test_the_picture_has_cosines_and_the_ratio_of_gradients_where_records_have_t
         record(2) | quarters([0.8, 0.4], [1.0, 0.0], [2.0, 2.0]),
         record(3, **EVALUATION) | quarters([0.2, 0.1], [3.0, None], [1.0, 1.0]),
     ]
-    figure = plots.report(rows, np.array([100, 10, 5]), {"many": np.ones(3, bool)}, "title")
+    groups = {"many": np.ones(3, bool)}
+    figure = plots.report(rows, np.array([100, 10, 5]), groups, NAMES, "title")
     *_, cosines, ratios = figure.axes
     assert len(figure.axes) == 5
     within, between = cosines.lines
@@ -174,8 +183,9 @@ def test_the_picture_has_cosines_and_the_ratio_of_gradients_where_records_have_t
 
 def test_without_any_gradient_above_zero_the_picture_has_the_cosines_alone():
     rows = [record(1, **EVALUATION) | quarters([0.8], [0.0], [1.0])]
-    figure = plots.report(rows, np.array([100, 10, 5]), {"many": np.ones(3, bool)}, "title")
-    assert [axes.get_ylabel() for axes in figure.axes][3:] == ["mean cosine of embeddings"]
+    groups = {"many": np.ones(3, bool)}
+    figure = plots.report(rows, np.array([100, 10, 5]), groups, NAMES, "title")
+    assert [axes.get_ylabel() for axes in figure.axes][3:] == ["mean cosine"]
 
 
 def test_a_run_says_at_its_start_what_it_will_do():

@@ -102,10 +102,7 @@ def cells(run, state):
     """The pictures of the sheet, [R][C] uint8, each of its own pixels."""
     image, corners, zoom = view_sheet.drawn(run, state)
     side = run.classifier.image_shape[0] * zoom
-    return [
-        [image[y : y + side : zoom, x : x + side : zoom] for y, x in row]
-        for row in corners.tolist()
-    ]
+    return [[image[y : y + side : zoom, x : x + side : zoom] for y, x in row] for row in corners]
 
 
 def compare(run, state):
