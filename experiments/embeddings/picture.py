@@ -3,22 +3,25 @@
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, StrMethodFormatter
 
 from bccl_jax.evaluation.feature_space import measure, summary
+from bccl_jax.reporting.drawing import titled
 from bccl_jax.reporting.lettering import LITERAL, drawable
-from bccl_jax.reporting.palette import MARKERS
+from bccl_jax.reporting.palette import MARKERS, SHOTS
+from bccl_jax.reporting.style import styled
 
 from .circle import draw_circle, sectors_of
 from .columns import Embedded
-from .marks import COLORS
+from .marks import name_means
 from .plane import draw_plane
 
+# Inches of a column, and columns beside each other.
+_WIDE, _BESIDE = 3.6, 4
 
+
+@styled()
 def draw(columns: Sequence[Embedded], samples: int) -> Figure:
     """Draws the columns side by side.
 
@@ -30,47 +33,39 @@ def draw(columns: Sequence[Embedded], samples: int) -> Figure:
     Returns:
       The figure.
     """
-    counts = np.concatenate([column.class_counts for column in columns])
-    norm = LogNorm(counts.min(), max(counts.max(), counts.min() + 1))
     peak = max((sectors_of(c).sum(axis=0).max() for c in columns if c.on_circle), default=1.0)
-    figure = Figure(figsize=(0.9 + 3.1 * len(columns), 4.0), layout="constrained")
+    beside = min(len(columns), _BESIDE)
+    lines = -(-len(columns) // beside)
+    figure = Figure(figsize=(max(_WIDE * beside, 6), 1.1 + (_WIDE + 0.4) * lines))
+    titled(figure, "Embeddings of test images by shot group")
+    drawn = []
     for position, column in enumerate(columns, 1):
         projection = "polar" if column.on_circle else None
-        axes = figure.add_subplot(1, len(columns), position, projection=projection)
+        axes = figure.add_subplot(lines, beside, position, projection=projection)
+        axes.grid(False)
         chosen = np.random.default_rng(0).permutation(len(column.labels))[:samples]
         if column.on_circle:
-            draw_circle(axes, column, chosen, norm, peak)
+            drawn.append(draw_circle(axes, column, chosen, peak))
         else:
-            draw_plane(axes, column, chosen, norm)
-        axes.set_title(drawable(column.title), fontsize=9, **LITERAL)
-        axes.set_xlabel(_angles(column), fontsize=7.5, labelpad=6)
-    bar = figure.colorbar(
-        ScalarMappable(norm, COLORS),
-        ax=figure.axes,
-        fraction=0.03,
-        pad=0.02,
-        ticks=LogLocator(subs=(1, 2, 5)),
-        format=StrMethodFormatter("{x:g}"),
-    )
-    bar.minorticks_off()
-    bar.set_label("training images of the class", fontsize=8)
-    bar.ax.tick_params(labelsize=7)
+            drawn.append(draw_plane(axes, column, chosen))
+        axes.set_title("\n".join(map(drawable, column.title.split("\n"))), **LITERAL)
+        axes.set_xlabel(_angles(column), fontsize=8.5)
     _add_legend(figure, columns)
+    for axes, column, (means, others) in zip(figure.axes, columns, drawn, strict=True):
+        name_means(axes, column, means, others)
     return figure
 
 
 def _add_legend(figure: Figure, columns: Sequence[Embedded]) -> None:
     there = [name for name in MARKERS if any(column.groups[name].any() for column in columns)]
     handles = [
-        Line2D([], [], ls="", marker=MARKERS[name], color="0.45", ms=5, label=f"{name}-shot class")
-        for name in there
+        Line2D([], [], ls="", marker=MARKERS[n], color=SHOTS[n], label=f"image of a {n}-shot class")
+        for n in there
     ]
-    mean = {"marker": "o", "ms": 6, "mfc": "white", "mec": "0.45", "mew": 1.5}
+    mean = {"marker": "o", "ms": 6, "mfc": "white", "mec": "0.3", "mew": 1.6}
     handles.append(Line2D([], [], ls="", label="mean of a class", **mean))
-    wide = 2 if len(columns) == 1 else len(handles)
-    figure.legend(
-        handles=handles, loc="outside lower center", ncols=wide, frameon=False, fontsize=8
-    )
+    wide = 2 if len(columns) <= 2 else len(handles)
+    figure.legend(handles=handles, loc="outside lower left", ncols=wide)
 
 
 def _angles(column: Embedded) -> str:

@@ -6,14 +6,18 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from bccl_jax.reporting.drawing import curve, over_epochs
+from bccl_jax.reporting.style import styled
+
 from ..records.gathering import Section
 from ..records.runs import Runs
-from .style import Style, frame, legend, over_epochs
+from .style import Style, frame, legend
 
 # How curves of averaged weights are drawn.
 AVERAGED = ":"
 
 
+@styled()
 def curves(section: Section) -> Figure:
     """Accuracies, losses and cosines of embeddings over epochs, means and deviations.
 
@@ -43,6 +47,7 @@ def curves(section: Section) -> Figure:
         if any(name in point["train"] for record in section.records for point in record["curve"]):
             title = f"mean cosine {name.partition('_')[2]} classes, training"
             panels.append((title, lambda point, name=name: point["train"].get(name)))
+    until = max(point["epoch"] for record in section.records for point in record["curve"])
     columns = 3
     lines = -(-len(panels) // columns)
     figure = frame(section, 2.6 * lines + 0.9)
@@ -51,8 +56,8 @@ def curves(section: Section) -> Figure:
         for runs in section.finished:
             _curve(axes, runs, value, style)
             _curve(axes, runs, _averaged(value), style, linestyle=AVERAGED)
-        axes.set_title(title, fontsize=10)
-        over_epochs(axes)
+        axes.set_title(title)
+        over_epochs(axes, until)
     for axes in grid[len(panels) :]:
         axes.set_axis_off()
     averaged = any(runs.averaged for runs in section.finished)
@@ -84,7 +89,7 @@ def _curve(axes: Axes, runs: Runs, value: Callable, style: Style, **options) -> 
 def _line(axes: Axes, epochs: list[int], each: np.ndarray, color: str, marker: str, **options):
     """The mean over seeds [epochs, seeds] as a line, its deviation as a band."""
     mean = each.mean(axis=1)
-    axes.plot(epochs, mean, color=color, marker=marker, ms=4, lw=1.5, **options)
+    curve(axes, epochs, mean, color=color, marker=marker, **options)
     if each.shape[1] > 1:
         deviation = each.std(axis=1, ddof=1)
         axes.fill_between(epochs, mean - deviation, mean + deviation, color=color, alpha=0.15, lw=0)

@@ -5,17 +5,20 @@ from matplotlib.figure import Figure
 
 from bccl_jax.evaluation.feature_space import PER_CLASS
 from bccl_jax.reporting.console import SHOTS
+from bccl_jax.reporting.drawing import curve, over_epochs
+from bccl_jax.reporting.style import styled
 
 from ..records.gathering import Section
 from ..records.measures import SPACES, measures
 from ..records.runs import Runs
-from .style import Style, clean, frame, legend, over_epochs
+from .style import Style, frame, legend
 
 _SHOTS = SHOTS[1:]
 _DASHES = {"many": "--", "few": "-"}
 _UNITS = {"nearest_class": "nearest class, degrees"}
 
 
+@styled()
 def feature_space(section: Section, space: str) -> Figure | None:
     """Measures of the feature space: by shot group at the last epoch, and over epochs.
 
@@ -31,8 +34,7 @@ def feature_space(section: Section, space: str) -> Figure | None:
     found = [(runs, by_epoch) for runs, by_epoch in found if by_epoch]
     if not found:
         return None
-    figure = frame(section, 10.5)
-    figure.suptitle(f"{figure.get_suptitle()}\n{SPACES[space]}", fontsize=11)
+    figure = frame(section, 10.5, SPACES[space])
     grid = figure.subplots(4, 3)
     for i, name in enumerate(PER_CLASS):
         line, column = 2 * (i // 3), i % 3
@@ -43,9 +45,8 @@ def feature_space(section: Section, space: str) -> Figure | None:
             _along_epochs(epochs, by_epoch, name, runs, style)
         groups.set_xticks(range(len(_SHOTS)), _SHOTS)
         groups.set_xlim(-0.5, len(_SHOTS) - 0.5)
-        groups.set_title(_UNITS.get(name, name.replace("_", " ")), fontsize=10)
-        over_epochs(epochs)
-        clean(groups)
+        groups.set_title(_UNITS.get(name, name.replace("_", " ")))
+        over_epochs(epochs, max(max(by_epoch) for _, by_epoch in found))
     shots = {f"{shot} over epochs": dashes for shot, dashes in _DASHES.items()}
     legend(figure, section, style, shots)
     return figure
@@ -70,12 +71,5 @@ def _along_epochs(axes: Axes, by_epoch: dict, name: str, runs: Runs, style: Styl
     for shot, dashes in _DASHES.items():
         found = {epoch: values[name][shot] for epoch, values in by_epoch.items()}
         shown = {epoch: spread.mean for epoch, spread in found.items() if spread is not None}
-        axes.plot(
-            list(shown),
-            list(shown.values()),
-            dashes,
-            color=style.color(runs),
-            marker=style.marker(runs),
-            ms=4,
-            lw=1.5,
-        )
+        look = {"linestyle": dashes, "color": style.color(runs), "marker": style.marker(runs)}
+        curve(axes, list(shown), list(shown.values()), **look)

@@ -3,10 +3,14 @@
 import numpy as np
 from matplotlib.figure import Figure
 
+from bccl_jax.reporting.name_places import name_points
+from bccl_jax.reporting.style import styled
+
 from ..records.gathering import Section
-from .style import Style, clean, frame, legend
+from .style import Style, frame, legend
 
 
+@styled()
 def few_against_many(section: Section) -> Figure | None:
     """A point a row with its deviation over seeds; None where no row has both shot groups.
 
@@ -21,7 +25,8 @@ def few_against_many(section: Section) -> Figure | None:
     if not placed:
         return None
     style = Style(section)
-    figure = frame(section, 6.0)
+    what = "what is gained on few-shot classes and lost on many-shot ones; grey: equal sums"
+    figure = frame(section, 6.2, what)
     axes = figure.subplots()
     for runs, many, few in placed:
         axes.errorbar(
@@ -30,8 +35,12 @@ def few_against_many(section: Section) -> Figure | None:
         )  # fmt: skip
     _equal_sums(axes)
     axes.set(xlabel="many-shot classes, accuracy in %", ylabel="few-shot classes, accuracy in %")
-    clean(axes)
-    legend(figure, section, style)
+    points = np.array([(many.mean, few.mean) for _, many, few in placed])
+    bars = np.array([(many.deviation or 0, few.deviation or 0) for _, many, few in placed])
+    along = np.linspace(-1, 1, 9)[:, None, None, None] * np.eye(2)[:, None] * bars
+    names = [runs.row.name for runs, *_ in placed]
+    if len(name_points(axes, points, names, (points + along).reshape(-1, 2))) < len(names):
+        legend(figure, section, style)
     return figure
 
 

@@ -2,12 +2,15 @@
 
 from matplotlib.figure import Figure
 
+from bccl_jax.reporting.style import styled
+
 from ..records.gathering import Section
 from ..records.label_shift import label_shift as spreads
 from ..records.label_shift import shown
-from .style import Style, clean, frame, legend
+from .style import Style, frame, legend
 
 
+@styled()
 def label_shift(section: Section) -> Figure | None:
     """Lines over the test priors, corrected for them and, dotted, as they are; None without any."""
     found = {id(runs): spreads(runs) for runs in section.finished}
@@ -28,9 +31,7 @@ def label_shift(section: Section) -> Figure | None:
         ):
             means = [priors[name][kind].mean for name in names]
             axes.plot(range(len(names)), means, color=style.color(runs), **look)
-    axes.set_xticks(range(len(names)), map(shown, names), rotation=30, ha="right", fontsize=9)
+    axes.set_xticks(range(len(names)), map(shown, names), rotation=30, ha="right")
     axes.set(xlabel="classes of the test images", ylabel="accuracy, %")
-    axes.grid(axis="y", color="0.9")
-    clean(axes)
     legend(figure, section, style, {"corrected for the test prior": "-", "as it is": ":"})
     return figure

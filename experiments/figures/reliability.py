@@ -3,11 +3,15 @@
 import numpy as np
 from matplotlib.figure import Figure
 
+from bccl_jax.reporting.lettering import label
+from bccl_jax.reporting.style import styled
+
 from ..records.gathering import Section
 from ..records.runs import Runs
-from .style import Style, clean, frame
+from .style import Style, frame
 
 
+@styled()
 def reliability(section: Section) -> Figure | None:
     """Accuracy against confidence by bin, the images of all seeds together; None without any."""
     rows = [(runs, _bins(runs)) for runs in section.finished]
@@ -17,7 +21,7 @@ def reliability(section: Section) -> Figure | None:
     style = Style(section)
     columns = min(4, len(rows))
     lines = -(-len(rows) // columns)
-    figure = frame(section, 2.5 * lines + 0.8)
+    figure = frame(section, 2.6 * lines + 0.9, "how often predictions of a confidence are right")
     grid = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True).ravel()
     for axes, (runs, (images, confidence, accuracy)) in zip(grid, rows, strict=False):
         axes.plot([0, 100], [0, 100], color="0.75", lw=1)
@@ -29,15 +33,14 @@ def reliability(section: Section) -> Figure | None:
             alpha=0.8, lw=0,
         )  # fmt: skip
         error = runs.accuracy("calibration_error")
-        axes.set_title(f"{runs.row.name}, ECE {error.mean:.1f}", fontsize=9)
+        axes.set_title(f"{label(runs.row.name)}\nECE {error.mean:.1f}", fontsize=9)
         axes.set(xlim=(0, 100), ylim=(0, 100))
-        clean(axes)
     for axes in grid[max(len(rows) - columns, 0) : len(rows)]:
         axes.tick_params(labelbottom=True)
     for axes in grid[len(rows) :]:
         axes.set_axis_off()
-    figure.supxlabel("confidence, %", fontsize=10)
-    figure.supylabel("accuracy, %", fontsize=10)
+    figure.supxlabel("confidence, %")
+    figure.supylabel("accuracy, %")
     return figure
 
 

@@ -1,13 +1,13 @@
 """What all pictures of an experiment share: colours and markers of rows, frames, legends."""
 
+import textwrap
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
 
+from bccl_jax.reporting.drawing import titled
 from bccl_jax.reporting.palette import KINDS
 
 from ..records.gathering import Section
@@ -15,6 +15,8 @@ from ..records.runs import Runs
 
 MARKERS = "os^Dv<>P"
 WIDTH = 10.0  # inches
+# Letters beside each other in a legend, those that a mark takes, and inches of a line.
+_LETTERS, _HANDLE, _LINE = 130, 8, 0.19
 
 
 class Style:
@@ -36,27 +38,14 @@ class Style:
         return MARKERS[self._rows.index(runs.row.name) % len(MARKERS)]
 
 
-def frame(section: Section, height: float) -> Figure:
-    """A figure of a height in inches that says what it is of."""
-    figure = Figure(figsize=(WIDTH, height), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08)
+def frame(section: Section, height: float, more: str = "") -> Figure:
+    """A figure of a height in inches that says what it is of, and on another line what more."""
+    figure = Figure(figsize=(WIDTH, height))
     setting = f"{section.dataset}, imbalance {section.imbalance:g}, {section.on} images"
     if not section.tested.all():
         setting += f" of {section.tested.sum()} of {len(section.tested)} classes"
-    figure.suptitle(f"{section.experiment.title} ({setting})", fontsize=11)
-    return figure
-
-
-def clean(axes: Axes) -> None:
-    """Takes away the lines above and on the right."""
-    axes.spines[["top", "right"]].set_visible(False)
-
-
-def over_epochs(axes: Axes) -> None:
-    """Makes the horizontal axis one of epochs."""
-    axes.set_xlabel("epoch", fontsize=9)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
-    clean(axes)
+    lines = section.experiment.title, setting, more
+    return titled(figure, "\n".join(filter(None, lines)))
 
 
 def legend(
@@ -77,18 +66,19 @@ def legend(
 
 
 def legend_below(figure: Figure, handles: list, labels: list[str], note: str = "") -> None:
-    """A legend below all axes, with a note above it; nothing where there is neither."""
+    """A legend below all axes, for which the figure grows, with a note above it.
+
+    There is nothing where there is neither.
+    """
     if not handles and not note:
         return
+    columns = int(_LETTERS / (max(map(len, labels), default=0) + _HANDLE))
+    columns = max(min(columns, len(labels), 6), 1)
+    title = textwrap.fill(note, _LETTERS)
+    lines = -(-len(labels) // columns) + len(title.splitlines())
+    figure.set_figheight(figure.get_figheight() + _LINE * (lines - 1))
     figure.legend(
-        handles,
-        labels,
-        loc="outside lower center",
-        ncols=5 if all(len(label) < 15 for label in labels) else 4,
-        frameon=False,
-        fontsize=9,
-        title=note or None,
-        title_fontsize=9,
+        handles, labels, loc="outside lower left", ncols=columns, title=title, alignment="left"
     )
 
 

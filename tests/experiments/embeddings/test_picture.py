@@ -82,7 +82,7 @@ def test_the_command_writes_both_pictures_the_same_each_time(saved, tmp_path, mo
     assert set(files) == {"one.png", "one.svg", "two.png", "two.svg", "v1.5.png", "v1.5.svg"}
     assert files["one.svg"] == files["two.svg"]
     with Image.open(tmp_path / "v1.5.png") as image:
-        assert image.size == (800, 800)
+        assert image.size == (1200, 1020)
     xml.etree.ElementTree.fromstring(files["v1.5.svg"])
     assert "40 images in 5 dimensions" in capsys.readouterr().out
 

@@ -5,10 +5,14 @@ import csv
 import numpy as np
 import pytest
 
+from bccl_jax.reporting.palette import SHOTS
 from experiments.designing.catalogue import EXPERIMENTS
+from experiments.figures.accuracies import accuracies
 from experiments.figures.drawing import draw
+from experiments.figures.few_against_many import few_against_many
 from experiments.records import gathering
 from experiments.tables.latex import latex
+from tests.drawn import faults
 from tests.experiments.made_up import SMALL, a_record, by_row
 from tests.experiments.reporting.reports import FLAGS, cells_of, run, write
 
@@ -80,7 +84,7 @@ def test_points_and_lines_are_where_the_figures_are(records):
     panel = drawn["reliability"].axes[0]
     # Of ten images one in ten is right, of thirty three in five; the bin between has none.
     np.testing.assert_allclose(panel.collections[0].get_offsets(), [[20, 10], [90, 60]])
-    assert panel.get_title() == "BCCL, ECE 23.3"
+    assert panel.get_title("left") == "BCCL\nECE 23.3"
 
 
 def test_the_table_for_tex_is_whole_and_escaped(records, tmp_path, capsys, no_pictures):
@@ -111,3 +115,29 @@ def test_a_row_of_the_tests_of_tex_knows_every_row_that_there_is():
         for row in experiment.rows:
             for character in row.name:
                 assert character.isascii() or character in "–−±γτ", row.name
+
+
+def test_text_of_every_picture_is_within_it_and_on_nothing_else(records):
+    for suffix, figure in draw(section_of(records)).items():
+        assert (suffix, faults(figure)) == (suffix, [])
+
+
+def test_many_rows_have_a_line_each_with_the_shot_groups_colours():
+    rows = by_row("all_methods")
+    records = [a_record(cells[0], (9, 5, k % 9)) for k, cells in enumerate(rows.values())]
+    (section,) = gathering.gather(EXPERIMENTS["all_methods"], SMALL, records, "here")
+    figure = accuracies(section)
+    axes, differences = figure.axes
+    assert faults(figure) == []
+    assert [text.get_text() for text in axes.get_yticklabels()] == list(rows)
+    points = {bars.get_label(): bars.lines[0] for bars in axes.containers}
+    for shot, label in {"all": "all, mean of classes", "few": "few"}.items():
+        assert points[label].get_color() == SHOTS[shot]
+        expected = [section.finished[k].accuracy(shot).mean for k in range(len(rows))]
+        assert points[label].get_xdata().tolist() == pytest.approx(expected)
+        assert points[label].get_ydata().tolist() == list(range(len(rows)))
+    # A difference stands on the line of its row.
+    places = {line.get_ydata()[0] for line in differences.lines if line.get_marker() == "o"}
+    assert len(places) == len(rows) - 1
+    few = few_against_many(section)
+    assert faults(few) == []
