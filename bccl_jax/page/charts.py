@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from bccl_jax.reporting.palette import KINDS, MARKERS, SHOTS
+from bccl_jax.reporting.scales import log_ticks, marked, plain
 from bccl_jax.system.names import printable
 
 # Of matplotlib's markers what Plotly calls them.
@@ -56,17 +57,11 @@ def line(
     x: Sequence, y: Sequence, name: str, color: str, dash: str = "solid", **options: Any
 ) -> dict[str, Any]:
     """A curve; a single point is drawn as one, and so are points that stand alone between gaps."""
-    y = np.asarray(y, np.float64)
-    there = np.isfinite(y)
-    beside = np.pad(there, 1)
-    alone = (there & ~(beside[:-2] | beside[2:])).any()
-    # Figures of few epochs are seen where they are.
-    marked = alone or len(y) <= 30
     return {
         "type": "scatter",
-        "mode": "lines+markers" if marked else "lines",
+        "mode": "lines+markers" if marked(y) else "lines",
         "x": packed(np.asarray(x, np.float64)),
-        "y": packed(y),
+        "y": packed(np.asarray(y, np.float64)),
         "name": name,
         "line": {"color": color, "dash": dash, "width": 2},
         "marker": {"color": color, "size": 5},
@@ -109,16 +104,13 @@ def log_axis(title: str, values: np.ndarray, floor: float | None = None) -> dict
     """
     there = values[values > 0] if (np.asarray(values) > 0).any() else np.ones(1)
     low, high = floor or there.min() / 1.25, there.max() * 1.25
-    digits = (1, 2, 5) if high / low < 2000 else (1,)
-    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    ticks = [digit * 10.0**power for power in powers for digit in digits]
-    ticks = [tick for tick in ticks if low <= tick <= high]
+    ticks = log_ticks(low, high)
     return axis(
         title,
         type="log",
         range=[math.log10(low), math.log10(high)],
         tickvals=ticks,
-        ticktext=[f"{tick:,.12g}" for tick in ticks],
+        ticktext=[plain(tick) for tick in ticks],
     )
 
 
@@ -128,7 +120,7 @@ def epochs(records_until: int) -> dict[str, Any]:
     step = next(
         s for s in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 5000, 10**5) if most / s <= 10
     )
-    return axis("epoch", range=[0, most * 1.02], dtick=step)
+    return axis("epoch", range=[0, most * 1.04], dtick=step, tickangle=0)
 
 
 def figure(

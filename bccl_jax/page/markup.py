@@ -2,7 +2,7 @@
 
 import html
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import Any
 
 from bccl_jax.system.names import printable
@@ -61,7 +61,11 @@ def paragraph(*content: Any, **attributes: Any) -> Markup:
 
 
 def table(
-    heads: Sequence[Any], rows: Iterable[Sequence[Any]], caption: str, words: int = 1
+    heads: Sequence[Any],
+    rows: Iterable[Sequence[Any]],
+    caption: str,
+    words: int = 1,
+    spared: Container[int] = (),
 ) -> Markup:
     """A table whose rows each begin with their own head, and that scrolls where it is too wide.
 
@@ -70,11 +74,12 @@ def table(
       rows: of as many cells.
       caption: what it shows.
       words: columns from the left that hold words; the others hold numbers.
+      spared: columns, from 0, for which a phone has no room.
     """
 
     def cell(kind: str, column: int, content: Any, **attributes: Any) -> Markup:
-        class_ = None if column < words else "number"
-        return tag(kind, content, class_=class_, **attributes)
+        classes = ["number"] * (column >= words) + ["spared"] * (column in spared)
+        return tag(kind, content, class_=" ".join(classes) or None, **attributes)
 
     # "top-1" stays in one line, by another hyphen.
     heads = [text.replace("-", "\u2011") if type(text) is str else text for text in heads]

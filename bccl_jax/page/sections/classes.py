@@ -99,13 +99,17 @@ def _table(run: Told) -> Markup:
 
     heads = ["Class", "Group", "Training images", "Test images", "Accuracy, %", "Precision, %"]
     heads.append("F1, %")
-    made = []
-    if len(order) <= MOST_LISTED:
-        made.append(table(heads, map(row, order), "Classes, the worst first", words=2))
-    else:
-        made.append(table(heads, map(row, order[:WORST]), f"The {WORST} worst classes", words=2))
-        best = map(row, order[::-1][:BEST])
-        made.append(table(heads, best, f"The {BEST} best classes", words=2))
+    spared = {heads.index(head) for head in ("Test images", "Precision, %", "F1, %")}
+    parts = {"Classes, the worst first": order}
+    if len(order) > MOST_LISTED:
+        parts = {
+            f"The {WORST} worst classes": order[:WORST],
+            f"The {BEST} best classes": order[::-1][:BEST],
+        }
+    made = [
+        table(heads, map(row, part), caption, words=2, spared=spared)
+        for caption, part in parts.items()
+    ]
     lines = io.StringIO()
     writer = csv.writer(lines, lineterminator="\n")
     writer.writerow(["class", "label", *heads[1:]])

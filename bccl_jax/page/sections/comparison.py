@@ -6,6 +6,7 @@ from bccl_jax.page.charts import (
     DASHES,
     GREY,
     LINES,
+    SYMBOLS,
     axis,
     epochs,
     figure,
@@ -15,9 +16,9 @@ from bccl_jax.page.charts import (
     points,
 )
 from bccl_jax.page.differences import Against, against
-from bccl_jax.page.markup import joined, name, number, paragraph, table, tag
+from bccl_jax.page.markup import joined, name, paragraph, table, tag
 from bccl_jax.page.section import Chart, Section
-from bccl_jax.page.sections.what_ran import COLUMNS
+from bccl_jax.page.sections.what_ran import by_figure
 from bccl_jax.page.told import Told
 from bccl_jax.reporting.console import ACCURACIES
 from bccl_jax.reporting.palette import SHOTS
@@ -40,12 +41,8 @@ def section(runs: list[Told]) -> Section:
 
 
 def _figures(runs: list[Told]):
-    rows = [
-        [name(run.name), *(number(run.figures.record.get(key)) for key in COLUMNS)]
-        for run in runs
-        if run.figures
-    ]
-    return table(["Percent", *COLUMNS.values()], rows, "The last figures of each run")
+    records = {name(run.name): run.figures.record for run in runs if run.figures}
+    return by_figure(records, "The last figures of each run")
 
 
 def _settings(runs: list[Told]):
@@ -64,15 +61,14 @@ def _settings(runs: list[Told]):
 
 
 def _table(found: list[Against], first: Told):
-    heads = ["Points", *ACCURACIES.values(), "p of top-1"]
+    heads = ["Points", *(joined((name(each.run.name), " − ", name(first.name))) for each in found)]
     rows = [
-        [
-            joined((name(each.run.name), " − ", name(first.name))),
-            *(_cell(each.differences.get(key)) for key in ACCURACIES),
-            "–" if each.p is None else f"{each.p:.2g}",
-        ]
-        for each in found
+        [called, *(_cell(each.differences.get(key)) for each in found)]
+        for key, called in ACCURACIES.items()
     ]
+    rows.append(
+        ["p of top\u20111", *("–" if each.p is None else f"{each.p:.2g}" for each in found)]
+    )
     note = (
         "In brackets the 95 % interval over test images, which says nothing of other seeds: "
         "train several of each to tell methods apart. Bold: 0 lies outside. p: sign flips over the "
@@ -127,7 +123,7 @@ def _forest(found: list[Against], first: Told) -> Chart:
 def _by_class(run: Told, first: Told) -> Chart:
     differences = run.per_class - first.per_class
     traces = []
-    for i, (shot, group) in enumerate(run.groups.items()):
+    for shot, group in run.groups.items():
         here = np.flatnonzero(group & ~np.isnan(differences))
         if not len(here):
             continue
@@ -136,7 +132,7 @@ def _by_class(run: Told, first: Told) -> Chart:
         options = {"text": text, "hovertemplate": hover}
         counts = run.class_counts[here]
         color = SHOTS[shot]
-        traces.append(points(counts, differences[here], shot, color, _SYMBOLS[i], **options))
+        traces.append(points(counts, differences[here], shot, color, SYMBOLS[shot], **options))
     zero = {"type": "line", "x0": 0, "x1": 1, "xref": "paper", "y0": 0, "y1": 0}
     drawn = figure(
         traces,

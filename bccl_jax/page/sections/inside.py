@@ -60,7 +60,7 @@ def _cosines(run: Told) -> list[Chart]:
         )
     ]
     gradients = [
-        line(*course(run.records, f"{loss}_gradient"), loss, color, dash)
+        line(*_positive(*course(run.records, f"{loss}_gradient")), loss, color, dash)
         for loss, color, dash in zip(
             ("contrastive", "classification"), LINES, ("solid", "dash"), strict=False
         )
@@ -77,6 +77,11 @@ def _cosines(run: Told) -> list[Chart]:
             )
         )
     return charts
+
+
+def _positive(when: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A curve of which a logarithmic axis shows all: other values are gaps."""
+    return when, np.where(values > 0, values, np.nan)
 
 
 def _refreshes(run: Told) -> list[Chart]:

@@ -1,5 +1,6 @@
 """What was run, and how it came out."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from bccl_jax.page.markup import Markup, facts, joined, name, number, paragraph, table, tag
@@ -59,14 +60,7 @@ def _figures(run: Told) -> Markup:
     rows = evaluations(run)
     if not rows:
         return paragraph("The run was not evaluated yet.")
-    told = table(
-        ["Percent", *COLUMNS.values()],
-        [
-            [label, *(number(record.get(column)) for column in COLUMNS)]
-            for label, record in rows.items()
-        ],
-        f"Figures on the {run.tested_on} images",
-    )
+    told = by_figure(rows, f"Figures on the {run.tested_on} images")
     note = (
         "Top-1 is the share of the images; all, many, medium and few are means of the classes' "
         "accuracies. ECE is the expected calibration error."
@@ -74,6 +68,21 @@ def _figures(run: Told) -> Markup:
     if "best" in run.results and run.results.get("chosen_on") == "test":
         note += " The best epoch was chosen on the test images: the last one is what to report."
     return joined((told, paragraph(note, class_="note")))
+
+
+def by_figure(records: Mapping[Any, dict], caption: str) -> Markup:
+    """A table of evaluations, a column each, as narrow as a phone; what none has is left out.
+
+    Args:
+      records: of evaluations, by the heads of their columns.
+      caption: of the table.
+    """
+    rows = [
+        [called, *(number(record.get(key)) for record in records.values())]
+        for key, called in COLUMNS.items()
+        if any(record.get(key) is not None for record in records.values())
+    ]
+    return table(["Percent", *records], rows, caption)
 
 
 def evaluations(run: Told) -> dict[str, dict]:
