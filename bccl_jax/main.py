@@ -6,6 +6,7 @@ python -m bccl_jax.main --workdir=DIR --mode=eval --details [--test=DIR|LIST.csv
 python -m bccl_jax.main --config=imagenet_lt --mode=inspect [--verify]
 python -m bccl_jax.main --config=imagenet_lt --mode=pack --output=DIR [--verify]
 python -m bccl_jax.main --config=digits_lt --mode=views [--output=FILE.png]
+python -m bccl_jax.main --config=digits_lt --mode=estimate [--output=FILE.json]
 python -m bccl_jax.main --config=digits_lt --print_config
 """
 
@@ -47,7 +48,8 @@ _MODE = flags.DEFINE_enum(
     "mode",
     "train",
     MODES,
-    "train; eval: evaluate what was saved; inspect: say what the data set is; views: draw what "
+    "train; eval: evaluate what was saved; inspect: say what the data set is; estimate: measure "
+    "some steps and say how long a training takes, and how much memory and disk; views: draw what "
     "augmentation makes of some of its images; pack: copy its photographs into few large files "
     "that are read fast.",
 )
@@ -64,10 +66,13 @@ _OUTPUT = flags.DEFINE_string(
     "output",
     None,
     "With --mode=pack: the directory to write, new or of the same packing. With --details and with "
-    "--mode=views: where they are written, if not in --workdir.",
+    "--mode=views: where they are written, if not in --workdir. With --mode=estimate: a JSON file "
+    "for its figures.",
 )
 _OVERWRITE = flags.DEFINE_bool(
-    "overwrite", False, "With --mode=views: let the picture take the place of a file."
+    "overwrite",
+    False,
+    "With --mode=views and --mode=estimate: let what is written take the place of a file.",
 )
 _DETAILS = flags.DEFINE_bool(
     "details",
@@ -110,6 +115,8 @@ def main(argv: list[str]) -> int:
     _prepare_jax(config.deterministic)
     if _MODE.value == "views":
         return _views(config, workdir)
+    if _MODE.value == "estimate":
+        return _estimate(config, workdir)
     if _MODE.value == "eval":
         return _evaluate(config, workdir, details)
     return _train(config, workdir)
@@ -223,6 +230,12 @@ def _views(config, workdir: pathlib.Path) -> int:
     path = write_views(config, workdir, _OUTPUT.value, _OVERWRITE.value)
     print(f"picture      {printable(path)}")
     return 0
+
+
+def _estimate(config, workdir: pathlib.Path) -> int:
+    from bccl_jax.commands import estimating
+
+    return estimating.run(config, workdir, _OUTPUT.value, _OVERWRITE.value)
 
 
 def _inspect(config) -> int:

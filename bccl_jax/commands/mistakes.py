@@ -20,6 +20,7 @@ _FLAGS = {
     "python -m bccl_jax.predict WORKDIR PICTURES": "predict predictions inference infer classify",
     "--mode=train": "train training fit do_train",
     "--mode=inspect": "inspect info stats",
+    "--mode=estimate": "estimate dry_run dryrun profile how_long",
     "--mode=pack": "pack",
     "--test": "data.test test_on",
     "--details": "mistakes errors confusion",

@@ -4,7 +4,10 @@ from absl import flags
 
 from bccl_jax.errors import BcclError
 
-MODES = ("train", "eval", "inspect", "views", "pack")
+MODES = ("train", "eval", "inspect", "estimate", "views", "pack")
+
+# Those whose --output names what they write.
+_WRITING = ("pack", "views", "estimate")
 
 
 def check_together(given: flags.FlagValues) -> None:
@@ -31,7 +34,9 @@ def check_together(given: flags.FlagValues) -> None:
         raise BcclError("--known_only goes with --test=DIR or --test=LIST.csv")
     if mode == "pack" and given.output is None:
         raise BcclError("--mode=pack and --output=DIR go together")
-    if given.output is not None and mode not in ("pack", "views") and not given.details:
-        raise BcclError("--output goes with --mode=pack, --mode=views or --mode=eval --details")
-    if given.overwrite and mode != "views":
-        raise BcclError("--overwrite goes with --mode=views")
+    if given.output is not None and mode not in _WRITING and not given.details:
+        raise BcclError(
+            "--output goes with --mode=pack, --mode=views, --mode=estimate or --mode=eval --details"
+        )
+    if given.overwrite and mode not in ("views", "estimate"):
+        raise BcclError("--overwrite goes with --mode=views or --mode=estimate")

@@ -72,16 +72,21 @@ def scanned(
     Returns:
       The function that runs an epoch; it donates the state that it is given.
     """
-
-    def steps(state, data, indices):
-        return jax.lax.scan(lambda s, row: train_step(s, data.batch(row)), state, indices)
-
-    compiled = compile_step(steps, mesh, state_shardings)
+    compiled = compile_step(scan_of(train_step), mesh, state_shardings)
 
     def run_epoch(state, epoch, skip):
         yield compiled(state, data, put_rows(order(epoch)[skip:], mesh, axis=1))
 
     return run_epoch
+
+
+def scan_of(train_step: Callable) -> Callable:
+    """(state, split on the devices, indices [T, B]) -> the state after T steps, their metrics."""
+
+    def steps(state, data, indices):
+        return jax.lax.scan(lambda s, row: train_step(s, data.batch(row)), state, indices)
+
+    return steps
 
 
 def looped(

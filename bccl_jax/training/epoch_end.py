@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import ml_collections
 import numpy as np
 
 from bccl_jax.data.split import Split
@@ -27,6 +28,11 @@ Observe = Callable[[Run, TrainState, int], dict[str, Any]]
 
 # Streams of the run's key beside the steps', which fold in the step itself.
 _REFRESH_STREAM = 0x7EF12E54
+
+
+def evaluation_due(config: ml_collections.ConfigDict, epoch: int) -> bool:
+    """Whether a run is evaluated after so many epochs."""
+    return epoch == config.epochs or epoch % config.eval.every_epochs == 0
 
 
 class EpochEnd:
@@ -48,8 +54,7 @@ class EpochEnd:
 
     def evaluated_after(self, epoch: int) -> bool:
         """Whether the run is evaluated after so many epochs."""
-        config = self._run.config
-        return epoch == config.epochs or epoch % config.eval.every_epochs == 0
+        return evaluation_due(self._run.config, epoch)
 
     def refresh(self, state: TrainState, epoch: int, pause: Callable) -> tuple[TrainState, dict]:
         """Lets the method renew its state, if that is due.

@@ -16,6 +16,39 @@ from bccl_jax.training.assemble import Run
 from bccl_jax.workdir.checkpoint import Checkpoints
 
 
+def engine_kind(run: Run) -> str:
+    """How the steps of a run get their batches.
+
+    Returns:
+      "scan" or "loop" over images on the device, or "fed" by readers.
+    """
+    config = run.config
+    if not config.data.resident or run.dataset.train.encoded:
+        return "fed"
+    automatic = "loop" if jax.default_backend() == "cpu" else "scan"
+    return automatic if config.engine == "auto" else config.engine
+
+
+def training_stream(run: Run, done: int) -> TrainingStream:
+    """This process's images of all steps of a run, from the step after so many on."""
+    config = run.config
+    return TrainingStream(
+        run.dataset.train.images,
+        run.order,
+        config.epochs,
+        local_rows(run.order.rows),
+        first_step=done,
+        crops=run.crops,
+        size=config.augment.size,
+        decoding=Decoding.of(config),
+    )
+
+
+def reader_processes(run: Run) -> int:
+    """How many read the training images, as `read_batches` takes it."""
+    return run.config.data.workers if run.dataset.train.encoded else 0
+
+
 def create_engine(
     run: Run, done: int, checkpoints: Checkpoints, stack: contextlib.ExitStack
 ) -> engine.RunEpoch:
@@ -30,34 +63,20 @@ def create_engine(
     Returns:
       What runs an epoch, whatever its stage.
     """
-    config, train = run.config, run.dataset.train
-    where = (run.mesh, run.state_shardings)
-    if config.data.resident and not train.encoded:
-        resident = put_on_device(train, replicated(run.mesh))
-        automatic = "loop" if jax.default_backend() == "cpu" else "scan"
-        kinds = {"loop": engine.looped, "scan": engine.scanned}
-        kind = kinds[automatic if config.engine == "auto" else config.engine]
+    config, where = run.config, (run.mesh, run.state_shardings)
+    if (kind := engine_kind(run)) != "fed":
+        resident = put_on_device(run.dataset.train, replicated(run.mesh))
+        create = {"loop": engine.looped, "scan": engine.scanned}[kind]
         return engine.staged(
             run.stage_of,
             [
-                functools.partial(kind, stage.train_step, resident, run.order, *where)
+                functools.partial(create, stage.train_step, resident, run.order, *where)
                 for stage in run.stages
             ],
         )
-    rows = local_rows(run.order.rows)
-    stream = TrainingStream(
-        train.images,
-        run.order,
-        config.epochs,
-        rows,
-        first_step=done,
-        crops=run.crops,
-        size=config.augment.size,
-        decoding=Decoding.of(config),
-    )
-    workers = config.data.workers if train.encoded else 0
+    stream, rows = training_stream(run, done), len(local_rows(run.order.rows))
     evaluation = readers_need(run.dataset.monitored, config, run.mesh)
-    batches = read_batches(stream, len(rows), workers, config.data.threads, evaluation)
+    batches = read_batches(stream, rows, reader_processes(run), config.data.threads, evaluation)
     stack.callback(batches.close)
     # Before that, for readers take a while to end and a scheduler may not wait for them.
     stack.callback(checkpoints.wait)

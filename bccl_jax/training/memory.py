@@ -33,12 +33,12 @@ def check_memory(
     Raises:
       ConfigError: they do not fit; named are the keys that make them large.
     """
-    there = _device_memory()
+    there = device_memory()
     if there is None:
         return
     devices = jax.tree.leaves(shardings.params)[0].num_devices
-    own = _nbytes(shapes.method, shardings.method)
-    network = _nbytes(shapes, shardings) - own
+    own = bytes_on_device(shapes.method, shardings.method)
+    network = bytes_on_device(shapes, shardings) - own
     image = math.prod(image_shape)
     views = len(method.views) * (1 + len(method.streams))
     batch = 4 * image * views * config.batch_size // config.accumulation
@@ -65,7 +65,7 @@ def check_memory(
     )
 
 
-def _nbytes(shapes, shardings) -> int:
+def bytes_on_device(shapes, shardings) -> int:
     """Bytes of arrays on one device."""
 
     def of_leaf(leaf: jax.ShapeDtypeStruct, sharding: NamedSharding) -> int:
@@ -74,7 +74,7 @@ def _nbytes(shapes, shardings) -> int:
     return sum(jax.tree.leaves(jax.tree.map(of_leaf, shapes, shardings)))
 
 
-def _device_memory() -> int | None:
+def device_memory() -> int | None:
     """Bytes of a device, or of the machine where devices are its cores; None if not known."""
     device = jax.local_devices()[0]
     if device.platform == "cpu":

@@ -13,7 +13,7 @@ from bccl_jax.system.space import free, told
 from bccl_jax.workdir import checkpoint_folder
 
 # The two newest, the best, and the one that is being written.
-_AT_MOST = 4
+AT_MOST = 4
 # Files and folders of one, generously.
 _FILES = 64
 
@@ -48,7 +48,7 @@ def check_room(directory: pathlib.Path, abstract: Any) -> None:
             f"{shown(directory)} has no room for a checkpoint, which takes up to {_FILES} files, "
             f"and {files} more can be made there; remove some or name another --workdir"
         )
-    needed = (_AT_MOST - min(there, _AT_MOST - 1)) * size
+    needed = (AT_MOST - min(there, AT_MOST - 1)) * size
     if needed > left and speaks():
         say(
             f"{shown(directory)} may run out of room: the checkpoints of the run grow by up to "

@@ -323,8 +323,8 @@ def test_what_cannot_fit_a_device_is_refused_before_it_is_made(monkeypatch):
     from bccl_jax.training.assemble import assemble
 
     run = assemble(tiny_config())
-    monkeypatch.setattr(memory, "_device_memory", lambda: 1000)
+    monkeypatch.setattr(memory, "device_memory", lambda: 1000)
     with pytest.raises(ConfigError, match="would take .* GiB of a device; lower config"):
         check_memory(run.config, run.method, run.abstract_state, run.state_shardings, (8, 8, 3))
-    monkeypatch.setattr(memory, "_device_memory", lambda: None)
+    monkeypatch.setattr(memory, "device_memory", lambda: None)
     check_memory(run.config, run.method, run.abstract_state, run.state_shardings, (8, 8, 3))
