@@ -48,10 +48,9 @@ _MODE = flags.DEFINE_enum(
     "mode",
     "train",
     MODES,
-    "train; eval: evaluate what was saved; inspect: say what the data set is; estimate: measure "
-    "some steps and say how long a training takes, and how much memory and disk; views: draw what "
-    "augmentation makes of some of its images; pack: copy its photographs into few large files "
-    "that are read fast.",
+    "train; eval: evaluate what was saved; inspect: say what the data is; estimate: how long it "
+    "takes, and how much memory; views: draw what augmentation makes; pack: copy photographs into "
+    "few large files.",
 )
 _CHECKPOINT = flags.DEFINE_string(
     "checkpoint",
@@ -65,14 +64,13 @@ _VERIFY = flags.DEFINE_bool(
 _OUTPUT = flags.DEFINE_string(
     "output",
     None,
-    "With --mode=pack: the directory to write, new or of the same packing. With --details and with "
-    "--mode=views: where they are written, if not in --workdir. With --mode=estimate: a JSON file "
-    "for its figures.",
+    "With --mode=pack: the directory, new or of the same packing. With --details and --mode=views: "
+    "another place than --workdir. With --mode=estimate: a JSON file.",
 )
 _OVERWRITE = flags.DEFINE_bool(
     "overwrite",
     False,
-    "With --mode=views and --mode=estimate: let what is written take the place of a file.",
+    "With --mode=views and --mode=estimate: let it take the place of a file.",
 )
 _DETAILS = flags.DEFINE_bool(
     "details",

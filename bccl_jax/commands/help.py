@@ -35,7 +35,6 @@ def help_text() -> str:
         f"{program} [--workdir=DIR] [--config.KEY=VALUE ...]",
         "  python -m bccl_jax.main --workdir=DIR --mode=eval [--details] [--checkpoint=best]",
         f"{program.replace('digits_lt', 'folder')} --config.data.dir=DIR --mode=inspect [--verify]",
-        f"{program} --mode=estimate",
         "  python -m bccl_jax.datasets cifar100|cifar10 [--dir=data]",
         "",
         "Flags:",
