@@ -31,7 +31,7 @@ lint: setup-dev
 	$(VENV)/bin/ruff format --check .
 
 docs: $(VENV)/installed-docs.txt
-	$(VENV)/bin/python -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --strict --quiet
 	@echo "built; look at it by $(VENV)/bin/python -m http.server --directory=build/site"
 
 setup: $(VENV)/installed-$(REQUIREMENTS)

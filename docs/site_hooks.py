@@ -1,8 +1,9 @@
 """What mkdocs does to the pages beside what its plugins do.
 
-A block `source` becomes the lines of a function; equations become MathML and the map of imports a table, so that no page needs a script from
-elsewhere; CHANGELOG.md and CONTRIBUTING.md of the root become pages; links to files outside docs/
-become the files' names, for the site does not hold them.
+A block `source` becomes the lines of a function. Equations become MathML and the map of imports a
+table, so that no page needs a script from elsewhere. CHANGELOG.md and CONTRIBUTING.md of the root
+become pages. Links by a page's file name get the page's title; links to files outside docs/, which
+the site does not hold, become the files' names.
 """
 
 import ast
@@ -16,6 +17,7 @@ FROM_ROOT = {"changelog.md": "CHANGELOG.md", "contributing.md": "CONTRIBUTING.md
 _MATH = re.compile(r"^```math\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _MERMAID = re.compile(r"^```mermaid\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _SOURCE = re.compile(r"^```source\n(.*?)\n```$", re.MULTILINE)
+_BY_FILE = re.compile(r"\[(?:docs/)?(\w+\.md)\](?=\((?:\.\./)?\1)")
 _OUTSIDE = re.compile(r"\[([^\]]*)\]\((?:\.\./)+(?!docs/)[^)]*\)")
 
 
@@ -30,12 +32,23 @@ def on_files(files, config):
     return files
 
 
-def on_page_markdown(markdown, **_):
-    """Lines of functions, equations, the map of imports, and links to files outside docs/."""
+def on_page_markdown(markdown, config, **_):
+    """Lines of functions, equations, the map of imports, and links."""
+    titles = {path: title for part in config.nav for title, path in _entries(part)}
+    markdown = _BY_FILE.sub(lambda found: f"[{titles[found[1]]}]", markdown)
     markdown = _SOURCE.sub(lambda found: code(found[1]), markdown)
     markdown = _MATH.sub(lambda found: equation(found[1]), markdown)
     markdown = _MERMAID.sub(lambda found: imports(found[1]), markdown)
     return _OUTSIDE.sub(lambda found: found[1], markdown)
+
+
+def _entries(part):
+    for title, below in part.items():
+        if isinstance(below, str):
+            yield title, below
+        else:
+            for each in below:
+                yield from _entries(each)
 
 
 def code(asked):
@@ -82,7 +95,9 @@ def equation(latex):
     """
     from latex2mathml import converter
 
-    return f'<div class="equation">{converter.convert(" ".join(latex.split()), "block")}</div>'
+    return (
+        f'<div class="equation">{converter.convert(" ".join(latex.split()), display="block")}</div>'
+    )
 
 
 def imports(flowchart):
