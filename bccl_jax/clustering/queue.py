@@ -35,7 +35,12 @@ class StampedQueueState(QueueState):
 
 
 def init_queue(
-    num_classes: int, size: int, dim: int, dtype=jnp.float32, *, stamped: bool = False
+    num_classes: int,
+    size: int,
+    dim: int,
+    dtype: jax.typing.DTypeLike = jnp.float32,
+    *,
+    stamped: bool = False,
 ) -> QueueState:
     """An empty queue.
 
