@@ -37,8 +37,11 @@ _PLACES = {
     },
     **{"METHOD": "bccl", "SEED": "0", "SEEDS": "3", "EXPERIMENT": "table4"},
 }
-# Modules that read no flags by argparse; the first two are Python's and pip's.
-_NOT_READ = {"venv", "http.server", "pytest", "tests.architecture"}
+# Modules that read no flags by argparse; to run one of ours would write its page.
+_NOT_READ = {
+    *("venv", "http.server", "pytest", "tests.architecture"),
+    *("experiments.methods_page", "experiments.keys_page", "experiments.concept_figures"),
+}
 # Packages that pages name for the reader to install and that no requirements file has.
 _OTHERS = {"tensorboard", "wandb", "mlflow"}
 # What a module reads its flags with.

@@ -13,7 +13,7 @@ from tests.training.test_photographs import write_pictures
 EXCUSED = (
     (r"imagenet|inaturalist2018|places_lt", "photographs that each reader gets for himself"),
     (r"cifar", "files that would be downloaded"),
-    (r"=(DIR|PHOTOS)\b|\b(METHOD|EXPERIMENT|RUN)\b", "a place of the reader's own"),
+    (r"=(DIR|PHOTOS|SEED)\b|\b(METHOD|EXPERIMENT|RUN)\b", "a place of the reader's own"),
     (r"experiments\.\w+ (table|full_size|figure3)", "runs of CIFAR, which would be downloaded"),
     (r"wandb|mlflow", "packages that the tests do without"),
     (r"\bsrun\b|JAX_COORDINATOR", "several hosts"),
@@ -72,9 +72,13 @@ def shortened(module, arguments):
         return [*arguments, "--plan"]
     named = [word.partition("=")[2] for word in arguments if word.startswith("--config=")]
     other = any(word.startswith(("--mode=", "--print_config", "--help")) for word in arguments)
-    if module != "bccl_jax.main" or not named or other or named[0].endswith(".py"):
+    if module != "bccl_jax.main" or other:
         return arguments
-    config = shipped.get_config(*named[0].split(":", 1))
+    if not named:
+        # A run that goes on, maybe for more epochs.
+        return [re.sub(r"(config\.epochs)=.*", r"\1=3", word) for word in arguments]
+    # A config file on a page is one of the digits.
+    config = shipped.get_config(*("digits_lt" if ".py" in named[0] else named[0]).split(":", 1))
     keys = _SHORT | (_SHORT_OF_FOLDER if config.data.name == "folder" else {})
     keys = {k: v for k, v in keys.items() if not k.startswith("method.") or k[7:] in config.method}
     kept = [w for w in arguments if w.removeprefix("--config.").partition("=")[0] not in keys]

@@ -3,12 +3,14 @@
 import glob
 import re
 import shutil
+import subprocess
 
 import pytest
 
 from faults import forks
 from tests.page_runs import EXCUSED, FIRST, excused, shortened, to_run, write_data
 from tests.pages import commands, files, pages
+from tests.tiny import ROOT
 
 OTHERS = [page for page in to_run() if page not in FIRST]
 
@@ -18,7 +20,12 @@ def run(command, folder):
     module, arguments = command.module
     words = shortened(module, arguments) if module else command.program
     words = [part for word in words for part in _globbed(word, folder)]
-    done = forks.run_python(*([module] if module else []), *words[not module :], cwd=folder)
+    if module:
+        done = forks.run_python(module, *words, cwd=folder)
+    elif words[0] == "python":
+        done = forks.run_python(*words[1:], cwd=folder)
+    else:
+        done = subprocess.run(words, cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
     if command.output:
         (folder / command.output).write_text(done.stdout)
@@ -55,6 +62,7 @@ def folder(begun, tmp_path):
     for path in (tmp_path / "runs").glob("*/views.png"):
         path.unlink()
     shutil.copy(begun / "list.txt", tmp_path)
+    (tmp_path / "docs").symlink_to(ROOT / "docs")
     shutil.copytree(tmp_path / "runs" / "digits_lt", tmp_path / "runs" / "mine")
     shutil.copy(begun / "photos.safetensors", tmp_path / "birds.safetensors")
     return tmp_path
