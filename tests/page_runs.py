@@ -7,6 +7,7 @@ from PIL import Image
 
 from bccl_jax.config import shipped
 from tests.pages import commands
+from tests.tiny import ROOT
 from tests.training.test_photographs import write_pictures
 
 # What cannot be run here, as it stands after "page: ", and why not.
@@ -15,6 +16,7 @@ EXCUSED = (
     (r"cifar", "files that would be downloaded"),
     (r"=(DIR|PHOTOS|SEED)\b|\b(METHOD|EXPERIMENT|RUN)\b", "a place of the reader's own"),
     (r"experiments\.\w+ (table|full_size|figure3)", "runs of CIFAR, which would be downloaded"),
+    (r"^(?!README).*experiments\.(run|report) ", "whole studies; the one of README.md is run"),
     (r"wandb|mlflow", "packages that the tests do without"),
     (r"\bsrun\b|JAX_COORDINATOR", "several hosts"),
     (r": (pip|make|source|git|python3? -m (venv|pip|pytest|http))\b", "CI installs and tests"),
@@ -39,6 +41,12 @@ _SHORT = {
     "method.refit_epochs": "1",
     "augment.sim.jitter": "(0.0, 0.0, 0.0, 0.0)",
 }
+_SHORT_OF_DIGITS = {
+    # A network that compiles at once.
+    "imports": str(ROOT / "faults" / "two_layers.py"),
+    "model.backbone": "two_layers",
+    "checkpoint.every_epochs": "2",
+}
 _SHORT_OF_FOLDER = {
     "batch_size": "8",
     "model.backbone": "resnet8",
@@ -58,20 +66,30 @@ def excused(command):
 
 
 def to_run():
-    """{page: its commands that are run}, the pages that others build on first."""
-    found = {page: [] for page in FIRST}
+    """{page: its commands that are run}, the pages that others build on first.
+
+    What those have run already, the others do not run again.
+    """
+    found, known = {page: [] for page in FIRST}, set()
     for command in commands():
-        if not excused(command):
+        if command.page in FIRST and not excused(command):
+            found[command.page].append(command)
+            known.add((*command.words, command.output))
+    for command in commands():
+        if command.page in FIRST or excused(command):
+            continue
+        if (*command.words, command.output) not in known:
             found.setdefault(command.page, []).append(command)
     return {page: commands for page, commands in found.items() if commands}
 
 
 def shortened(module, arguments):
     """The arguments, with what makes a run of minutes one of seconds."""
-    if module == "experiments.run":
-        return [*arguments, "--plan"]
+    if module.startswith("experiments."):
+        kept = [word for word in arguments if not word.startswith(("--methods=", "--seeds="))]
+        return [*kept, "--methods=logit_adjustment,cross_entropy", "--seeds=1", "--epochs=2"]
     named = [word.partition("=")[2] for word in arguments if word.startswith("--config=")]
-    other = any(word.startswith(("--mode=", "--print_config", "--help")) for word in arguments)
+    other = re.search(r"--(mode=(?!views)|print_config|help)", " ".join(arguments))
     if module != "bccl_jax.main" or other:
         return arguments
     if not named:
@@ -79,7 +97,7 @@ def shortened(module, arguments):
         return [re.sub(r"(config\.epochs)=.*", r"\1=3", word) for word in arguments]
     # A config file on a page is one of the digits.
     config = shipped.get_config(*("digits_lt" if ".py" in named[0] else named[0]).split(":", 1))
-    keys = _SHORT | (_SHORT_OF_FOLDER if config.data.name == "folder" else {})
+    keys = _SHORT | (_SHORT_OF_FOLDER if config.data.name == "folder" else _SHORT_OF_DIGITS)
     keys = {k: v for k, v in keys.items() if not k.startswith("method.") or k[7:] in config.method}
     kept = [w for w in arguments if w.removeprefix("--config.").partition("=")[0] not in keys]
     return [*kept, *(f"--config.{key}={value}" for key, value in keys.items())]
