@@ -4,7 +4,7 @@ from bccl_jax.devices.mesh import is_lead, wait_for_all
 from bccl_jax.errors import WorkdirError
 from bccl_jax.system.names import shown
 from bccl_jax.system.progress import say
-from bccl_jax.workdir import checkpoint_folder
+from bccl_jax.workdir import checkpoint_folder, gone
 from bccl_jax.workdir.checkpoint import Checkpoints
 from bccl_jax.workdir.directory import Workdir
 from bccl_jax.workdir.verifying import SET_ASIDE
@@ -42,6 +42,8 @@ def go_back(directory: Workdir, which: str | None) -> None:
         others = [other for other in there.steps() if other > step or not there.is_whole(other)]
     # Nobody moves a checkpoint that another process still looks at.
     wait_for_all("checkpoints looked at")
+    if is_lead():
+        gone.accept(directory.checkpoints)
     if is_lead() and others:
         to = directory.path / SET_ASIDE
         try:
