@@ -42,8 +42,6 @@ def go_back(directory: Workdir, which: str | None) -> None:
         others = [other for other in there.steps() if other > step or not there.is_whole(other)]
     # Nobody moves a checkpoint that another process still looks at.
     wait_for_all("checkpoints looked at")
-    if is_lead():
-        gone.accept(directory.checkpoints)
     if is_lead() and others:
         to = directory.path / SET_ASIDE
         try:
@@ -54,4 +52,6 @@ def go_back(directory: Workdir, which: str | None) -> None:
             ) from error
         those = " and ".join(shown(path) for path in moved)
         say(f"goes on from the checkpoint of step {step}; what is later or damaged: {those}")
+    if is_lead():
+        gone.accept(directory.checkpoints)
     wait_for_all("checkpoints set aside")

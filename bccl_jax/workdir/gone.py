@@ -97,7 +97,7 @@ def accept(directory: pathlib.Path) -> None:
     """Goes on without a best checkpoint that is gone.
 
     Args:
-      directory: of the checkpoints of a run that the caller holds.
+      directory: of the checkpoints of a run that the caller holds, of which the newest is whole.
 
     Raises:
       WorkdirError: the run's directory cannot be written.

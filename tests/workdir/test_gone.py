@@ -94,6 +94,9 @@ def test_a_damaged_note_is_damage_of_its_checkpoint(copied):
     (copied / "15" / "best.json").write_text("10")
     with pytest.raises(DamagedCheckpointError, match=r"/15 is damaged: best.json .*=10"):
         Checkpoints(copied)
+    go_back(Workdir(copied.parent), "10")
+    with Checkpoints(copied) as checkpoints:
+        assert (checkpoints.steps(), checkpoints.best()) == ([5, 10], 5)
 
 
 def test_an_earlier_one_is_not_what_a_run_ended_with(copied):
