@@ -4,13 +4,14 @@
 # make test-all   all of them
 # make faults  two minutes of faults done to small runs, which must lose nothing (docs/reliability.md)
 # make lint    ruff
+# make docs    builds the documentation into build/site; any warning fails it
 # PYTHON=python3.12 chooses the interpreter of a new .venv.
 
 PYTHON ?= python3
 VENV ?= .venv
 REQUIREMENTS := $(shell nvidia-smi >/dev/null 2>&1 && echo requirements.txt || echo requirements-cpu.txt)
 
-.PHONY: run test test-slow test-all faults lint setup setup-dev
+.PHONY: run test test-slow test-all faults lint docs setup setup-dev
 run: setup
 	$(VENV)/bin/python -m bccl_jax.main --config=digits_lt
 
@@ -29,6 +30,10 @@ lint: setup-dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 
+docs: $(VENV)/installed-docs.txt
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --strict --quiet
+	@echo "built; look at it by $(VENV)/bin/python -m http.server --directory=build/site"
+
 setup: $(VENV)/installed-$(REQUIREMENTS)
 setup-dev: $(VENV)/installed-requirements-dev.txt
 
@@ -44,4 +49,8 @@ $(VENV)/installed-$(REQUIREMENTS): requirements.txt requirements-cpu.txt require
 
 $(VENV)/installed-requirements-dev.txt: requirements-dev.txt requirements/export.txt requirements/tfds.txt $(VENV)/installed-$(REQUIREMENTS)
 	$(VENV)/bin/python -m pip install --quiet -r requirements-dev.txt
+	@touch $@
+
+$(VENV)/installed-docs.txt: requirements/docs.txt | $(VENV)/bin/python
+	$(VENV)/bin/python -m pip install --quiet -r requirements/docs.txt
 	@touch $@

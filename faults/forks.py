@@ -1,6 +1,7 @@
 """Processes that share the seconds of importing JAX: forks of one that has and touched no device.
 
-`run` and `start` are the command line, `on_devices` a function where there are several devices.
+`run` and `start` are the command line, `run_python` any other module or file, `on_devices` a
+function where there are several devices.
 What they compile is optimised as what the process that starts them compiles.
 """
 
@@ -39,6 +40,13 @@ def run(*arguments, cwd=ROOT, **variables):
     process = start(*arguments, cwd=cwd, **variables)
     told = process.communicate()
     return subprocess.CompletedProcess(command(*arguments), process.returncode, *told)
+
+
+def run_python(*arguments, cwd=ROOT, **variables):
+    """The same of `python -m MODULE ARGUMENTS`, or of `python FILE.py ARGUMENTS`."""
+    process = Process(list(arguments), cwd, None, variables)
+    told = process.communicate()
+    return subprocess.CompletedProcess(list(arguments), process.returncode, *told)
 
 
 def start(*arguments, cwd=ROOT, devices=None, before=(), stdout=None, stderr=None, **variables):
@@ -197,11 +205,14 @@ def _be(arguments, cwd, variables, config, before, files):
     sys.argv = list(arguments)
     for module, name, given in before:
         getattr(importlib.import_module(module), name)(**given)
-    _end(_code_of(_main if arguments[0] == "bccl_jax.main" else _call))
+    _end(_code_of(_call if os.path.isabs(arguments[0]) else _main))
 
 
 def _main():
-    runpy.run_module("bccl_jax.main", run_name="__main__", alter_sys=True)
+    if sys.argv[0].endswith(".py"):
+        runpy.run_path(sys.argv[0], run_name="__main__")
+    else:
+        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 
 
 def _call():

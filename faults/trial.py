@@ -25,6 +25,8 @@ _ASKED = {128 + number for number in (signal.SIGTERM, signal.SIGINT, signal.SIGH
 # Older versions of XLA say so at length whenever they load what is in a cache of compiled programs,
 # which commands on a CPU have in trials alone.
 _LOADED = re.compile(r"^E\d{4} .*cpu_aot_loader.*\n", re.MULTILINE)
+# By which the C library ends a process whose new thread finds no memory for its data.
+_NO_MEMORY_OF_A_THREAD = 127
 _LOST = 128 + signal.SIGABRT
 
 
@@ -165,7 +167,7 @@ class Trial:
 
     def _judge(self, ended: Ended, killed: bool, silent: bool) -> None:
         self.note(f"ended by {ended.code}: {(ended.stderr.strip().splitlines() or [''])[-1]}")
-        if killed and ended.code < 0:
+        if killed and (ended.code < 0 or ended.code == _NO_MEMORY_OF_A_THREAD):
             return
         if "Traceback (most recent call last)" in ended.stderr + ended.stdout:
             raise FailedTrial(f"a traceback: {ended.stderr[-3000:]}")

@@ -36,6 +36,11 @@ def blend(images: jax.Array, others: jax.Array, share: jax.Array) -> jax.Array:
 
     Returns:
         Like the images; the arithmetic is float32.
+
+    Examples:
+        >>> white, black = jnp.ones((1, 1, 1, 3)), jnp.zeros((1, 1, 1, 3))
+        >>> blend(white, black, jnp.float32(0.75)).tolist()
+        [[[[0.75, 0.75, 0.75]]]]
     """
     one, other = images.astype(jnp.float32), others.astype(jnp.float32)
     return (share * one + (1 - share) * other).astype(images.dtype)
@@ -57,6 +62,14 @@ def box_around(
 
     Returns:
         int32 [4]: top, bottom, left, right, the ends exclusive.
+
+    Examples:
+        A quarter of the image, around its middle. Around a corner the border cuts the box:
+
+        >>> box_around(jnp.array([16, 16]), 32, 32, jnp.float32(0.75)).tolist()
+        [8, 24, 8, 24]
+        >>> box_around(jnp.array([0, 0]), 32, 32, jnp.float32(0.75)).tolist()
+        [0, 8, 0, 8]
     """
     sides = jnp.array([height, width], jnp.int32)
     lengths = sides * jnp.sqrt(1 - share)
@@ -83,6 +96,12 @@ def paste(images: jax.Array, others: jax.Array, box: jax.Array) -> tuple[jax.Arr
 
     Returns:
         Like the images, and float32 [], the share of pixels that are still theirs.
+
+    Examples:
+        >>> white, black = jnp.ones((1, 2, 2, 1)), jnp.zeros((1, 2, 2, 1))
+        >>> pasted, share = paste(white, black, jnp.array([0, 1, 0, 2]))  # the upper row
+        >>> pasted[0, :, :, 0].tolist(), float(share)
+        ([[0.0, 0.0], [1.0, 1.0]], 0.5)
     """
     _, height, width, _ = images.shape
     top, bottom, left, right = box

@@ -50,6 +50,12 @@ def class_means(embeddings: jax.Array, labels: jax.Array, num_classes: int) -> C
 
     Raises:
       ValueError: shapes that do not fit together.
+
+    Examples:
+      >>> embeddings = jnp.array([[1.0, 0.0], [0.0, 1.0], [4.0, 4.0]])
+      >>> found = class_means(embeddings, jnp.array([0, 0, 1]), num_classes=3)
+      >>> found.means.tolist(), found.counts.tolist()
+      ([[0.5, 0.5], [4.0, 4.0], [0.0, 0.0]], [2, 1, 0])
     """
     if embeddings.ndim != 2 or labels.shape != embeddings.shape[:1]:
         raise ValueError(

@@ -73,6 +73,15 @@ def kmeans(
 
     Raises:
       ValueError: shapes that do not fit together, a count below 1, or an unknown start.
+
+    Examples:
+      Four points of one class, in two groups. Without `spherical` centroids are plain means:
+
+      >>> points = jnp.array([[[0.0, 0.0], [0.0, 2.0], [9.0, 0.0], [9.0, 2.0]]])
+      >>> mask = jnp.ones((1, 4), bool)
+      >>> centroids, valid = kmeans(points, mask, 2, jax.random.key(0), spherical=False)
+      >>> sorted(centroids[0].tolist()), valid.tolist()
+      ([[0.0, 1.0], [9.0, 1.0]], [[True, True]])
     """
     if start not in STARTS:
         raise ValueError(f"got start={start!r}; it must be one of {', '.join(STARTS)}.")

@@ -35,7 +35,12 @@ class StampedQueueState(QueueState):
 
 
 def init_queue(
-    num_classes: int, size: int, dim: int, dtype=jnp.float32, *, stamped: bool = False
+    num_classes: int,
+    size: int,
+    dim: int,
+    dtype: jax.typing.DTypeLike = jnp.float32,
+    *,
+    stamped: bool = False,
 ) -> QueueState:
     """An empty queue.
 
@@ -89,6 +94,15 @@ def push(
     Raises:
       ValueError: shapes that do not fit together, or a stamp for a queue without stamps, or none
         for one with them.
+
+    Examples:
+      A queue of two places keeps the newest two features of its class:
+
+      >>> queue = init_queue(num_classes=2, size=2, dim=1)
+      >>> features = jnp.array([[1.0], [2.0], [3.0], [7.0]])
+      >>> queue = jax.jit(push)(queue, features, jnp.array([0, 0, 0, 1]))
+      >>> contents(queue, 0).tolist(), contents(queue, 1).tolist()
+      ([[2.0], [3.0]], [[7.0]])
     """
     stamped = isinstance(queue, StampedQueueState)
     if stamped != (stamp is not None):

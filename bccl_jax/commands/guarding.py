@@ -1,6 +1,7 @@
 """How a command ends that cannot go on."""
 
 import gc
+import io
 import logging
 import os
 import signal
@@ -10,8 +11,9 @@ import traceback
 import warnings
 from collections.abc import Callable
 
-from bccl_jax.errors import BcclError, LostProcessError, StoppedAtOnce
+from bccl_jax.errors import BcclError, LostProcessError, StoppedAtOnce, on_one_line
 from bccl_jax.system.ending import LOST_PROCESS
+from bccl_jax.system.shortage import shortage
 
 
 def guarded(main: Callable[[list[str]], int], argv: list[str]) -> int:
@@ -40,11 +42,13 @@ def guarded(main: Callable[[list[str]], int], argv: list[str]) -> int:
     except BrokenPipeError:
         raise
     except Exception as error:
-        if not _one_of_several():
+        lost, lacking = _of_lost_process(error), shortage(error)
+        if not _one_of_several() and lacking is None:
             raise
-        if lost := _of_lost_process(error):
-            print(f"error: {lost}", file=sys.stderr)
-            code = LOST_PROCESS
+        if lost or lacking:
+            print(f"error: {on_one_line(str(lost or lacking))}", file=sys.stderr)
+            code = LOST_PROCESS if lost else 1
+            _say_no_more()
         else:
             traceback.print_exc()
             print(
@@ -67,6 +71,13 @@ def _say_no_more() -> None:
     threading.excepthook = lambda failed: None
     logging.disable()
     warnings.filterwarnings("ignore", message="coroutine .* was never awaited")
+    # What is called at the interpreter's end prints a trace of what fails there itself.
+    sys.stderr = _Nowhere()
+
+
+class _Nowhere(io.TextIOBase):
+    def write(self, text):
+        return len(text)
 
 
 def _of_lost_process(error: BaseException) -> LostProcessError | None:

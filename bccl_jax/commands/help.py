@@ -54,8 +54,7 @@ def help_text() -> str:
     lines += [
         "",
         "All keys: --print_config, bccl_jax/config/fields.py, bccl_jax/methods/NAME.py for a",
-        "method, README.md. A change: --config.epochs=5; what you wrote yourself: "
-        "docs/extending.md.",
+        "method, docs/config_keys.md. A change: --config.epochs=5; of your own: docs/extending.md.",
     ]
     return "\n".join(lines)
 

@@ -8,10 +8,11 @@ import warnings
 from collections.abc import Callable
 from typing import NoReturn
 
-from bccl_jax.errors import BcclError
+from bccl_jax.errors import BcclError, on_one_line
 from bccl_jax.settings.suggestions import did_you_mean, nearest
 from bccl_jax.system.environment import check_jax_variables
 from bccl_jax.system.output import of_a_command
+from bccl_jax.system.shortage import shortage
 
 
 class Parser(argparse.ArgumentParser):
@@ -74,4 +75,9 @@ def run(main: Callable[[], int]) -> NoReturn:
         except KeyboardInterrupt:
             print("stopped", file=sys.stderr)
             code = 128 + signal.SIGINT
+        except Exception as error:
+            lacking = shortage(error)
+            if lacking is None:
+                raise
+            raise SystemExit(f"error: {on_one_line(lacking)}") from None
         raise SystemExit(code)

@@ -18,6 +18,12 @@ def class_counts(num_classes: int, max_count: int, imbalance_factor: float) -> n
 
     Raises:
       ConfigError: the imbalance factor is below 1.
+
+    Examples:
+      Ten classes, the largest ten times the smallest:
+
+      >>> class_counts(10, 100, 10.0)
+      array([100,  77,  59,  46,  35,  27,  21,  16,  12,  10])
     """
     if not imbalance_factor >= 1:
         raise ConfigError(
@@ -44,6 +50,12 @@ def subset_indices(labels: np.ndarray, counts: np.ndarray, seed: int = 0) -> np.
 
     Raises:
       DataError: a class has fewer images than wanted.
+
+    Examples:
+      >>> labels = np.array([0, 0, 0, 0, 1, 1, 1, 1])
+      >>> chosen = subset_indices(labels, counts=[3, 1])
+      >>> labels[chosen]
+      array([0, 0, 0, 1])
     """
     labels = np.asarray(labels)
     rng = np.random.RandomState(seed)
@@ -75,6 +87,11 @@ def shot_groups(
 
     Raises:
       ValueError: the bounds overlap.
+
+    Examples:
+      >>> groups = shot_groups([500, 120, 60, 20, 5])
+      >>> {name: np.flatnonzero(group).tolist() for name, group in groups.items()}
+      {'many': [0, 1], 'medium': [2, 3], 'few': [4]}
     """
     if few_below > many_above + 1:
         raise ValueError(
@@ -87,7 +104,14 @@ def shot_groups(
 
 
 def imbalance_factor(class_counts: np.ndarray) -> float:
-    """Largest class over smallest; infinite where a class has no image."""
+    """Largest class over smallest; infinite where a class has no image.
+
+    Examples:
+      >>> imbalance_factor([500, 60, 5])
+      100.0
+      >>> imbalance_factor([500, 60, 0])
+      inf
+    """
     counts = np.asarray(class_counts)
     return float(counts.max() / counts.min()) if counts.min() else float("inf")
 
@@ -107,6 +131,11 @@ def holdout_split(labels: np.ndarray, fraction: float) -> tuple[np.ndarray, np.n
 
     Raises:
       ConfigError: the fraction is negative, or would leave nothing to train on.
+
+    Examples:
+      >>> labels = np.array([0, 0, 0, 0, 1, 1])
+      >>> holdout_split(labels, 0.5)
+      (array([0, 1, 4]), array([2, 3, 5]))
     """
     if not 0 <= fraction < 1:
         raise ConfigError(
@@ -138,6 +167,14 @@ def draw_test_split(
 
     Returns:
       int64 indices that remain, and int64 indices of the test split, both in file order.
+
+    Examples:
+      A class of a single image keeps it for training:
+
+      >>> labels = np.array([0, 0, 0, 0, 0, 1, 1, 2])
+      >>> train, test = draw_test_split(labels, 0.2)
+      >>> labels[test]
+      array([0, 1])
     """
     labels = np.asarray(labels)
     drawn = np.zeros(len(labels), bool)

@@ -31,6 +31,10 @@ def power_sampler(power: float) -> str:
 
     Returns:
       What `class_shares` and `data.order.Order` take as a sampler.
+
+    Examples:
+      >>> class_shares(power_sampler(0.5), [100, 25])
+      array([0.66666667, 0.33333333])
     """
     return f"{_ANY_POWER}{power:.12g}"
 
@@ -64,6 +68,15 @@ def class_shares(sampler: str, class_counts: np.ndarray, progress: float = 0.0) 
 
     Returns:
       float64 [K], sum 1; 0 for a class without images.
+
+    Examples:
+      >>> counts = [80, 15, 5]
+      >>> class_shares("instance_balanced", counts)
+      array([0.8 , 0.15, 0.05])
+      >>> class_shares("class_balanced", counts).round(3)
+      array([0.333, 0.333, 0.333])
+      >>> class_shares("square_root", counts).round(3)
+      array([0.594, 0.257, 0.149])
     """
     counts = np.asarray(class_counts, np.float64)
     there = counts > 0

@@ -33,6 +33,12 @@ def shifted_prior(class_counts: np.ndarray, ratio: float) -> np.ndarray:
 
     Returns:
       float64 [K], sum 1.
+
+    Examples:
+      >>> shifted_prior([100, 30, 9], ratio=4).round(3)
+      array([0.571, 0.286, 0.143])
+      >>> shifted_prior([100, 30, 9], ratio=1 / 4).round(3)
+      array([0.143, 0.286, 0.571])
     """
     rank = np.empty(len(class_counts))
     rank[np.argsort(-np.asarray(class_counts), kind="stable")] = np.arange(len(class_counts))

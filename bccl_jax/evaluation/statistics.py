@@ -30,7 +30,12 @@ class Spread(NamedTuple):
 
 
 def spread(values: Sequence[float | None]) -> Spread | None:
-    """Mean and sample standard deviation; None where there is no value, or one is None."""
+    """Mean and sample standard deviation; None where there is no value, or one is None.
+
+    Examples:
+      >>> spread([50.0, 52.0, 54.0])
+      Spread(mean=52.0, deviation=2.0, count=3)
+    """
     if not len(values) or any(value is None for value in values):
         return None
     array = np.asarray(values, np.float64)
@@ -133,6 +138,10 @@ def holm(values: Sequence[float | None]) -> list[float | None]:
 
     Returns:
       The adjusted values in the same order.
+
+    Examples:
+      >>> holm([0.01, 0.04, 0.03])
+      [0.03, 0.06, 0.06]
     """
     adjusted = list(values)
     tested = sorted((p, i) for i, p in enumerate(values) if p is not None)

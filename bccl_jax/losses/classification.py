@@ -25,6 +25,14 @@ def cross_entropy_loss(logits: jax.Array, labels: jax.Array) -> jax.Array:
 
     Raises:
       ValueError: shapes that do not fit together, or one label an image that is no integer.
+
+    Examples:
+      >>> logits = jnp.array([[2.0, 0.0]])
+      >>> print(round(float(cross_entropy_loss(logits, jnp.array([0]))), 3))
+      0.127
+      >>> shares = jnp.array([[0.5, 0.5]])
+      >>> print(round(float(cross_entropy_loss(logits, shares)), 3))
+      1.127
     """
     check_labels(logits, labels)
     logits = logits.astype(jnp.float32)
@@ -102,6 +110,11 @@ def smoothed(labels: jax.Array, num_classes: int, smoothing: float) -> jax.Array
 
     Raises:
       ValueError: labels that are no vector of integers, or smoothing out of its bounds.
+
+    Examples:
+      >>> smoothed(jnp.array([0, 2]), num_classes=4, smoothing=0.2)
+      Array([[0.85, 0.05, 0.05, 0.05],
+             [0.05, 0.05, 0.85, 0.05]], dtype=float32)
     """
     if labels.ndim != 1 or not jnp.issubdtype(labels.dtype, jnp.integer):
         raise ValueError(
@@ -126,6 +139,10 @@ def mixed(labels: jax.Array, others: jax.Array, share: jax.Array, num_classes: i
 
     Raises:
       ValueError: labels that are no vectors of integers.
+
+    Examples:
+      >>> mixed(jnp.array([0]), jnp.array([1]), jnp.float32(0.75), num_classes=3)
+      Array([[0.75, 0.25, 0.  ]], dtype=float32)
     """
     first, second = (smoothed(each, num_classes, 0.0) for each in (labels, others))
     return share * first + (1 - share) * second
@@ -142,6 +159,10 @@ def log_class_prior(class_counts: jax.Array) -> jax.Array:
 
     Raises:
       ValueError: class_counts that is not a vector.
+
+    Examples:
+      >>> [round(float(log), 3) for log in log_class_prior([80, 15, 5])]
+      [-0.223, -1.897, -2.996]
     """
     if jnp.ndim(class_counts) != 1:
         raise ValueError(
@@ -164,6 +185,14 @@ def post_hoc_offset(class_counts: jax.Array, factor: float) -> jax.Array:
 
     Raises:
       ValueError: class_counts that is not a vector.
+
+    Examples:
+      Plain cross-entropy has a network prefer the frequent class. With the log prior taken off,
+      these logits favour the other one:
+
+      >>> logits = jnp.array([2.0, 1.0])
+      >>> [round(float(logit), 2) for logit in logits - post_hoc_offset([90, 10], factor=1.0)]
+      [2.11, 3.3]
     """
     prior = log_class_prior(class_counts)
     if not factor:  # 0 * -inf is NaN
@@ -193,6 +222,16 @@ def logit_compensation_loss(
 
     Raises:
       ValueError: shapes that do not fit together, or one label an image that is no integer.
+
+    Examples:
+      Where the logits favour no class, a frequent label costs little and a rare one much:
+
+      >>> logits = jnp.zeros((1, 2))
+      >>> frequent, rare = jnp.array([0]), jnp.array([1])
+      >>> print(round(float(logit_compensation_loss(logits, frequent, jnp.array([90, 10]))), 3))
+      0.105
+      >>> print(round(float(logit_compensation_loss(logits, rare, jnp.array([90, 10]))), 3))
+      2.303
     """
     prior = log_class_prior(class_counts)
     if logits.ndim != 2 or logits.shape[1:] != prior.shape:

@@ -16,6 +16,12 @@ def mean_cosines(embeddings: jax.Array, labels: jax.Array) -> tuple[jax.Array, j
     Returns:
       Means of z_i . z_j, float32 scalars: over all i != j of the same label, and over all i, j of
       different labels; 0 where there is no such pair.
+
+    Examples:
+      >>> embeddings = jnp.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+      >>> within, between = mean_cosines(embeddings, jnp.array([0, 0, 1]))
+      >>> print(within, between)
+      1.0 0.0
     """
     features = jax.lax.stop_gradient(embeddings).astype(jnp.float32)
     cosines = jnp.einsum("nd,md->nm", features, features, precision=jax.lax.Precision.HIGHEST)

@@ -19,6 +19,10 @@ def ldam_margins(class_counts: jax.Array, max_margin: float = 0.5) -> jax.Array:
 
     Raises:
       ValueError: class_counts that is not a vector.
+
+    Examples:
+      >>> [round(float(margin), 3) for margin in ldam_margins([625, 81, 1], max_margin=0.6)]
+      [0.12, 0.2, 0.6]
     """
     counts = _vector(class_counts)
     fewest = jnp.min(jnp.where(counts > 0, counts, jnp.inf))
@@ -94,6 +98,14 @@ def effective_number_weights(class_counts: jax.Array, beta: float) -> jax.Array:
 
     Raises:
       ValueError: class_counts that is not a vector, or beta out of its bounds.
+
+    Examples:
+      With beta 0 all classes weigh the same; near 1 they weigh by the inverse of their images:
+
+      >>> [round(float(weight), 2) for weight in effective_number_weights([90, 10], beta=0.0)]
+      [1.0, 1.0]
+      >>> [round(float(weight), 2) for weight in effective_number_weights([90, 10], beta=0.9999)]
+      [0.2, 1.8]
     """
     if not 0 <= beta < 1:
         raise ValueError(f"beta is {beta}; pass a number from 0 to below 1.")
@@ -119,6 +131,10 @@ def inverse_count_weights(class_counts: jax.Array, power: float) -> jax.Array:
 
     Raises:
       ValueError: class_counts that is not a vector.
+
+    Examples:
+      >>> [round(float(weight), 2) for weight in inverse_count_weights([90, 10], power=1.0)]
+      [0.2, 1.8]
     """
     counts = _vector(class_counts)
     there = counts > 0

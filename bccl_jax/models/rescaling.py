@@ -16,6 +16,13 @@ def tau_normalized(kernel: jax.Array, tau: float | jax.Array) -> jax.Array:
 
     Raises:
       ValueError: a kernel that is no matrix.
+
+    Examples:
+      A frequent class has weights of norm 4, a rare one of norm 1. Afterwards both have norm 1:
+
+      >>> kernel = jnp.array([[4.0, 1.0], [0.0, 0.0]])
+      >>> tau_normalized(kernel, tau=1.0).tolist()
+      [[1.0, 1.0], [0.0, 0.0]]
     """
     if kernel.ndim != 2:
         raise ValueError(f"kernel has shape {kernel.shape}; pass one column a class, [D, K].")
@@ -39,6 +46,10 @@ def weight_scaled(logits: jax.Array, scales: jax.Array) -> jax.Array:
 
     Raises:
       ValueError: shapes that do not fit together.
+
+    Examples:
+      >>> weight_scaled(jnp.array([[2.0, 1.0]]), jnp.array([1.0, 3.0]))
+      Array([[2., 3.]], dtype=float32)
     """
     if logits.ndim != 2 or scales.shape != logits.shape[1:]:
         raise ValueError(

@@ -17,7 +17,7 @@ from bccl_jax.training.assemble import Run
 from bccl_jax.training.averages import final_averages
 from bccl_jax.training.evaluating import evaluate_and_note
 from bccl_jax.training.state import TrainState
-from bccl_jax.workdir import json_files
+from bccl_jax.workdir import gone, json_files
 from bccl_jax.workdir.checkpoint import Checkpoints
 from bccl_jax.workdir.directory import Workdir
 
@@ -110,6 +110,7 @@ def finish(
         names, on = run.dataset.train.class_names, run.dataset.chosen_on
         save_report(directory.report, records, run.class_counts, groups, names, title, on)
         results = {**figures, "best_epoch": result.best_epoch, "chosen_on": result.chosen_on}
+        results[gone.STEP] = int(state.step)
         results |= {"ema": result.ema} if result.ema else {}
         if directory.has(first_stage.RECORD):
             results[first_stage.RECORD] = directory.record(first_stage.RECORD, dict)

@@ -247,6 +247,15 @@ def load(
       ConfigError: the run's config cannot be used here.
       DeviceError: a device computes wrong.
       WorkdirError: there is no run, or no such checkpoint, or it is damaged, or it has no average.
+
+    Examples:
+      >>> model = load("runs/digits_lt")
+      >>> model.classes
+      ('0', '1', '2', '3', '4', '5', '6', '7', '8', '9')
+      >>> names = model.predict("new/*.png")
+      >>> probabilities = model.predict_proba("new/*.png")
+      >>> probabilities.shape, probabilities.dtype  # a row for each picture
+      ((2, 10), dtype('float32'))
     """
     which = "last" if checkpoint is None else str(checkpoint)
     saved = read(run, which, average, imports=imports, to_predict=True)

@@ -5,6 +5,7 @@ The state's step says where in the data a run stands: the stream of images start
 
 import contextlib
 import copy
+import json
 import pathlib
 from collections.abc import Iterator
 from typing import Any
@@ -67,6 +68,7 @@ class Checkpoints(SavedCheckpoints):
                 self.directory.mkdir(parents=True, exist_ok=True)
                 if is_lead():
                     checkpoint_folder.remove_unfinished(self.directory)
+                self._check_best()
                 self._scores |= self._read_scores()
             self._open(self._options())
         self._failures = orbax_log.Failures()
@@ -93,6 +95,8 @@ class Checkpoints(SavedCheckpoints):
         folder = checkpoint_folder.unfinished(self._plain.path, self._saving)
         if self._records is not None:
             (folder / checkpoint_folder.RECORDS).write_text(self._records)
+        best = json.dumps(checkpoint_folder.best(self._scores))
+        (folder / checkpoint_folder.BEST).write_text(best)
         digests.write(folder, but=checkpoint_folder.NOT_IN_DIGESTS)
 
     def __enter__(self):

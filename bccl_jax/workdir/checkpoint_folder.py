@@ -23,6 +23,8 @@ HAS_DIGESTS = {"digests": digests.LIST}
 _SCORE = "metrics/metrics"
 # A copy of the run's records as they were then, which hold where the run's own are damaged.
 RECORDS = "records.jsonl"
+# The step of the checkpoint that was the best one then, which may be its own.
+BEST = "best.json"
 # Of accuracies, epochs and classes.
 _LARGEST = 2**53
 
@@ -83,6 +85,27 @@ def score(folder: pathlib.Path) -> Score | None:
     if not sound:
         raise DamagedCheckpointError(f"{_SCORE} is not what was written")
     return found
+
+
+def best_then(folder: pathlib.Path) -> int | None:
+    """The step of the best checkpoint as it was when another one was written.
+
+    Returns:
+      The step; None where none was evaluated yet, or by an earlier version, which noted none.
+
+    Raises:
+      DamagedCheckpointError: that other one is damaged.
+    """
+    listed = digests_of(folder)
+    if listed is None or BEST not in listed:
+        return None
+    if wrong := digests.damage(folder, {BEST: listed[BEST]}):
+        raise DamagedCheckpointError(wrong[0])
+    try:
+        found = json.loads(read_regular(folder / BEST))
+    except (OSError, ValueError) as error:
+        raise DamagedCheckpointError(f"{BEST} is not what was written") from error
+    return found if isinstance(found, int) else None
 
 
 def _is_number(value: Any) -> bool:

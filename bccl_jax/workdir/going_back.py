@@ -4,7 +4,7 @@ from bccl_jax.devices.mesh import is_lead, wait_for_all
 from bccl_jax.errors import WorkdirError
 from bccl_jax.system.names import shown
 from bccl_jax.system.progress import say
-from bccl_jax.workdir import checkpoint_folder
+from bccl_jax.workdir import checkpoint_folder, gone
 from bccl_jax.workdir.checkpoint import Checkpoints
 from bccl_jax.workdir.directory import Workdir
 from bccl_jax.workdir.verifying import SET_ASIDE
@@ -52,4 +52,6 @@ def go_back(directory: Workdir, which: str | None) -> None:
             ) from error
         those = " and ".join(shown(path) for path in moved)
         say(f"goes on from the checkpoint of step {step}; what is later or damaged: {those}")
+    if is_lead():
+        gone.accept(directory.checkpoints)
     wait_for_all("checkpoints set aside")

@@ -13,7 +13,7 @@ from bccl_jax.errors import DamagedCheckpointError, WorkdirError
 from bccl_jax.system.names import shown
 from bccl_jax.system.numbers import whole_number
 from bccl_jax.system.reasons import reason
-from bccl_jax.workdir import checkpoint_folder
+from bccl_jax.workdir import checkpoint_folder, gone
 from bccl_jax.workdir.orbax_log import leave_out_late_answers
 from bccl_jax.workdir.plain_path import PlainPath
 from bccl_jax.workdir.verifying import Verifier
@@ -61,9 +61,19 @@ class SavedCheckpoints:
         """The step of the highest accuracy, None if none was evaluated.
 
         Raises:
-          DamagedCheckpointError: of one it is not known any more how it scored.
+          DamagedCheckpointError: it is not known any more how one scored, or the best is gone.
         """
+        self._check_best()
         return checkpoint_folder.best(self._read_scores())
+
+    def _check_best(self) -> None:
+        newest = self.latest()
+        try:
+            gone.check_best(self.directory)
+        except gone.GoneError:
+            raise
+        except DamagedCheckpointError as error:
+            raise self._verifier.damaged(newest, str(error)) from error
 
     def _read_scores(self) -> dict[int, checkpoint_folder.Score | None]:
         found = {}
@@ -87,8 +97,10 @@ class SavedCheckpoints:
         """Turns "last", "best" or a number into a step that there is.
 
         Raises:
-          WorkdirError: there is no such checkpoint.
+          WorkdirError: there is no such checkpoint, or the one of that name is gone.
         """
+        if which == "last" and self._read_only:
+            gone.check_last(self.directory)
         named = {"last": self.latest, "best": self.best}
         if which in named:
             step = named[which]()

@@ -69,12 +69,10 @@ def page(records_folder: pathlib.Path) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def read_records(folder: pathlib.Path) -> list[Record]:
-    """The records of every *.jsonl.xz of a folder, file by file in the order of their names."""
+def read_records(folder: pathlib.Path, pattern: str = "*.jsonl.xz") -> list[Record]:
+    """The records of every such file of a folder, file by file in the order of their names."""
     return [
-        json.loads(line)
-        for path in sorted(folder.glob("*.jsonl.xz"))
-        for line in lzma.open(path, "rt")
+        json.loads(line) for path in sorted(folder.glob(pattern)) for line in lzma.open(path, "rt")
     ]
 
 

@@ -3,9 +3,11 @@
 import logging
 import sys
 import threading
+import traceback
 import warnings
 
 import jax
+import numpy as np
 import pytest
 
 from bccl_jax.commands import guarding
@@ -27,11 +29,15 @@ def _hook_and_warnings():
         logging.disable(logging.NOTSET)
 
 
-def of_one(capsys, error):
+def of_one(capsys, error=None, by=None):
     def main(argv):
+        if by is not None:
+            by()
         raise error
 
-    code = guarding.guarded(main, ["main"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stderr", sys.stderr)
+        code = guarding.guarded(main, ["main"])
     return code, capsys.readouterr().err
 
 
@@ -91,10 +97,52 @@ def test_nothing_is_said_of_what_is_taken_down_after_the_sentence(capsys):
         warnings.simplefilter("always")
         patch.setattr(sys, "unraisablehook", sys.__unraisablehook__)
         patch.setattr(threading, "excepthook", threading.__excepthook__)
+        patch.setattr(sys, "stderr", sys.stderr)
         assert guarding.guarded(main, ["main"]) == 1
         ended.set()
         thread.join()
+        # As what multiprocessing calls at the interpreter's end does of what fails there.
+        traceback.print_exception(AssertionError("can only join a started process"))
     assert capsys.readouterr().err == "error: too many open files\n"
+
+
+def test_what_a_process_has_too_little_of_is_a_sentence(capsys):
+    def allocate():
+        jax.numpy.zeros((10**7, 10**7))
+
+    def open_many():
+        raise OSError(24, "Too many open files", "/psm_1")
+
+    def start():
+        raise RuntimeError("can't start new thread")
+
+    def fork():
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    def close_after_it():
+        try:
+            np.zeros(10**17)
+        except MemoryError:
+            raise AssertionError("can only join a started process") from None
+
+    for fails, part in (
+        (allocate, "a device has too little memory (RESOURCE_EXHAUSTED: "),
+        (open_many, "files open, which are too few ([Errno 24] Too many open files: '/psm_1'); "),
+        (start, "no further thread or process can be started (can't start new thread): "),
+        (fork, "no further thread or process can be started ([Errno 11] Resource "),
+        (close_after_it, "there is too little memory (Unable to allocate "),
+    ):
+        code, told = of_one(capsys, by=fails)
+        assert (code, told.count("\n")) == (1, 1)
+        assert told.startswith("error: ")
+        assert part in told
+
+
+def test_what_is_no_shortage_is_a_trace(capsys):
+    # A terminal that takes no more for now.
+    for error in (BlockingIOError(11, "would block", 0), RuntimeError("a bug"), OSError(5, "disk")):
+        with pytest.raises(type(error)):
+            of_one(capsys, error)
 
 
 def test_a_lost_process_is_told_alike_however_it_was_met(of_several):

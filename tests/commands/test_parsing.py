@@ -152,7 +152,7 @@ def test_help_is_short_and_names_the_ten_settings_and_where_all_are(outcomes):
     assert len(TEN) == 10
     for key in TEN:
         assert f"--config.{key}=" in out
-    for place in ("bccl_jax/config/fields.py", "bccl_jax/methods/", "README.md", "--print_config"):
+    for place in ("config/fields.py", "methods/", "docs/config_keys.md", "--print_config"):
         assert place in out
     assert outcomes["-h",] == (code, out, errors)
 

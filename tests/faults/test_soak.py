@@ -139,6 +139,7 @@ def sampled(tmp_path, lose=lambda: None):
     return read(tmp_path / "samples.jsonl")
 
 
+@pytest.mark.slow
 def test_each_planted_leak_is_found_by_its_name(planted, tmp_path):
     def lose():
         for leak in planted.values():
@@ -150,6 +151,7 @@ def test_each_planted_leak_is_found_by_its_name(planted, tmp_path):
     assert {*flatness.COUNTS, *flatness.SIZES, "uss"} == set(planted)
 
 
+@pytest.mark.slow
 def test_where_nothing_is_lost_nothing_is_found_and_all_of_it_is_written(planted, tmp_path):
     samples = sampled(tmp_path)
     rows = soak.as_rows({"epochs": flatness.judge(samples, MEMORY)})

@@ -47,9 +47,21 @@ def small_config(method):
     return config
 
 
+# Made of parts that others have, which are beside them: the loss, the stages or the queue.
+LIKE_OTHERS = {
+    "balanced_softmax": "logit_adjustment",
+    "scl": "bcl",
+    "concutmix": "bcl",
+    "gpaco": "paco",
+    "tsc": "kcl",
+    **dict.fromkeys(("lws", "tau_norm", "disalign", "mislas"), "crt"),
+    **{name: "cuda_bccl" for name in methods.names() if name.startswith("cuda_")},
+}
+
+
 def _param(name):
-    """What is made of parts that others of the list have is left to the slow tests."""
-    doubled = name in WITH_OPTIONS or name.startswith("cuda_") and name != "cuda_bccl"
+    """What others of the list stand for is left to the slow tests."""
+    doubled = name in WITH_OPTIONS or LIKE_OTHERS.get(name, name) != name
     return pytest.param(name, marks=pytest.mark.slow) if doubled else name
 
 

@@ -3,14 +3,17 @@
 import inspect
 import json
 import sys
+import threading
+import time
 
 import numpy as np
 import pytest
+from tensorboardX import RecordWriter
 
 import bccl_jax
 from bccl_jax.config import flatten
 from bccl_jax.errors import ConfigError
-from bccl_jax.tracking import TRACKERS, creating
+from bccl_jax.tracking import TRACKERS, creating, tensorboard
 from bccl_jax.training import loop, telling
 from bccl_jax.workdir.directory import Workdir
 from experiments.designing.hashing import hash_of
@@ -196,6 +199,31 @@ def test_tensorboard_has_the_views_where_they_are_asked_for(services, tmp_path):
     images = [v for e in events(tmp_path / "run" / "tensorboard") for v in e.summary.value]
     (views,) = [value for value in images if value.tag == "views"]
     assert (views.image.height, views.image.width) == (4, 5)
+
+
+def test_a_disk_without_room_for_events_ends_no_run(whole, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(tensorboard, "_create", lambda *_: RecordWriter("/dev/full"))
+    result = bccl_jax.train(tiny_config("tensorboard"), tmp_path / "run")
+    told = capsys.readouterr().err
+    assert told.count("warning") == 1
+    assert "warning: tensorboard fails ([Errno 28] No space left on device), and" in told
+    assert differing(result.state, whole.state) == []
+
+
+def test_nothing_waits_for_another_thread_of_tensorboards(tmp_path, monkeypatch):
+    threads = threading.active_count()
+    begun = telling.Begun(tmp_path, {}, ("a",), np.ones(1), (), {}, lambda kept: None)
+    writer = tensorboard.TensorBoard()
+    writer.begin(begun)
+    assert threading.active_count() == threads
+    # As a clock does that is set back by a month.
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: now() - 3e6)
+    for epoch in range(1, 30):
+        writer.epoch({"epoch": epoch, "train": {"loss": 1.0}})
+    writer.end(None)
+    steps = [event.step for event in events(tmp_path / "tensorboard") if event.HasField("summary")]
+    assert steps == [0, *range(1, 30)]
 
 
 def test_the_picture_of_the_end_is_told(tmp_path):

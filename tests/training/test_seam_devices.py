@@ -21,6 +21,9 @@ from faults import forks
 from tests.tiny import tiny_config
 from tests.training.conftest import TwoLayers
 
+# Of devices that share a batch `test_devices` has the quick tests.
+pytestmark = pytest.mark.slow
+
 
 def find():
     """What is tested, where there are four devices."""

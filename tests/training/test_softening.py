@@ -87,6 +87,7 @@ def find():
     return found
 
 
+@pytest.mark.slow
 def test_devices_that_share_a_batch_mix_it_as_one_does():
     (one, weights), (other, weights_there) = forks.on_devices(8, find)
     np.testing.assert_allclose(other, one, rtol=1e-4)

@@ -17,6 +17,7 @@ from bccl_jax.errors import ConfigError, DataError, WorkdirError
 from bccl_jax.evaluation.over_split import compute_on
 from bccl_jax.evaluation.passes import make_pass
 from bccl_jax.workdir import json_files
+from tests.examples import check, examples
 from tests.use.conftest import CLASSES
 
 LEVELS = np.random.default_rng(0).integers(0, 256, (30, 21, 3), np.uint8)
@@ -290,3 +291,13 @@ def test_a_batch_size_that_cannot_be_is_told(folder_run, size):
 def test_an_average_that_there_is_not_is_told(folder_run):
     with pytest.raises(WorkdirError, match="keeps no average of its weights"):
         bccl_jax.load(folder_run.workdir, average=True)
+
+
+def test_the_example_of_load_prints_what_it_says(digits_run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "digits_lt").symlink_to(digits_run.workdir)
+    (tmp_path / "new").mkdir()
+    for name in ("a", "b"):
+        (tmp_path / "new" / f"{name}.png").write_bytes(png(LEVELS))
+    check(examples("bccl_jax.use.model")["load"])

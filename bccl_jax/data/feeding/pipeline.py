@@ -123,5 +123,7 @@ class _FromProcesses:
 
     def close(self) -> None:
         """Ends the processes."""
-        self._batches.close()
-        self._file.close()
+        try:
+            self._batches.close()
+        finally:
+            self._file.close()
