@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from bccl_jax.commands import estimating as told
 from bccl_jax.config.validation import validate
 from bccl_jax.errors import BcclError
+from bccl_jax.methods.base import Between
 from bccl_jax.system.progress import duration
 from bccl_jax.training import estimating
 from bccl_jax.training.assemble import assemble
@@ -102,7 +104,7 @@ def measured(config, tmp_path, monkeypatch):
 @pytest.mark.usefixtures("_two_layers")
 @pytest.mark.parametrize("engine", ["auto", "scan"])
 def test_images_in_memory(tmp_path, monkeypatch, engine):
-    config = tiny_config()
+    config = tiny_config("cross_entropy")
     config.model.backbone = "two_layers"
     config.engine = engine
     cost = measured(config, tmp_path, monkeypatch)
@@ -112,15 +114,15 @@ def test_images_in_memory(tmp_path, monkeypatch, engine):
     assert cost.steps_per_epoch == len(train) // 64
     (stage,) = cost.stages
     assert stage.measured == (3 if engine == "auto" else 3 * run.steps_per_epoch)
-    state = jax.eval_shape(run.init_state)
-    arrays = [x for x in jax.tree.leaves(state) if x.dtype != jax.random.key(0).dtype]
+    arrays = jax.tree.leaves(jax.eval_shape(run.init_state))
+    arrays = [x for x in arrays if not jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)]
     expected = sum(np.prod(x.shape) * x.dtype.itemsize for x in arrays)
     assert stage.memory.state == pytest.approx(expected, abs=16)  # and the key
     assert cost.resident_bytes == train.images.nbytes + train.labels.nbytes
     assert cost.reading is None
-    # After epochs 2 and 4, and the centroids after 1 and 3.
+    # After epochs 2 and 4.
     assert (cost.evaluation.times, cost.evaluation.images) == (2, len(test))
-    assert (cost.refresh.times, cost.refresh.images) == (2, 0)
+    assert cost.refresh is None
     assert cost.disk.checkpoint == pytest.approx(expected, abs=16)
     assert cost.disk.packed is None
     assert cost.device_bytes > cost.memory_bytes
@@ -128,29 +130,60 @@ def test_images_in_memory(tmp_path, monkeypatch, engine):
 
 @pytest.mark.usefixtures("_two_layers")
 def test_photographs_are_read_and_counted(photos, tmp_path, monkeypatch):  # noqa: F811
-    config = tiny_folder_config(photos, "cross_entropy")
+    config = tiny_folder_config(photos, "crt")
     cost = measured(config, tmp_path, monkeypatch)
     assert cost.reading.images_per_second > 0
     assert cost.reading.readers == 0
-    assert cost.refresh is None
     files = [path.stat().st_size for path in photos.rglob("*.jpg")]
     assert cost.disk.packed == sum(files)
-    (stage,) = cost.stages
-    assert stage.memory.batch >= 8 * 8 * 8 * 3
+    # Each stage is a program of its own.
+    stages = assemble(config).stages
+    assert [stage.epochs for stage in cost.stages] == [stage.epochs for stage in stages] == [2, 2]
+    whole, classifier = cost.stages
+    assert whole.memory.temporaries > classifier.memory.temporaries
+    assert whole.memory.batch >= 8 * 8 * 8 * 3
     assert cost.resident_bytes == 0
 
 
-@pytest.mark.usefixtures("_two_layers")
-def test_stages_are_measured_each_and_a_pass_over_images_is_not_made(tmp_path, monkeypatch):
-    config = tiny_config("sbcl")
-    config.model.backbone = "two_layers"
-    cost = measured(config, tmp_path, monkeypatch)
-    run = assemble(config)
-    assert [stage.epochs for stage in cost.stages] == [stage.epochs for stage in run.stages]
-    assert cost.refresh.images == cost.training_images
-    expected = cost.training_images * cost.evaluation.seconds / cost.evaluation.images
-    assert cost.refresh.seconds == pytest.approx(expected)
-    assert "at least: 335 images at the speed of an evaluation" in told.as_text(cost)
+class Refreshed:
+    """A method that renews its state every other epoch, and may look at images first."""
+
+    def __init__(self, ask):
+        self.ask, self.calls = ask, 0
+
+    def refresh_due(self, epoch, epochs):
+        return epoch % 2 == 0
+
+    def refresh(self, state, key, between):
+        assert (between.epoch, between.epochs) == (2, 9)
+        if self.ask is not None:
+            self.ask(between)
+        self.calls += 1
+        return state, {}
+
+
+@pytest.mark.parametrize(
+    ("ask", "images"),
+    [
+        (None, 0),
+        (lambda between: between.features("train"), 70),
+        (lambda between: between.compute(None, view="sim", key=0), 70),
+        (lambda between: between.compute(None, "test", indices=np.arange(7)), 7),
+    ],
+)
+def test_a_refresh_is_measured_unless_it_begins_with_a_pass_over_images(monkeypatch, ask, images):
+    between = Between(2, 9, {}, None, None, lambda role: np.zeros({"train": 70, "test": 30}[role]))
+    passes = SimpleNamespace(between=lambda state, epoch: between)
+    monkeypatch.setattr(estimating, "Passes", lambda run: passes)
+    method = Refreshed(ask)
+    run = SimpleNamespace(method=method, config=SimpleNamespace(epochs=9))
+    evaluation = EvaluationCost(3.0, 0.0, 60, 60, 1)
+    state = SimpleNamespace(method={"queue": np.ones(3)})
+    cost = estimating._refresh(run, state, evaluation)
+    assert (cost.times, cost.images, method.calls) == (4, images, 0 if images else 2)
+    if images:
+        assert cost.seconds == pytest.approx(images * 3.0 / 60)
+        assert f"at least: {images} images" in told.as_text(dataclasses.replace(MADE, refresh=cost))
 
 
 def test_figures_go_into_a_file_that_is_no_other(tmp_path, monkeypatch, capsys):
