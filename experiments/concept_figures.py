@@ -3,16 +3,14 @@
 python -m experiments.concept_figures
 """
 
-import pathlib
-
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from bccl_jax.data.long_tail import class_counts, shot_groups
 from bccl_jax.reporting.palette import KINDS, SHOTS
+from bccl_jax.reporting.style import save, styled
 
-from .figures.style import clean
 from .keys_page import DOCS
 from .records.runs import Record
 from .reporting.methods_page import read_records
@@ -37,9 +35,8 @@ def main() -> None:
         "concept_by_class": classes_figure(found),
         "concept_shot_groups": groups_figure(found),
     }.items():
-        path = pathlib.Path(DOCS / "assets" / f"{name}.png")
-        # Text within the file would differ with the version of matplotlib.
-        figure.savefig(path, dpi=110, metadata={"Software": None})
+        path = DOCS / "assets" / f"{name}.png"
+        save(figure, path)
         print(f"written to {path}")
 
 
@@ -48,9 +45,10 @@ def of_shown(records: list[Record]) -> dict[str, list[Record]]:
     return {row: [r for r in records if r["row"] == row] for row in SHOWN}
 
 
+@styled()
 def counts_figure() -> Figure:
     """Training images of the classes of CIFAR-100-LT at three imbalance factors."""
-    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    figure = Figure(figsize=(8, 3.2))
     axes = figure.subplots(1, 2, width_ratios=(3, 2))
     counts = class_counts(100, 500, 100.0)
     for name, group in shot_groups(counts).items():
@@ -62,7 +60,7 @@ def counts_figure() -> Figure:
         title=f"CIFAR-100-LT, imbalance 100: {counts.sum():,} of 50,000 images",
         xlabel="class, the largest first", ylabel="training images", xlim=(-1, 100),
     )  # fmt: skip
-    axes[0].legend(frameon=False)
+    axes[0].legend()
     for color, factor in zip(KINDS, (10, 50, 100), strict=False):
         axes[1].plot(class_counts(100, 500, factor), color=color, label=f"imbalance {factor}")
     axes[1].set(
@@ -70,12 +68,11 @@ def counts_figure() -> Figure:
         yticks=(5, 10, 50, 100, 500), yticklabels=("5", "10", "50", "100", "500"),
     )  # fmt: skip
     axes[1].minorticks_off()
-    axes[1].legend(frameon=False)
-    for each in axes:
-        clean(each)
+    axes[1].legend()
     return figure
 
 
+@styled()
 def classes_figure(found: dict[str, list[Record]]) -> Figure:
     """By class, means of the seeds: cross-entropy's accuracy, and what the prior adds to it."""
     counts = np.array(found["cross_entropy"][0]["class_counts"])
@@ -86,7 +83,7 @@ def classes_figure(found: dict[str, list[Record]]) -> Figure:
         np.mean([record["last"]["per_class"] for record in found[row]], axis=0)
         for row in ("cross_entropy", "logit_adjustment")
     )
-    figure = Figure(figsize=(8, 4.6), layout="constrained")
+    figure = Figure(figsize=(8, 4.6))
     above, below = figure.subplots(2, 1, sharex=True)
     places = np.arange(len(counts))
     above.bar(places, plain, color=colors)
@@ -99,16 +96,15 @@ def classes_figure(found: dict[str, list[Record]]) -> Figure:
         title="Logit adjustment less cross-entropy", ylabel="points", xticks=places,
         xticklabels=[str(count) for count in counts], xlabel="training images of the class",
     )  # fmt: skip
-    for axes in (above, below):
-        clean(axes)
     kinds = [Patch(color=SHOTS[name], label=f"{name}-shot") for name in ("many", "medium", "few")]
-    above.legend(handles=kinds, frameon=False, ncols=3)
+    above.legend(handles=kinds, ncols=3)
     return figure
 
 
+@styled()
 def groups_figure(found: dict[str, list[Record]]) -> Figure:
     """Accuracy by shot group, a bar for each method, and a dot for each seed."""
-    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    figure = Figure(figsize=(8, 3.2))
     axes = figure.subplots()
     groups = ("all", "many", "medium", "few")
     width = 0.8 / len(SHOWN)
@@ -122,8 +118,7 @@ def groups_figure(found: dict[str, list[Record]]) -> Figure:
         xticks=range(len(groups)),
         xticklabels=("all classes", *(f"{group}-shot" for group in groups[1:])),
     )  # fmt: skip
-    axes.legend(frameon=False)
-    clean(axes)
+    axes.legend()
     return figure
 
 
