@@ -3,8 +3,6 @@
 python -m experiments.concept_figures
 """
 
-import pathlib
-
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
