@@ -3,6 +3,8 @@
 python -m experiments.concept_figures
 """
 
+import pathlib
+
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
