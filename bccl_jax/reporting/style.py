@@ -40,9 +40,11 @@ def encoded(figure: Figure, kind: str, dpi: int | None = None) -> bytes:
     Returns:
       Its bytes, the same ones for the same figure.
     """
-    options = {"metadata": {"Date": None}} if kind == "svg" else {}
+    # A date or a version of matplotlib would make another file of the same picture.
+    told = {"Date" if kind == "svg" else "Software": None}
     buffer = io.BytesIO()
-    figure.savefig(buffer, format=kind, dpi=dpi or matplotlib.rcParams["savefig.dpi"], **options)
+    dpi = dpi or matplotlib.rcParams["savefig.dpi"]
+    figure.savefig(buffer, format=kind, dpi=dpi, metadata=told)
     return buffer.getvalue()
 
 

@@ -11,6 +11,7 @@ from bccl_jax import methods
 from bccl_jax.config import flatten
 from experiments import concept_figures, keys_page
 from experiments.reporting.methods_page import read_records
+from tests.drawn import faults
 from tests.tiny import ROOT
 
 DOCS = ROOT / "docs"
@@ -47,11 +48,14 @@ def test_every_key_of_every_method_has_a_row_with_its_default_and_meaning():
 def test_pictures_of_the_concepts_show_the_records():
     found = concept_figures.of_shown(read_records(DOCS / "records", concept_figures.RECORDS))
     assert {len(records) for records in found.values()} == {3}
-    groups = concept_figures.groups_figure(found).axes[0]
+    figures = concept_figures.groups_figure(found), concept_figures.classes_figure(found)
+    for figure in (*figures, concept_figures.counts_figure()):
+        assert faults(figure) == []
+    groups = figures[0].axes[0]
     heights = [bar.get_height() for bar in groups.containers[1]]  # of logit adjustment
     few = [record["last"]["few"] for record in found["logit_adjustment"]]
     assert heights[3] == pytest.approx(sum(few) / 3)
-    above, below = concept_figures.classes_figure(found).axes
+    above, below = figures[1].axes
     plain = [record["last"]["per_class"][0] for record in found["cross_entropy"]]
     assert above.patches[0].get_height() == pytest.approx(np.mean(plain))
     gained = below.patches[0].get_height() + np.mean(plain)
