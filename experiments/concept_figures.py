@@ -7,6 +7,7 @@ import pathlib
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from bccl_jax.data.long_tail import class_counts, shot_groups
 from bccl_jax.reporting.drawing import legends_below, log_axis
@@ -76,6 +77,9 @@ def counts_figure() -> Figure:
 def classes_figure(found: dict[str, list[Record]]) -> Figure:
     """By class, means of the seeds: cross-entropy's accuracy, and what the prior adds to it."""
     counts = np.array(found["cross_entropy"][0]["class_counts"])
+    colors = np.empty(len(counts), object)
+    for name, group in shot_groups(counts).items():
+        colors[group] = SHOTS[name]
     plain, adjusted = (
         np.mean([record["last"]["per_class"] for record in found[row]], axis=0)
         for row in ("cross_entropy", "logit_adjustment")
@@ -83,13 +87,11 @@ def classes_figure(found: dict[str, list[Record]]) -> Figure:
     figure = Figure(figsize=(8, 4.8))
     above, below = figure.subplots(2, 1, sharex=True)
     places = np.arange(len(counts))
-    for name, group in shot_groups(counts).items():
-        above.bar(places[group], plain[group], color=SHOTS[name], label=f"{name}-shot classes")
+    above.bar(places, plain, color=colors)
     above.axhline(100 / len(counts), color="0.4", lw=1, ls=":")
     above.text(len(counts) - 0.5, 100 / len(counts) + 2, "a guess", color="0.3", ha="right")
     above.set(title=f"Cross-entropy, {named(found)}", ylabel="accuracy, %", ylim=(0, 100))
-    for name, group in shot_groups(counts).items():
-        below.bar(places[group], (adjusted - plain)[group], color=SHOTS[name])
+    below.bar(places, adjusted - plain, color=colors)
     below.axhline(0, color="0.4", lw=1)
     below.set(
         title="Logit adjustment less cross-entropy", ylabel="points", xticks=places,
