@@ -35,7 +35,8 @@ def on_files(files, config):
 def on_page_markdown(markdown, config, **_):
     """Lines of functions, equations, the map of imports, and links."""
     titles = {path: title for part in config.nav for title, path in _entries(part)}
-    markdown = _BY_FILE.sub(lambda found: f"[{titles[found[1]]}]", markdown)
+    # One that the navigation lacks is told by mkdocs.
+    markdown = _BY_FILE.sub(lambda found: f"[{titles.get(found[1], found[1])}]", markdown)
     markdown = _SOURCE.sub(lambda found: code(found[1]), markdown)
     markdown = _MATH.sub(lambda found: equation(found[1]), markdown)
     markdown = _MERMAID.sub(lambda found: imports(found[1]), markdown)

@@ -7,10 +7,12 @@ import pathlib
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from bccl_jax.data.long_tail import class_counts, shot_groups
-from bccl_jax.reporting import drawing, style
+from bccl_jax.reporting.drawing import legends_below, log_axis
 from bccl_jax.reporting.palette import KINDS, SHOTS
+from bccl_jax.reporting.style import save, styled
 
 from .keys_page import DOCS
 from .records.runs import Record
@@ -37,7 +39,7 @@ def main() -> None:
         "concept_shot_groups": groups_figure(found),
     }.items():
         path = pathlib.Path(DOCS / "assets" / f"{name}.png")
-        style.save(figure, path, colors=64)
+        save(figure, path, dpi=110, colors=64)
         print(f"written to {path}")
 
 
@@ -46,10 +48,10 @@ def of_shown(records: list[Record]) -> dict[str, list[Record]]:
     return {row: [r for r in records if r["row"] == row] for row in SHOWN}
 
 
-@style.styled()
+@styled()
 def counts_figure() -> Figure:
     """Training images of the classes of CIFAR-100-LT at three imbalance factors."""
-    figure = Figure(figsize=(9, 4))
+    figure = Figure(figsize=(8, 3.6))
     axes = figure.subplots(1, 2, width_ratios=(3, 2))
     counts = class_counts(100, 500, 100.0)
     for name, group in shot_groups(counts).items():
@@ -64,46 +66,46 @@ def counts_figure() -> Figure:
     for color, factor in zip(KINDS, (10, 50, 100), strict=False):
         axes[1].plot(class_counts(100, 500, factor), color=color, label=f"imbalance {factor}")
     axes[1].set(
-        title="The same on a log scale", xlabel="class, the largest first", xlim=(-1, 100)
+        title="Three factors, log scale", xlabel="class, the largest first",
     )  # fmt: skip
-    drawing.log_axis(axes[1].yaxis, 4, 600)
-    drawing.legends_below(*axes)
+    log_axis(axes[1].yaxis, 4, 600)
+    legends_below(*axes)
     return figure
 
 
-@style.styled()
+@styled()
 def classes_figure(found: dict[str, list[Record]]) -> Figure:
     """By class, means of the seeds: cross-entropy's accuracy, and what the prior adds to it."""
     counts = np.array(found["cross_entropy"][0]["class_counts"])
+    colors = np.empty(len(counts), object)
+    for name, group in shot_groups(counts).items():
+        colors[group] = SHOTS[name]
     plain, adjusted = (
         np.mean([record["last"]["per_class"] for record in found[row]], axis=0)
         for row in ("cross_entropy", "logit_adjustment")
     )
-    figure = Figure(figsize=(9, 5.4))
+    figure = Figure(figsize=(8, 4.8))
     above, below = figure.subplots(2, 1, sharex=True)
     places = np.arange(len(counts))
-    for name, group in shot_groups(counts).items():
-        above.bar(places[group], plain[group], color=SHOTS[name], label=f"{name}-shot classes")
+    above.bar(places, plain, color=colors)
     above.axhline(100 / len(counts), color="0.4", lw=1, ls=":")
     above.text(len(counts) - 0.5, 100 / len(counts) + 2, "a guess", color="0.3", ha="right")
     above.set(title=f"Cross-entropy, {named(found)}", ylabel="accuracy, %", ylim=(0, 100))
-    for name, group in shot_groups(counts).items():
-        below.bar(places[group], (adjusted - plain)[group], color=SHOTS[name])
+    below.bar(places, adjusted - plain, color=colors)
     below.axhline(0, color="0.4", lw=1)
     below.set(
         title="Logit adjustment less cross-entropy", ylabel="points", xticks=places,
         xticklabels=[str(count) for count in counts], xlabel="training images of the class",
     )  # fmt: skip
-    for axes in (above, below):
-        axes.grid(axis="x", visible=False)
-    figure.legend(loc="outside lower left", ncols=3)
+    kinds = [Patch(color=SHOTS[name], label=f"{name}-shot") for name in ("many", "medium", "few")]
+    figure.legend(handles=kinds, loc="outside lower left", ncols=3)
     return figure
 
 
-@style.styled()
+@styled()
 def groups_figure(found: dict[str, list[Record]]) -> Figure:
     """Accuracy by shot group, a bar for each method, and a dot for each seed."""
-    figure = Figure(figsize=(9, 4))
+    figure = Figure(figsize=(8, 3.6))
     axes = figure.subplots()
     groups = ("all", "many", "medium", "few")
     width = 0.8 / len(SHOWN)
@@ -117,8 +119,7 @@ def groups_figure(found: dict[str, list[Record]]) -> Figure:
         xticks=range(len(groups)),
         xticklabels=("all classes", *(f"{group}-shot" for group in groups[1:])),
     )  # fmt: skip
-    axes.grid(axis="x", visible=False)
-    figure.legend(loc="outside lower left", ncols=len(SHOWN))
+    legends_below(axes)
     return figure
 
 

@@ -40,6 +40,7 @@ def go_back(directory: Workdir, which: str | None) -> None:
         step = there.resolve(which)
         there.check_whole(step)
         others = [other for other in there.steps() if other > step or not there.is_whole(other)]
+        best = checkpoint_folder.best_then(directory.checkpoints / str(step))
     # Nobody moves a checkpoint that another process still looks at.
     wait_for_all("checkpoints looked at")
     if is_lead() and others:
@@ -52,6 +53,11 @@ def go_back(directory: Workdir, which: str | None) -> None:
             ) from error
         those = " and ".join(shown(path) for path in moved)
         say(f"goes on from the checkpoint of step {step}; what is later or damaged: {those}")
+        if best in others:
+            say(
+                f"the one of step {best} was the best; the best of those that are left is taken for"
+                " the best"
+            )
     if is_lead():
         gone.accept(directory.checkpoints)
     wait_for_all("checkpoints set aside")

@@ -6,7 +6,7 @@ import signal
 import time
 
 from faults.kinds.kind import Kind
-from faults.processes import children
+from faults.processes import children, is_tracker
 from faults.trial import Trial
 
 
@@ -60,7 +60,7 @@ def a_reader(trial: Trial) -> None:
     killed = 0
     while process.poll() is None and not killed:
         time.sleep(0.02)
-        readers = children(process.pid)
+        readers = [pid for pid in children(process.pid) if not is_tracker(pid)]
         if time.monotonic() > end and readers:
             killed = trial.rng.choice(readers)
             trial.note(f"{number.name} to the reader {killed}")

@@ -58,6 +58,19 @@ def test_who_goes_on_without_it_is_not_told_again(copied):
         assert checkpoints.best() == 15
 
 
+def test_who_goes_on_without_a_damaged_best_is_told(copied, capsys):
+    (copied / "10" / "metrics" / "metrics").write_text("{}")
+    go_back(Workdir(copied.parent), "15")
+    told = capsys.readouterr()
+    assert "the best" not in told.out + told.err
+    (copied / "5" / "metrics" / "metrics").write_text("{}")
+    go_back(Workdir(copied.parent), "15")
+    told = capsys.readouterr()
+    assert "step 5 was the best; the best of those that are left is taken" in told.out + told.err
+    with Checkpoints(copied) as checkpoints:
+        assert (checkpoints.steps(), checkpoints.best()) == ([15], 15)
+
+
 def test_what_is_not_the_best_may_go(copied):
     shutil.rmtree(copied / "10")
     with Checkpoints(copied) as checkpoints:
