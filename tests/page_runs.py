@@ -89,7 +89,7 @@ def shortened(module, arguments):
         kept = [word for word in arguments if not word.startswith(("--methods=", "--seeds="))]
         return [*kept, "--methods=logit_adjustment,cross_entropy", "--seeds=1", "--epochs=2"]
     named = [word.partition("=")[2] for word in arguments if word.startswith("--config=")]
-    other = re.search(r"--(mode=(?!views)|print_config|help)", " ".join(arguments))
+    other = re.search(r"--(mode=(?!views|estimate)|print_config|help)", " ".join(arguments))
     if module != "bccl_jax.main" or other:
         return arguments
     if not named:
