@@ -153,7 +153,7 @@ def test_a_gpu_that_is_there_but_unused_is_said(tmp_path):
 
 def test_results_are_plain_json(whole):
     results = json.loads((whole[0] / "results.json").read_text())
-    assert set(results) == {"last", "best", "best_epoch", "chosen_on"}
+    assert set(results) == {"last", "best", "best_epoch", "chosen_on", "step"}
 
 
 def test_pictures_are_inspected_packed_and_read_back(tmp_path):
