@@ -144,7 +144,8 @@ def standing(
     if done >= budget.total:
         return (
             f"the run in {workdir} is complete, {budget.position(done)}; nothing is left to train: "
-            "--mode=eval evaluates it, and to train for longer raise config.epochs"
+            "--mode=eval evaluates it, and more epochs or other data start from it by "
+            "config.model.pretrained"
         )
     lost = f"; the {again:,} steps recorded after it are made anew" if again else ""
     return f"goes on after {budget.position(done)} from {saved}{lost}"

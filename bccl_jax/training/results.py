@@ -10,6 +10,7 @@ from bccl_jax.data.long_tail import shot_groups
 from bccl_jax.devices.mesh import is_lead
 from bccl_jax.evaluation.evaluate import Evaluation
 from bccl_jax.evaluation.told import evaluate_split
+from bccl_jax.reporting.console import SHOTS
 from bccl_jax.reporting.plots import save_report
 from bccl_jax.reporting.records import finite
 from bccl_jax.training import first_stage
@@ -54,6 +55,12 @@ class Result:
     decoded: np.ndarray
     workdir: pathlib.Path
     ema: dict[str, dict[str, Any]]
+
+    def __repr__(self):
+        """One line, for a cell of a notebook that ends in a training."""
+        figures = ", ".join(f"{shot} {self.last[shot]:.2f}" for shot in SHOTS if self.last[shot])
+        epoch = self.records[-1]["epoch"]
+        return f"<run in {self.workdir}, last epoch ({epoch}): {figures} %>"
 
 
 def finish(

@@ -307,7 +307,8 @@ def test_a_console_that_is_gone_ends_no_run(monkeypatch):
             40,
             0,
             "the run in /r is complete, step 40 of 40 (4 of 4 epochs done); nothing is left to "
-            "train: --mode=eval evaluates it, and to train for longer raise config.epochs",
+            "train: --mode=eval evaluates it, and more epochs or other data start from it by "
+            "config.model.pretrained",
         ),
     ],
 )

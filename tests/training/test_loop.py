@@ -116,6 +116,13 @@ def test_a_run_trains_refreshes_evaluates_and_leaves_its_files(whole):
         assert (whole.workdir / name).exists(), name
 
 
+def test_a_result_is_shown_in_a_line(whole):
+    shown = repr(whole)
+    assert len(shown.splitlines()) == 1
+    assert f"(4): all {whole.last['all']:.2f}, many " in shown
+    assert str(whole.workdir) in shown
+
+
 def test_the_queues_hold_unit_vectors_of_the_last_steps(whole):
     queue = whole.state.method.queue
     assert np.asarray(queue.count).min() == 8
