@@ -48,8 +48,8 @@ def parser() -> Parser:
         type=float,
         metavar="T",
         help="post-hoc logit adjustment: the log prior of the classes, times this factor, usually "
-        "0 to 1, is taken from the logits; refused where the loss has the prior (default: as the run "
-        "was evaluated)",
+        "0 to 1, is taken from the logits; refused where the loss has the prior (default: as the "
+        "run was evaluated)",
     )
     made.add_argument(
         "--batch_size", type=int, default=64, metavar="N", help="pictures at a time (default 64)"
