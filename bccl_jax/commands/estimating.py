@@ -105,31 +105,31 @@ def _step(cost: Cost, stage: StageCost) -> str:
 def _memory(cost: Cost) -> list[tuple[str, str]]:
     memory = max((stage.memory for stage in cost.stages), key=lambda m: m.temporaries)
     where = "of the machine" if cost.shares_cores else "of a device"
-    there = f" of {_size(cost.device_bytes)}" if cost.device_bytes else ""
+    there = f" of {told(cost.device_bytes)}" if cost.device_bytes else ""
     rows = [
-        ("state", f"{_size(memory.state)}: parameters, optimizer, the method's own"),
-        ("temporaries of a step", f"{_size(memory.temporaries)}, as the compiler counts them"),
+        ("state", f"{told(memory.state)}: parameters, optimizer, the method's own"),
+        ("temporaries of a step", f"{told(memory.temporaries)}, as the compiler counts them"),
     ]
     if memory.batch:
-        rows.append(("a batch", _size(memory.batch)))
+        rows.append(("a batch", told(memory.batch)))
     if cost.resident_bytes:
-        rows.append(("images on the device", _size(cost.resident_bytes)))
-    rows.append(("together", f"{_size(cost.memory_bytes)}{there} {where if there else ''}".strip()))
+        rows.append(("images on the device", told(cost.resident_bytes)))
+    rows.append(("together", f"{told(cost.memory_bytes)}{there} {where if there else ''}".strip()))
     if cost.device_peak_bytes is not None:
-        rows.append(("peak here", f"{_size(cost.device_peak_bytes)} on a device, measured"))
-    rows.append(("this process", f"{_size(cost.host_peak_bytes)} at most, measured"))
+        rows.append(("peak here", f"{told(cost.device_peak_bytes)} on a device, measured"))
+    rows.append(("this process", f"{told(cost.host_peak_bytes)} at most, measured"))
     if cost.reading is not None and cost.reading.shared_bytes:
-        rows.append(("shared memory", f"{_size(cost.reading.shared_bytes)} for the readers"))
+        rows.append(("shared memory", f"{told(cost.reading.shared_bytes)} for the readers"))
     return rows
 
 
 def _disk(cost: Cost) -> list[tuple[str, str]]:
     disk = cost.disk
-    free = "" if disk.free is None else f"; {_size(disk.free)} are free"
-    most = f"{_size(disk.checkpoint)} each, {disk.checkpoints} at most{free}"
+    free = "" if disk.free is None else f"; {told(disk.free)} are free"
+    most = f"{told(disk.checkpoint)} each, {disk.checkpoints} at most{free}"
     rows = [("checkpoints", most)]
     if disk.packed is not None:
-        rows.append(("--mode=pack", f"about {_size(disk.packed)}, by the mean of some pictures"))
+        rows.append(("--mode=pack", f"about {told(disk.packed)}, by the mean of some pictures"))
     return rows
 
 
@@ -153,7 +153,3 @@ def _brief(seconds: float) -> str:
     if seconds < 0.0995:
         return f"{1000 * seconds:.2g} ms" if seconds < 0.00995 else f"{1000 * seconds:.0f} ms"
     return f"{seconds:.2g} s" if seconds < 9.95 else duration(seconds)
-
-
-def _size(number: int) -> str:
-    return told(number)

@@ -16,7 +16,7 @@ import ml_collections
 import numpy as np
 
 from bccl_jax.classifier.starting import start
-from bccl_jax.data.feeding.pipeline import read_batches, shared_bytes
+from bccl_jax.data.feeding.pipeline import processes, read_batches, shared_bytes
 from bccl_jax.data.feeding.resident import ResidentSplit, put_on_device
 from bccl_jax.data.split import Split
 from bccl_jax.devices.computed_on import computed_on
@@ -132,15 +132,12 @@ def _reading(run: Run) -> tuple[ReadingCost, dict[str, jax.Array]]:
         seconds = time.perf_counter() - first
     if not number:  # the only batch
         number, seconds = 1, first - begun
-    shared = shared_bytes(stream, rows, workers)
-    batch_bytes = rows * stream.row_bytes
     cost = ReadingCost(
         images_per_second=number * rows / seconds,
         measured=number * rows,
         start_seconds=first - begun,
-        # `needed` counts four batches for each, and one.
-        readers=(shared // batch_bytes - 1) // 4 if shared else 0,
-        shared_bytes=shared,
+        readers=processes(workers, len(stream) // rows),
+        shared_bytes=shared_bytes(stream, rows, workers),
     )
     seen = {name: batch[name] for name in ("image", "label", "index")}
     return cost, put(seen, split_over(run.mesh))

@@ -56,7 +56,7 @@ class Model:
       classes: names of the K classes, in the order of all outputs.
       config: of the run.
       results: figures that the run ended with, as its results.json has them: "last", "best",
-        "best_epoch" and "chosen_on"; empty for one that did not end.
+        "best_epoch", "chosen_on" and the "step" of the last; empty for one that did not end.
       epoch: complete epochs that the weights were trained for.
     """
 

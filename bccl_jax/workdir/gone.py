@@ -64,11 +64,11 @@ def check_best(directory: pathlib.Path) -> None:
         newest = max(checkpoint_folder.steps(directory), default=None)
         if newest is None or (directory.parent / SET_ASIDE).exists():
             return
-        if _furthest(directory.parent) > newest:
-            return
         best = checkpoint_folder.best_then(directory / str(newest))
         # One that is not the best any more is removed once a newer checkpoint is there.
         if best is None or best in checkpoint_folder.steps(directory):
+            return
+        if _furthest(directory.parent) > newest:
             return
         if newest == before:
             break
@@ -78,8 +78,8 @@ def check_best(directory: pathlib.Path) -> None:
     )
     raise GoneError(
         f"the best checkpoint of the run, {shown(directory / str(best))}, is gone, and the next "
-        f"best is not taken in its place; restore it from a copy, evaluate by --checkpoint=last, "
-        f"or go on without it by: {without}"
+        "best is not taken in its place; restore it from a copy, evaluate by --checkpoint=last, or "
+        f"go on without it by: {without}"
     )
 
 

@@ -9,7 +9,6 @@ import json
 import os
 import pickle
 import re
-import shutil
 import socket
 import struct
 import sys
@@ -54,18 +53,6 @@ class Runs:
 
     def __reduce__(self):
         return os.mkdir, (str(self.path),)
-
-
-@pytest.fixture(scope="module")
-def written(tmp_path_factory):
-    root = tmp_path_factory.mktemp("written") / "run"
-    made_run.write(root, made_run.dataset())
-    return root
-
-
-@pytest.fixture
-def run(written, tmp_path):
-    return shutil.copytree(written, tmp_path / "run")
 
 
 def change(path, **values):

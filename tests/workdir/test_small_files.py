@@ -1,7 +1,6 @@
 """Small files of a run's directory that say what cannot be: each is named in a sentence."""
 
 import json
-import shutil
 
 import pytest
 
@@ -11,19 +10,6 @@ from bccl_jax.workdir import checkpoint_folder, inputs, longer
 from bccl_jax.workdir.checkpoint import Checkpoints
 from bccl_jax.workdir.directory import Workdir
 from faults.fuzzing.kinds import made_run
-
-
-@pytest.fixture(scope="module")
-def written(tmp_path_factory):
-    root = tmp_path_factory.mktemp("written") / "run"
-    made_run.write(root, made_run.dataset())
-    return root
-
-
-@pytest.fixture
-def run(written, tmp_path):
-    return shutil.copytree(written, tmp_path / "run")
-
 
 TABLES = (
     [],

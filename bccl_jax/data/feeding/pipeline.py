@@ -42,7 +42,7 @@ def read_batches(
         cannot be started.
     """
     batches = grain.MapDataset.source(stream).batch(rows, drop_remainder=True)
-    workers = _workers(workers, len(batches))
+    workers = processes(workers, len(batches))
     if not workers:
         return iter(batches.to_iter_dataset(grain.ReadOptions(threads, 2 * threads)))
     check_room(needed(workers, rows * stream.row_bytes) + others_need, workers)
@@ -60,11 +60,17 @@ def read_batches(
 
 def shared_bytes(stream: TrainingStream | EvaluationStream, rows: int, workers: int) -> int:
     """Bytes of shared memory that `read_batches` with these arguments takes."""
-    workers = _workers(workers, len(stream) // rows)
+    workers = processes(workers, len(stream) // rows)
     return needed(workers, rows * stream.row_bytes)
 
 
-def _workers(workers: int, batches: int) -> int:
+def processes(workers: int, batches: int) -> int:
+    """How many reader processes there are for so many batches; 0 where threads read.
+
+    Args:
+      workers: as `read_batches` takes it.
+      batches: of a stream.
+    """
     if workers < 0:
         workers = len(os.sched_getaffinity(0))
     # A reader takes seconds to start, so that one for a batch or two would not pay.
