@@ -94,8 +94,9 @@ class Model:
         Args:
           images: the path of a file, of a folder or a pattern such as "photos/*.jpg"; the bytes of
             a file; an image of Pillow; an array [H, W] or [H, W, C] of one image or [N, H, W, C] of
-            several, C being 1, 3 or 4, of uint8 or of floating numbers from 0 to 1; or a list of
-            these. Any size will do: an array is treated as a file of these pixels would be.
+            several, C being 1, 3 or 4; or a list of these. Any size will do: an array is treated
+            as a file of these pixels would be. Its dtype says what is white: 255 in uint8, 1 in
+            floating numbers, which lie from 0 to 1. Other integers, such as uint16, are refused.
           adjust: of post-hoc logit adjustment, how much of the log prior is taken from the logits;
             None for what the run was evaluated with, which is 0 unless it says so.
 

@@ -101,7 +101,7 @@ def test_each_checkpoint_is_had_by_name_or_step(folder_run):
         LEVELS[None],
         LEVELS / 255,
         (LEVELS / 255).astype(np.float32),
-        LEVELS.astype(np.int64),
+        (LEVELS / 255).astype(np.float16),
         np.dstack([LEVELS, np.full(LEVELS.shape[:2], 255, np.uint8)]),
         [LEVELS],
         (image for image in [LEVELS]),
@@ -146,7 +146,13 @@ def test_images_of_many_sizes_and_kinds_go_in_one_list(model, tmp_path):
         (LEVELS * 1.0, "from 0 to 255, of which nothing says what is white; give uint8 levels"),
         (LEVELS / 255 - 0.5, "float64 from -0.5 to 0.5"),
         (np.full((2, 2, 3), np.nan), "from nan to nan"),
-        (LEVELS.astype(int) * 257, "int64 from 0 to 65535"),
+        *(
+            # Dark ones of 16 bits may have nothing above 255, so that values say nothing.
+            (LEVELS.astype(dtype), f"array of {dtype.__name__}, .*x.astype.np.uint8. where 255 is")
+            for dtype in (np.uint16, np.int16, np.int32, np.int64)
+        ),
+        (LEVELS.astype(int) * 257, "array of int64, .* or x / 65535 where that is"),
+        (np.zeros((2, 2, 3), np.uint16), "array of uint16, which does not say what is white; give"),
         (LEVELS > 9, "an array of bool; give uint8"),
         (LEVELS[..., :2], r"\[30, 21, 2\], whose last axis is none of 1, 3 or 4 channels"),
         (np.moveaxis(LEVELS, -1, 0), r"np.moveaxis\(x, -3, -1\), or give grey ones"),
