@@ -25,9 +25,9 @@ from bccl_jax.commands import parsing as command_line
 from bccl_jax.commands.guarding import guarded
 from bccl_jax.commands.next_steps import next_steps
 from bccl_jax.commands.together import MODES, check_together
-from bccl_jax.config.files import is_of_run
+from bccl_jax.config.files import is_of_run, no_run
 from bccl_jax.config.shared import is_shared
-from bccl_jax.errors import BcclError
+from bccl_jax.errors import BcclError, WorkdirError
 from bccl_jax.evaluation.details_folder import DetailsFolder, details_folder
 from bccl_jax.system.ending import PATIENCE, end_within
 from bccl_jax.system.environment import check_jax_variables
@@ -101,8 +101,12 @@ def main(argv: list[str]) -> int:
     if _WORKDIR.value == "":
         raise BcclError("--workdir is empty; name a directory")
     if _CONFIG.value is None:
-        where = f"; --workdir={printable(_WORKDIR.value)} holds no run" if _WORKDIR.value else ""
-        raise BcclError(f"say what to run: --config=digits_lt, for example{where}")
+        if _WORKDIR.value is None:
+            raise BcclError("say what to run: --config=digits_lt, for example")
+        error = no_run(_WORKDIR.value)
+        if isinstance(error, WorkdirError):  # and no file, where nothing can be trained
+            error = BcclError(f"{error}; to train there, add --config=digits_lt, for example")
+        raise error
     check_together(flags.FLAGS)
     config, workdir = _checked(_CONFIG.value), _workdir()
     details = details_folder(workdir, _OUTPUT.value, _TEST.value) if _DETAILS.value else None

@@ -14,6 +14,7 @@ from bccl_jax.commands.help import TEN, help_text
 from bccl_jax.commands.mistakes import FIRST_CONFIG, check_key, no_flag, sentence, unknown_flag
 from bccl_jax.errors import ConfigError, on_one_line
 from bccl_jax.settings.bounds import shown
+from bccl_jax.system.environment import expanded
 
 __all__ = [
     "TEN",
@@ -106,6 +107,14 @@ def _register(argv: list[str]) -> None:
             config_files.load(path)
 
 
+def _expanded(path: str) -> pathlib.Path:
+    # Shells leave the ~ of --workdir=~/runs/a; where it stands for nothing is told later.
+    try:
+        return expanded(path)
+    except ConfigError:
+        return pathlib.Path(path)
+
+
 def _of_run(argv: list[str]) -> list[str]:
     """The --config of a run whose directory alone is named, if any."""
     from bccl_jax.config import files as config_files
@@ -114,7 +123,7 @@ def _of_run(argv: list[str]) -> list[str]:
     for i, argument in enumerate(argv[1:], 1):
         name, equals, value = argument.partition("=")
         if name in ("--workdir", "-workdir"):
-            path = pathlib.Path(value if equals else "".join(argv[i + 1 : i + 2]))
+            path = _expanded(value if equals else "".join(argv[i + 1 : i + 2]))
             if is_shared(path):
                 return [f"--config={path}"]
             own = path / config_files.RUN_CONFIG

@@ -17,12 +17,15 @@ from bccl_jax.config.importing import FILES, absolute, import_files
 from bccl_jax.config.places import PLACES, led
 from bccl_jax.config.remembering import files_of
 from bccl_jax.config.shared import is_shared, of_shared
-from bccl_jax.errors import BcclError, ConfigError
+from bccl_jax.errors import BcclError, ConfigError, WorkdirError
 from bccl_jax.settings.bounds import shown
 from bccl_jax.settings.suggestions import did_you_mean, nearest
 from bccl_jax.system import listed_files
+from bccl_jax.system.environment import expanded
 from bccl_jax.system.names import printable
+from bccl_jax.system.names import shown as shown_path
 from bccl_jax.system.python_files import execute, in_one_sentence
+from bccl_jax.system.tensor_files import TensorFile
 
 # What a run's directory calls the config that it was started with.
 RUN_CONFIG = "config.json"
@@ -47,6 +50,7 @@ def load(
     Raises:
       ConfigError: the file is missing or is no config file, or its code fails; named are the file
         and, where there is one, the line.
+      DataError: it is a file of arrays, and none that was shared.
     """
     if is_of_run(named):
         return of_run(pathlib.Path(named), imports)
@@ -105,6 +109,28 @@ def is_of_run(named: str) -> bool:
         return path.name == RUN_CONFIG and path.is_file()
     except (OSError, ValueError):  # a name too long, or with a zero byte in it
         return False
+
+
+def no_run(path: str | os.PathLike) -> BcclError:
+    """Why there is no run at a path: nothing is there, or no shared file, or another directory."""
+    named = shown_path(path)
+    try:
+        path = expanded(path)
+        if path.is_file():
+            TensorFile(path)
+        elif not path.exists():
+            return WorkdirError(
+                f"{named} is not there; correct the path, which is that of a run's directory or of "
+                "a shared file"
+            )
+    except (OSError, ValueError) as error:  # a name too long, or with a zero byte in it
+        if isinstance(error, BcclError):
+            return error
+        reason = getattr(error, "strerror", None) or error
+        return WorkdirError(f"{named} cannot be a run ({reason}); correct the path")
+    return WorkdirError(
+        f"{named} holds no run (no {RUN_CONFIG}); name the directory of one, or a shared file"
+    )
 
 
 def of_run(path: pathlib.Path, imports: Sequence[str] | None = None) -> ml_collections.ConfigDict:
@@ -183,6 +209,8 @@ def _checked_path(written: str, option: str) -> str:
                 + (f"name one of its files: {there}" if there else "name a config file")
             )
         if file.is_file():
+            if file.suffix == ".safetensors":  # a shared one was taken before
+                raise no_run(path)
             if file.suffix != ".py":
                 raise ConfigError(
                     f"{option}={path} is no Python file; a config file ends in .py and has a "

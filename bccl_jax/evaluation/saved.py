@@ -30,6 +30,7 @@ from bccl_jax.evaluation.evaluate import Evaluation
 from bccl_jax.evaluation.over_split import AS_EVALUATED, Reading, seen
 from bccl_jax.evaluation.told import evaluate_split
 from bccl_jax.reporting import console
+from bccl_jax.system.names import shown
 from bccl_jax.system.progress import under_way
 from bccl_jax.workdir.checkpoint import Checkpoints
 from bccl_jax.workdir.inputs import read_photographs
@@ -113,8 +114,9 @@ def _evaluate_saved(
 ) -> dict[str, SavedEvaluation]:
     start(config)
     if not directory.check(config, evaluating=True):
+        what = "holds no run to evaluate" if directory.path.exists() else "is not there"
         raise WorkdirError(
-            f"--workdir={directory.path} holds no run to evaluate; train there first"
+            f"--workdir={shown(directory.path)} {what}; correct the path, or train there first"
         )
     classifier = classifier_of(config, directory)
     check_devices(classifier.mesh.local_devices)

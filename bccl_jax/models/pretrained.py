@@ -44,7 +44,7 @@ def check_file(path: str | pathlib.Path, backbone: str) -> None:
     path = pathlib.Path(path)
     named = f"config.model.pretrained names {path}, which"
     if not path.is_file():
-        raise DataError(f"{named} is not a file; name a run's --workdir or a file of weights")
+        raise DataError(f"{named} is not there; name a run's --workdir or a file of weights")
     if path.suffix == ".safetensors":
         try:
             with safetensors.safe_open(path, framework="numpy"):

@@ -165,7 +165,7 @@ def _header(
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
         if length > min(_LONGEST_HEADER, path.stat().st_size - 8):
-            raise DataError(f"{shown(path)} is no shared run, or a part of it is missing")
+            raise _incomplete(path)
         # It checks that the arrays fill the file, without gaps and without lying on each other.
         with safetensors.safe_open(path, framework="numpy") as file:
             found = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
@@ -179,7 +179,11 @@ def _header(
             f"{shown(path)} cannot be read ({error.strerror or error}); name another file"
         ) from error
     except (safetensors.SafetensorError, KeyError) as error:
-        raise DataError(
-            f"{shown(path)} is no shared run, or a part of it is missing; name a file that python "
-            "-m bccl_jax.share wrote, or copy it again"
-        ) from error
+        raise _incomplete(path) from error
+
+
+def _incomplete(path: pathlib.Path) -> DataError:
+    return DataError(
+        f"{shown(path)} is no shared run, or a part of it is missing; name a file that python -m "
+        "bccl_jax.share wrote, or copy it again"
+    )

@@ -64,7 +64,8 @@ def check_first_stage(config: ml_collections.ConfigDict) -> None:
         return
     named = _named(path)
     if not path.is_dir() and not is_shared(path):
-        raise ConfigError(f"{named} is no run; name a run's --workdir or a shared file of one")
+        what = "is no run" if path.exists() else "is not there"
+        raise ConfigError(f"{named} {what}; name a run's --workdir or a shared file of one")
     check_run(path, named, config)
     there = config_of(opened(path))
     for key in _IMAGES:

@@ -6,10 +6,8 @@ from collections.abc import Sequence
 
 import ml_collections
 
-from bccl_jax.config.files import of_run
+from bccl_jax.config.files import no_run, of_run
 from bccl_jax.config.shared import config_in
-from bccl_jax.errors import WorkdirError
-from bccl_jax.system.names import shown
 from bccl_jax.workdir.checkpoint import Checkpoints
 from bccl_jax.workdir.directory import Workdir
 from bccl_jax.workdir.shared_run import SharedCheckpoint, SharedRun
@@ -38,15 +36,12 @@ def config_of(run: Run, imports: Sequence[str] | None = None) -> ml_collections.
 
     Raises:
       ConfigError: it is damaged, of another version of the project, or needs a file of one's own.
-      WorkdirError: the directory holds no run.
+      WorkdirError: the directory holds no run, or is not there.
     """
     if isinstance(run, SharedRun):
         return config_in(run.file, imports)
     if not run.config.is_file():
-        raise WorkdirError(
-            f"{shown(run.path)} holds no run (no {run.config.name}); name the --workdir of one, or "
-            "a shared file"
-        )
+        raise no_run(run.path)
     return of_run(run.config, imports)
 
 

@@ -106,7 +106,7 @@ def test_a_run_that_sigkill_ends_goes_on_to_the_same_bits(whole, tmp_path):
         (["--config=configs/digits_lt.py:bcll"], "bcll"),
         (["--config=configs/digits_lt.py", "--mod=eval"], "mod"),
         ([], "--config=digits_lt"),
-        (["--mode=eval"], "run holds no run"),
+        (["--mode=eval"], "run is not there; correct the path"),
         (["--config=configs/digits_lt.py", "--verify"], "--verify goes with --mode=inspect"),
         (["--config=configs/digits_lt.py", "--overwrite"], "--overwrite goes with --mode=views"),
         (
@@ -137,7 +137,7 @@ def test_bad_input_ends_in_one_sentence_and_no_zero_exit(tmp_path, arguments, me
 def test_eval_without_a_run_says_so(tmp_path):
     done = run(*TINY, f"--workdir={tmp_path / 'run'}", "--mode=eval")
     assert done.returncode == 1
-    assert "holds no run to evaluate" in done.stderr
+    assert "run is not there; correct the path, or train there first" in done.stderr
     assert not os.path.exists(tmp_path / "run")
 
 

@@ -27,6 +27,11 @@ MISTAKES = [
     (["--config=README.md"], "is no Python file"),
     (["--config=zzz"], "names no file; the package has cifar100_lt, cifar100_middle"),
     (["--config="], "--config is empty"),
+    # A run's directory or a shared file, and no config.
+    (["--workdir=none.safetensors"], "none.safetensors is not there; correct the path, which is"),
+    (["--workdir=none", "--mode=eval"], "none is not there; correct the path, which is that of a"),
+    (["--workdir=docs"], "docs holds no run (no config.json); name the directory of one, or a"),
+    (["--workdir=README.md"], "README.md is no shared run, or a part of it is missing; name a"),
     ([DIGITS, "--config=configs/cifar10_lt.py"], "--config is given 2 times; a run has one"),
     ([DIGITS, "--config", "configs/cifar10_lt.py"], "--config is given 2 times; a run has one"),
     (["--config"], "Missing value for flag --config"),

@@ -13,7 +13,7 @@ from bccl_jax import methods
 from bccl_jax.config import files as config_files
 from bccl_jax.config import key_docs
 from bccl_jax.config.validation import validate
-from bccl_jax.errors import ConfigError
+from bccl_jax.errors import ConfigError, DataError
 from tests.tiny import shipped_config
 
 GET = "from bccl_jax import config as default\nimport ml_collections\ndef get_config():\n"
@@ -151,6 +151,24 @@ def test_a_runs_directory_gives_back_its_config(tmp_path):
         path.write_text(damaged)
         with pytest.raises(ConfigError, match="config.json is not the config of a run"):
             config_files.load(str(path))
+
+
+def test_why_there_is_no_run_is_told(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "cut.safetensors").write_bytes(bytes(30))
+    for named, message in (
+        (tmp_path / "none", f"{tmp_path}/none is not there; correct the path"),
+        ("~/none", "~/none is not there"),
+        ("~/empty", "~/empty holds no run (no config.json); name the directory of one"),
+        ("~/cut.safetensors", "cut.safetensors is no shared run, or a part of it is missing; name"),
+        ("~nobody-of-that-name/run", "no home folder is known for ~nobody-of-that-name"),
+        ("\0", "correct the path"),
+        ("x" * 5000, "correct the path"),
+    ):
+        assert message in str(config_files.no_run(named)), named
+    with pytest.raises(DataError, match="is no shared run, or a part of it is missing; name"):
+        config_files.load(str(tmp_path / "cut.safetensors"))
 
 
 @pytest.mark.parametrize("name", ["x" * 5000, "\0", ""])

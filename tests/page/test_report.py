@@ -223,8 +223,12 @@ def test_where_no_report_can_be_is_one_sentence(runs, output, message, tmp_path,
 
 
 def test_a_folder_without_a_run_is_named(tmp_path):
-    with pytest.raises(BcclError, match="holds no run"):
-        gather([tmp_path], Asked())
+    for path, told in (
+        (tmp_path, "holds no run"),
+        (tmp_path / "none", "none is not there; correct"),
+    ):
+        with pytest.raises(BcclError, match=told):
+            gather([path], Asked())
 
 
 def test_records_of_other_classes_are_refused(digits_run, tmp_path):  # noqa: F811

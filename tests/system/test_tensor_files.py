@@ -98,9 +98,18 @@ def test_each_flipped_bit_and_each_missing_end_is_noticed(path, tmp_path, data):
         told = str(error)
     if found is None:
         assert re.search("is damaged|no shared run|holds arrays but no run", told)
+        # What to do about it.
+        assert re.search("name a file|again", told.partition(";")[2])
     else:
         # JSON has several spellings of the same, such as small and capital letters of an escape.
         check_content(found)
+
+
+@pytest.mark.parametrize("length", [0, 7, 8, 30])
+def test_what_to_do_about_a_file_that_is_cut_off_is_told(path, tmp_path, length):
+    (tmp_path / "cut").write_bytes(path.read_bytes()[:length])
+    with pytest.raises(DataError, match="a part of it is missing; name a file .* or copy it again"):
+        TensorFile(tmp_path / "cut")
 
 
 def made(header, data=b"", length=None):

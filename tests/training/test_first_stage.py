@@ -216,7 +216,7 @@ def test_what_cannot_be_the_first_stage_is_named_before_training(first, elsewher
     start = first["crt"].workdir
     named = rf"config\.method\.start_from={start}"
     nowhere = {"data.source": "packed", "data.dir": "nowhere"}
-    refused(small_config("crt", "none", **nowhere), "start_from=none is no run; name a run's")
+    refused(small_config("crt", "none", **nowhere), "start_from=none is not there; name a run's")
     pathlib.Path("empty").mkdir()
     refused(small_config("crt", "empty", **nowhere), "start_from=empty is a folder that holds no")
     refused(

@@ -114,7 +114,11 @@ def elsewhere(tmp_path, monkeypatch):
 def test_what_is_no_run_is_named(trained, elsewhere):
     (elsewhere / "there").mkdir()
     refused("there", "=there is a folder that holds no run; name a run's --workdir or a file")
-    refused("nowhere", "names nowhere, which is not a file; name a run's --workdir", DataError)
+    refused(
+        "nowhere",
+        "names nowhere, which is not there; name a run's --workdir",
+        DataError,
+    )
     refused(trained.workdir / "checkpoints", rf"holds no run; did you mean .*={trained.workdir}\?$")
     refused(trained.workdir.parent, rf"holds no run; did you mean .*={trained.workdir}\?$")
     (elsewhere / "there" / "model.safetensors").write_bytes(b"anything")

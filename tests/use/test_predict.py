@@ -165,6 +165,15 @@ def test_mistakes_end_in_one_sentence(command, folder_run, tmp_path, arguments, 
 
 def test_a_directory_without_a_run_is_named(command, tmp_path):
     (tmp_path / "a.jpg").touch()
-    code, _, err = command("a.jpg", workdir=tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    code, _, err = command("a.jpg", workdir=tmp_path / "empty")
     assert code == 1
-    assert f"error: {tmp_path}/nowhere holds no run (no config.json)" in err
+    assert f"error: {tmp_path}/empty holds no run (no config.json); name the directory" in err
+
+
+def test_a_run_that_is_not_there_is_told_as_such(command, tmp_path):
+    (tmp_path / "a.jpg").touch()
+    for name in ("nowhere", "nowhere.safetensors"):
+        code, _, err = command("a.jpg", workdir=tmp_path / name)
+        assert code == 1
+        assert f"error: {tmp_path}/{name} is not there; correct the path, which is that of a" in err

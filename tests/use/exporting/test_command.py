@@ -117,8 +117,12 @@ def test_a_shared_file_is_exported_and_never_the_output(folder_run, tmp_path):
     np.testing.assert_allclose(
         found, model.predict_proba(pictures, adjust=0.5), rtol=1e-4, atol=1e-5
     )
-    with pytest.raises(WorkdirError, match="holds no run"):
-        export(tmp_path, tmp_path / "b.zip", "stablehlo")
+    for path, told in (
+        (tmp_path, "holds no run"),
+        (tmp_path / "none", "none is not there; correct"),
+    ):
+        with pytest.raises(WorkdirError, match=told):
+            export(path, tmp_path / "b.zip", "stablehlo")
 
 
 def enlarged(image, resizing):
