@@ -17,6 +17,7 @@ from collections.abc import Sequence
 
 from absl import logging
 
+from bccl_jax.config.dataset import told_by_flag
 from bccl_jax.errors import BcclError, ConfigError
 from bccl_jax.system.output import of_a_command
 
@@ -54,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             for (run, state), title in zip(restored, titles, strict=True)
         ]
     except BcclError as error:
-        raise SystemExit(f"error: {error}") from None
+        raise SystemExit(f"error: {told_by_flag(error, '--data-dir')}") from None
     for path, (run, state), column in zip(options.runs, restored, columns, strict=True):
         step = int(state.step)
         print(

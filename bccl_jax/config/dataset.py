@@ -1,5 +1,7 @@
 """The data set that a config names."""
 
+import re
+
 import ml_collections
 
 from bccl_jax.config.validation import validate
@@ -41,6 +43,16 @@ def load_data(config: ml_collections.ConfigDict) -> Dataset:
             label_column=data.label_column,
             split_column=data.split_column,
         )
+
+
+def told_by_flag(error: Exception, flag: str) -> str:
+    """What an error of the data set says, by a command's own flag of its folder.
+
+    Args:
+      error: of `load_data` and its like, which name `config.data.dir`.
+      flag: that the command has in its place, such as "--data_dir".
+    """
+    return re.sub(r"(--)?\bconfig\.data\.dir\b", flag, str(error))
 
 
 def load_tested(config: ml_collections.ConfigDict, class_names: tuple[str, ...]) -> Dataset | None:

@@ -117,6 +117,6 @@ def load_test_split(
         raise DataError(
             f"the test split of {name} in {shown(data_dir)} has other classes "
             f"than the run, {some(sorted(here)) or 'in another order'}; name the data of the run "
-            "by config.data.dir"
+            "by --config.data.dir=DIR"
         )
     return Dataset(name, None, split)

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from bccl_jax.config.dataset import told_by_flag
 from bccl_jax.errors import BcclError
 from bccl_jax.page.looking import look
 from bccl_jax.page.told import Told, told
@@ -57,7 +58,8 @@ def gather(paths: Sequence[str], asked: Asked) -> list[Told]:
             try:
                 looked = _looked(path, asked, pictures)
             except BcclError as error:
-                unseen = f"the run's test images could not be evaluated: {error}."
+                told_so = told_by_flag(error, "--data_dir")
+                unseen = f"the run's test images could not be evaluated: {told_so}."
                 print(f"{name}: {unseen}", file=sys.stderr, flush=True)
         found.append(dataclasses.replace(run, name=name, looked=looked, unseen=unseen))
     return found

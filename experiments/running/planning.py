@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable
 
 from bccl_jax import config as default
-from bccl_jax.config.dataset import load_data
+from bccl_jax.config.dataset import load_data, told_by_flag
 from bccl_jax.config.validation import validate
 from bccl_jax.errors import BcclError, ConfigError, WorkdirError
 from bccl_jax.settings.suggestions import did_you_mean, nearest
@@ -59,8 +59,7 @@ def check(waiting: list[Cell], paths: Paths) -> None:
             load_data(config)
         except BcclError as error:
             # Here the folder has a flag of its own.
-            text = str(error).replace("config.data.dir", "--data-dir")
-            raise type(error)(text) from error
+            raise type(error)(told_by_flag(error, "--data-dir")) from error
     gc.collect()
     try:
         paths.root.mkdir(parents=True, exist_ok=True)

@@ -4,7 +4,7 @@ import pathlib
 
 import jax
 
-from bccl_jax.config.files import of_run
+from bccl_jax.config.files import no_run, of_run
 from bccl_jax.config.validation import validate
 from bccl_jax.data.fingerprint import fingerprint
 from bccl_jax.errors import WorkdirError
@@ -29,7 +29,7 @@ def restore(path: pathlib.Path, data_dir: str | None = None) -> tuple[Run, Train
     """
     directory = Workdir(path)
     if not directory.config.is_file():
-        raise WorkdirError(f"{path} holds no run (no config.json); name the --workdir of one")
+        raise no_run(path)
     config = of_run(directory.config)
     if not directory.has_checkpoint():
         raise WorkdirError(f"{path} has no checkpoint; let that run go on until it has saved one")

@@ -339,7 +339,9 @@ def test_lists_that_are_not_the_public_ones_are_refused_by_default(listed):
 def test_a_folder_that_is_none_is_named_by_its_key(listed, key, path):
     key_of = {"data_dir": "dir", "lists": "lists"}
     options = {"data_dir": listed, key: os.path.join(listed, path)}
-    refused(listed, rf"config\.data\.{key_of[key]} is .*, which is no folder; name", **options)
+    what = "no folder" if path == "val.txt" else "not there"
+    message = rf"config\.data\.(KEY) is .*, which is {what}; name .* by --config\.data\.(KEY)=DIR$"
+    refused(listed, message.replace("(KEY)", key_of[key]), **options)
 
 
 @pytest.mark.parametrize(
@@ -680,8 +682,15 @@ def test_an_odd_csv_file_loads_as_the_plain_one(pictures, content):
 
 
 @pytest.mark.parametrize("path", ["nowhere", "a/0.jpg/x", "nul\0byte"])
-def test_neither_a_folder_nor_a_csv_file(pictures, path):
-    refused(pictures, "neither a folder nor a CSV", "folder", os.path.join(pictures, path))
+def test_a_folder_that_is_not_there(pictures, path):
+    message = "which is not there; name the folder .* or a CSV file, by --config.data.dir=DIR$"
+    refused(pictures, message, "folder", os.path.join(pictures, path))
+
+
+def test_neither_a_folder_nor_a_csv_file(pictures):
+    os.mkfifo(pictures / "pipe")
+    message = "which is neither a folder nor a CSV file; name .* by --config.data.dir=DIR$"
+    refused(pictures, message, "folder", pictures / "pipe")
 
 
 @pytest.mark.parametrize("name", ["set.zip", "set.tar.gz", "set.TGZ"])

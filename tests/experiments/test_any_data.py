@@ -120,5 +120,7 @@ def test_flags_that_mean_nothing_are_refused(capsys, command, flags, message):
 def test_pictures_that_are_not_there_are_named_by_their_flag(tmp_path, capsys):
     flags = ["--methods=bccl", "--dataset=configs/folder.py", f"--data-dir={tmp_path}/none"]
     assert run.main([*flags, f"--output={tmp_path}/runs"]) == 1
-    assert f"error: --data-dir is {tmp_path}/none, which is neither" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert f"error: --data-dir is {tmp_path}/none, which is not there" in told
+    assert "or a CSV file, by --data-dir=DIR" in told
     assert not list(tmp_path.iterdir())

@@ -164,7 +164,9 @@ def test_pictures_that_are_away_leave_what_was_recorded(folder_run, tmp_path, ca
     (run,) = gather([away], Asked(data_dir=str(tmp_path / "nowhere")))
     assert run.looked is None
     assert "could not be evaluated" in run.unseen
-    assert "nowhere" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert f"--data_dir is {tmp_path / 'nowhere'}, which is not there; name" in told
+    assert "by --data_dir=DIR" in told
     assert run.figures.record == folder_run.result.last
 
 

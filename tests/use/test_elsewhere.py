@@ -96,7 +96,8 @@ def test_a_shared_file_is_evaluated_where_the_test_pictures_are(run):
     (row,) = (line for line in done.stdout.splitlines() if line.startswith("last (epoch 2)"))
     assert float(row.split()[3]) == pytest.approx(run.result.last["top1"], abs=0.005)
     done = forks.run(f"--workdir={run.file}", "--mode=eval", "--config.data.dir=/nowhere")
-    assert "error: config.data.dir is /nowhere, which is neither" in done.stderr
+    assert "error: config.data.dir is /nowhere, which is not there" in done.stderr
+    assert "by --config.data.dir=DIR" in done.stderr
 
 
 def test_no_run_is_trained_in_a_shared_file(run):

@@ -69,7 +69,7 @@ def test_data_that_is_nowhere_is_named_by_its_whole_path(home, monkeypatch, tmp_
     directory = start(config)
     (home / "photos").rmdir()
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(DataError, match=f"config.data.dir is {home}/photos, which is neither"):
+    with pytest.raises(DataError, match=f"config.data.dir is {home}/photos, which is not there"):
         load_data(of_run(directory.config))
 
 

@@ -82,7 +82,7 @@ def _folder(data_dir: str, archive: Archive, first_file: str) -> pathlib.Path:
         raise DataError(f"{packed} is still packed; {archive.command(root)} checks and unpacks it")
     raise DataError(
         f"there is no folder {root / name}; {archive.command(root)} downloads it "
-        f"({archive.megabytes}), or name the folder that holds it by config.data.dir"
+        f"({archive.megabytes}), or name the folder that holds it by --config.data.dir=DIR"
     )
 
 

@@ -63,14 +63,14 @@ def load(
             raise ConfigError(
                 f"{split_folders.folder_key(min(named))} names a folder, but config.data.dir is "
                 f"the file {shown(root)}; leave it empty, or name a folder by "
-                "config.data.dir"
+                "--config.data.dir=DIR"
             )
         parts, notes = table.load(root, columns)
     elif os.path.isdir(root):
         if columns != table.BY_NAME:
             raise ConfigError(
                 f"{columns.keys()[0]} names a column, but config.data.dir is the folder "
-                f"{shown(root)}; name the CSV file by config.data.dir"
+                f"{shown(root)}; name the CSV file by --config.data.dir=FILE.csv"
             )
         parts, notes = _from_folder(root, named)
     else:
@@ -134,15 +134,17 @@ def load_test(
     if unknown := [name for name in class_order(classes) if name not in class_names]:
         raise DataError(
             f"{shown(tree.path(folder))} has classes that the run was not trained on, "
-            f"{some(unknown)}; take them out or name the data of the run by config.data.dir"
+            f"{some(unknown)}; take them out or name the data of the run by "
+            "--config.data.dir=DIR"
         )
     return _split_of(tree, classes, class_names)
 
 
 def _missing(root: str) -> DataError:
+    what = "neither a folder nor a CSV file" if os.path.lexists(root) else "not there"
     return DataError(
-        f"config.data.dir is {shown(root)}, which is neither a folder nor a CSV file; "
-        "name the folder that holds a folder of each class"
+        f"config.data.dir is {shown(root)}, which is {what}; name the folder that holds a folder "
+        "of each class, or a CSV file, by --config.data.dir=DIR"
     )
 
 
@@ -179,13 +181,13 @@ def _training_classes(tree: Tree, folder: str) -> dict[str, list[str]]:
         inner = split_folders.innermost(tree, folder)
         deeper = inner if folder else tree.path(inner)
         perhaps = f", perhaps {shown(deeper)}" if tree.folders(inner) else ""
-        key = split_folders.folder_key("train") if folder else "config.data.dir"
+        key = split_folders.folder_key("train") if folder else "--config.data.dir=DIR"
         table_there = tree.table(folder, "")
         listed = f", or the CSV file of the images, perhaps {shown(table_there)}"
         raise DataError(
             f"{shown(tree.path(folder))} has one class alone, "
             f"{shown(*classes)}; name the folder that holds a folder of each class by "
-            f"{key}{perhaps}" + (f"{listed}, by config.data.dir" if table_there else "")
+            f"{key}{perhaps}" + (f"{listed}, by --config.data.dir=FILE.csv" if table_there else "")
         )
     return classes
 
@@ -216,7 +218,7 @@ def _classes(tree: Tree, folder: str) -> dict[str, list[str]]:
         found = f"holds {stray} images but" if stray else "holds"
         raise DataError(
             f"{path} {found} no folder of a class; put the images of each class into a folder "
-            "of its name, or name a CSV file of them by config.data.dir"
+            "of its name, or name a CSV file of them by --config.data.dir=FILE.csv"
             f"{mistaken.perhaps(tree, folder)}"
         )
     classes = {}

@@ -32,7 +32,10 @@ def load(function: Callable[[Any], Any], request: Any) -> Splits:
     try:
         found = function(request)
     except OSError as error:
-        raise DataError(f"{named} cannot be read: {error}; see config.data.dir") from error
+        raise DataError(
+            f"{named} cannot be read: {error}; config.data.dir is {shown(request.data_dir)}, and "
+            "--config.data.dir=DIR names another folder"
+        ) from error
     several = isinstance(found, tuple | list) and 2 <= len(found) <= len(Splits._fields)
     if not several or not all(isinstance(split, Split) for split in found[:2]):
         raise DataError(

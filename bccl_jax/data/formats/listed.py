@@ -11,6 +11,9 @@ from bccl_jax.data.split import Split, Splits
 from bccl_jax.errors import DataError
 from bccl_jax.system.names import shown
 
+# Where the paths of a list start, for messages.
+_START = "the folder of --config.data.dir=DIR"
+
 
 @dataclasses.dataclass(frozen=True)
 class ListedDataset:
@@ -111,7 +114,7 @@ def load(
     names = names_of_classes(path, dataset.num_classes, num_classes)
     for file, part in parts.items():
         origin = os.path.join(folder, file)
-        checks.check_present(root, part.paths, part.lines, origin, "config.data.dir", files_in)
+        checks.check_present(root, part.paths, part.lines, origin, _START, files_in)
     return Splits(
         *(Split(FileImages(root, part.paths), part.labels, names) for part in parts.values())
     )
@@ -130,7 +133,7 @@ def load_test(
     part = _read_part(dataset, folder, check_totals, file, total, len(class_names))
     origin = os.path.join(folder, file)
     checks.check_present(
-        root, part.paths, part.lines, origin, "config.data.dir", functools.cache(checks.files_in)
+        root, part.paths, part.lines, origin, _START, functools.cache(checks.files_in)
     )
     return Split(FileImages(root, part.paths), part.labels, class_names)
 
@@ -142,9 +145,11 @@ def _folders(dataset: ListedDataset, data_dir: str, lists: str) -> tuple[str, st
     key = "config.data.lists" if lists else "config.data.dir"
     for name, path in (("config.data.dir", root), (key, folder)):
         if not os.path.isdir(path):
+            what = "no folder" if os.path.lexists(path) else "not there"
             raise DataError(
-                f"{name} is {shown(path)}, which is no folder; name the one that holds the "
-                f"{'images' if name == 'config.data.dir' else 'lists'} of {dataset.name}"
+                f"{name} is {shown(path)}, which is {what}; name the one that holds the "
+                f"{'images' if name == 'config.data.dir' else 'lists'} of {dataset.name} by "
+                f"--{name}=DIR"
             )
     return root, folder
 
@@ -184,7 +189,7 @@ def check_splits(dataset: ListedDataset, splits: Splits, origin: str) -> None:
     if num_classes != dataset.num_classes:
         raise DataError(
             f"{shown(origin)} has {num_classes} classes where {dataset.name} has "
-            f"{dataset.num_classes}; name another folder by config.data.dir, or set "
+            f"{dataset.num_classes}; name another folder by --config.data.dir=DIR, or set "
             "config.data.check_totals=False for a part of it"
         )
     totals = (dataset.train_total, dataset.test_total, dataset.validation_total)

@@ -82,8 +82,8 @@ def refuse(tree: Tree, folder: str) -> None:
         raise DataError(
             f"{_where(tree, folder)} holds {some(found)}, which are called as splits are "
             "and would become classes; put the images of each class into a folder of its name in "
-            "train and in test, or name a CSV file of path,label,split by config.data.dir"
-            f"{perhaps(tree, folder)}; {_all_the_same(folder)}"
+            "train and in test, or name a CSV file of path,label,split by "
+            f"--config.data.dir=FILE.csv{perhaps(tree, folder)}; {_all_the_same(folder)}"
         )
 
 
@@ -134,7 +134,7 @@ def _refuse_tests_within(which: str, splits: list[str]) -> None:
     raise DataError(
         f"{which} {some(splits)} each, so that test images would be trained on; put the "
         "folders of the classes into train and test, or name a CSV file of path,label,split by "
-        "config.data.dir"
+        "--config.data.dir=FILE.csv"
     )
 
 
@@ -149,7 +149,7 @@ def _refuse_splits_in(tree: Tree, folder: str) -> None:
     if not _class_folders(tree, path_of["train"]):
         raise DataError(
             f"{told}; put the folders of the classes into train and test, or name a CSV file of "
-            f"path,label,split by config.data.dir{perhaps(tree, folder)}"
+            f"path,label,split by --config.data.dir=FILE.csv{perhaps(tree, folder)}"
         )
     offered = [
         f"{folder_key(role)}={shown(path_of[role])}"
@@ -172,7 +172,7 @@ def _refuse_one(tree: Tree, folder: str, only: str, without: list[str]) -> None:
         )
     raise DataError(
         f"{told} and so has one class alone, {shown(only)}; put the images of each class "
-        "into a folder of its name, or name a CSV file of path,label by config.data.dir"
+        "into a folder of its name, or name a CSV file of path,label by --config.data.dir=FILE.csv"
         f"{perhaps(tree, folder)}"
     )
 

@@ -69,7 +69,7 @@ def _load_parts(
         if name is not None and manifest["name"] != name:
             raise DataError(
                 f"config.data.dir={shown(directory)} holds {shown(manifest['name'])} and not "
-                f"{name}; name another folder or set config.data.name"
+                f"{name}; name another folder by --config.data.dir=DIR, or set config.data.name"
             )
         class_names = tuple(manifest["class_names"])
         if not all(isinstance(name, str) for name in (*class_names, *manifest["notes"])):
@@ -94,7 +94,8 @@ def _manifest(directory: pathlib.Path) -> dict:
     if not (directory / PLAN).exists():
         raise DataError(
             f"no data set is packed in config.data.dir={shown(directory)}, for it has no {MANIFEST}"
-            f"; pack one by --mode=pack --output={shown(directory)}"
+            f"; name the folder that has one by --config.data.dir=DIR, or pack one by --mode=pack "
+            f"--output={shown(directory)}"
         )
     plan = read_json(directory / PLAN)
     counts = {

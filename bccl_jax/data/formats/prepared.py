@@ -158,8 +158,9 @@ def _builder(name: str, data_dir: str, split: str = "train") -> Any:
         builder.as_data_source(split)
     except Exception as error:  # tfds reports a missing data set by half a dozen types
         raise DataError(
-            f"{name} is not prepared as ArrayRecord under config.data.dir={data_dir}; prepare it "
-            f"once with TensorFlow{_BEFOREHAND.get(name, '')}: pip install tensorflow, then "
+            f"{name} is not prepared as ArrayRecord under config.data.dir={data_dir}; name the "
+            "folder where it is by --config.data.dir=DIR, or prepare it once with TensorFlow"
+            f"{_BEFOREHAND.get(name, '')}: pip install tensorflow, then "
             f"python -c \"import tensorflow_datasets as tfds; tfds.builder('{name}', "
             f"data_dir='{data_dir}', file_format='array_record').download_and_prepare()\""
         ) from error

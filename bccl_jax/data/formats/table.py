@@ -103,7 +103,8 @@ def load_test(path: str, class_names: tuple[str, ...], columns: Columns = BY_NAM
         if label not in class_names:
             raise DataError(
                 f"{shown(path)}, line {line}: the run was not trained on the class {shown(label)}; "
-                "take the line out or name the data of the run by config.data.dir"
+                "take the line out or name the data of the run by "
+                "--config.data.dir=FILE.csv"
             )
     root = os.path.dirname(path) or "."
     checks.check_present(root, rows.paths, rows.lines, path, "the folder of the CSV file")
@@ -154,7 +155,7 @@ def read(path: str, columns: Columns = BY_NAME) -> Rows:
     if path.lower().endswith(_ARCHIVES):
         raise DataError(
             f"config.data.dir is {shown(path)}, which is still packed; unpack it and name "
-            "the folder"
+            "the folder by --config.data.dir=DIR"
         )
     origin = shown(path)
     table = _Table(path, columns)

@@ -36,7 +36,9 @@ def test_flat_splits_of_any_name_are_refused(tmp_path, names):
     write(tmp_path, flat_in(*names.split()) | {"train.csv": "id,label\n", "a.csv": ""})
     with pytest.raises(DataError, match="are called as splits are") as caught:
         folder.load(str(tmp_path))
-    assert f"config.data.dir, perhaps {tmp_path}/train.csv; if they are" in str(caught.value)
+    assert f"--config.data.dir=FILE.csv, perhaps {tmp_path}/train.csv; if they are" in str(
+        caught.value
+    )
     assert str(caught.value).endswith("config.data.train_folder=.")
     assert len(folder.load(str(tmp_path), train_folder=".").train.class_names) > 1
 
@@ -136,5 +138,7 @@ def test_images_in_one_folder_and_labels_in_another_are_one_class(tmp_path):
 @pytest.mark.parametrize("name", ["labels.csv", "Train.CSV"])
 def test_one_class_beside_a_csv_file_is_told_of_it(tmp_path, name):
     write(tmp_path, flat("jpg") | {name: "image,label\n"})
-    with pytest.raises(DataError, match=rf"perhaps {tmp_path}/{name}, by config\.data\.dir$"):
+    with pytest.raises(
+        DataError, match=rf"perhaps {tmp_path}/{name}, by --config\.data\.dir=FILE.csv$"
+    ):
         folder.load(str(tmp_path))

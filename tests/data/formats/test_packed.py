@@ -348,7 +348,10 @@ def spoil(path, part, other):
 @pytest.mark.parametrize(
     ("break_it", "message"),
     [
-        (lambda f: (f / "manifest.json").unlink(), r"no data set is packed.*--mode=pack --output="),
+        (
+            lambda f: (f / "manifest.json").unlink(),
+            r"no data set is packed.* by --config\.data\.dir=DIR, or .*--mode=pack --output=",
+        ),
         (lambda f: cut(f / "manifest.json"), r"manifest\.json cannot be read"),
         (lambda f: (f / "manifest.json").write_text("[]"), "not as --mode=pack leaves it"),
         (lambda f: edit(f, lambda m: m.pop("splits")), "not as --mode=pack leaves it"),

@@ -155,7 +155,8 @@ def test_a_home_that_cannot_be_written_does_without_a_cache(imagenet_lt, tmp_pat
 def test_what_is_not_prepared_is_answered_by_the_command(tmp_path):
     with pytest.raises(
         DataError,
-        match=r"imagenet_lt is not prepared.*ILSVRC2012_img_train\.tar.*"
+        match=r"imagenet_lt is not prepared.* --config\.data\.dir=DIR, or .*"
+        r"ILSVRC2012_img_train\.tar.*"
         r"tfds\.builder\('imagenet_lt'.*download_and_prepare\(\)",
     ) as error:
         prepared.load_encoded("imagenet_lt", str(tmp_path))

@@ -155,7 +155,7 @@ def test_titles_name_the_method_and_what_differs():
 @pytest.mark.parametrize(
     ("damage", "arguments", "message"),
     [
-        (lambda run: shutil.rmtree(run), [], "holds no run"),
+        (lambda run: shutil.rmtree(run), [], "run is not there; correct the path"),
         (lambda run: shutil.rmtree(run / "checkpoints"), [], "has no checkpoint"),
         (lambda run: (run / "config.json").write_text("{"), [], "not what was written"),
         (lambda run: (run / "config.json").write_text("[]"), [], "not what was written"),
