@@ -2,6 +2,7 @@
 
 from bccl_jax.evaluation.class_table import shares, worst_first
 from bccl_jax.evaluation.detailed import Details
+from bccl_jax.system.names import shortened
 
 # Classes and pairs that are named; the files have all.
 _NAMED = 5
@@ -37,8 +38,7 @@ def worst(details: Details, whose: str) -> list[str]:
 
 
 def _name(details: Details, k: int) -> str:
-    name = details.names[k]
-    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
+    return shortened(details.names[k], _LONGEST_NAME)
 
 
 def _share(part: int, whole: int) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 
 from bccl_jax.reporting.palette import KINDS, MARKERS, SHOTS
 from bccl_jax.reporting.scales import log_ticks, marked, plain
-from bccl_jax.system.names import printable
+from bccl_jax.system.names import printable, shortened
 
 # Of matplotlib's markers what Plotly calls them.
 SYMBOLS = {
@@ -34,9 +34,7 @@ def label(text: str, longest: int = _LONGEST) -> str:
     Plotly takes <b> and the like for styles and &amp; for a sign. Right-to-left writing is kept to
     itself.
     """
-    text = printable(text)
-    text = text if len(text) <= longest else f"{text[: longest - 1]}…"
-    escaped = html.escape(text, quote=False)
+    escaped = html.escape(shortened(printable(text), longest), quote=False)
     return escaped if escaped.isascii() else f"\u2068{escaped}\u2069"
 
 

@@ -8,6 +8,8 @@ import matplotlib
 from matplotlib import font_manager
 from PIL import ImageFont
 
+from bccl_jax.system.names import shortened
+
 LONGEST = 24
 # For letters that no font at hand has, as matplotlib itself draws them, with a warning for each.
 MISSING = "\N{WHITE SQUARE}"
@@ -30,9 +32,8 @@ def drawable(text: str) -> str:
 
 
 def label(name: str) -> str:
-    """A class's name, `drawable` and cut to `LONGEST`."""
-    name = drawable(name)
-    return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
+    """A class's name, `drawable` and of `LONGEST` letters at most."""
+    return shortened(drawable(name), LONGEST)
 
 
 def in_fonts(text: str, size: int) -> Iterator[tuple[str, ImageFont.FreeTypeFont]]:

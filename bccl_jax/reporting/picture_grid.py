@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw
 
 from bccl_jax.reporting.lettering import drawable, in_fonts
 from bccl_jax.reporting.palette import INK
+from bccl_jax.system.names import shortened
 
 # Small pictures are drawn with whole squares for their pixels, to this side at least.
 LEAST = 96
@@ -48,35 +49,34 @@ def picture_grid(
       title: of the whole.
       columns: above the columns, a line each, or several; none if empty.
       names: the lines beside each of the rows; none if empty.
-      captions: the lines below each of the pictures, with their colours; none if empty.
+      captions: what is written below each of the pictures, with its colour; none if empty.
       least: pixels to which the side of small pictures is enlarged, at least.
 
     Returns:
-      The drawing. Words that have no room are cut with an ellipsis, but for `names` and `captions`,
-      which make their own.
+      The drawing. `names` make room for themselves. What is longer than a picture is wide goes on
+      in the next line if it is a caption; a word that has no room loses its middle.
     """
     pictures = list(itertools.chain(*rows))
-    lines = list(itertools.chain(*itertools.chain(*captions)))
     side = max((max(picture.shape[:2]) for picture in pictures), default=least)
     zoom = -(-least // side)
     tall = side * zoom
+    captions = [[_wrapped(of, tall) for of in row] for row in captions]
     below = max((len(of) for row in captions for of in row), default=0) * _LINE
-    wide = max([tall, *(_length(text) for text, _ in lines)])
     left = _MARGIN
     if names:
         left += max(_length(line) for of in names for line in of) + _MARGIN
     head = _MARGIN + _TITLE + _MARGIN
     top = head + max((len(column.splitlines()) * _LINE for column in columns), default=0)
     across = max(map(len, rows), default=0)
-    width = max(left + across * (wide + _GAP) + _MARGIN, 3 * _MARGIN + _length(title, _TITLE))
+    width = max(left + across * (tall + _GAP) + _MARGIN, 3 * _MARGIN + _length(title, _TITLE))
     down = tall + below + _GAP + (_MARGIN if captions else 0)
     drawing = Image.new("RGB", (width, top + len(rows) * down + _MARGIN), "white")
     pen = ImageDraw.Draw(drawing)
     _write(pen, (_MARGIN, _MARGIN), title, size=_TITLE)
     for column, text in enumerate(columns):
         for i, line in enumerate(text.splitlines()):
-            at = left + column * (wide + _GAP), head + i * _LINE
-            _write(pen, at, _fitting(line, wide))
+            at = left + column * (tall + _GAP), head + i * _LINE
+            _write(pen, at, _fitting(line, tall))
     corners = []
     for number, row in enumerate(rows):
         y = top + number * down
@@ -86,9 +86,9 @@ def picture_grid(
         corners.append([])
         for column, picture in enumerate(row):
             drawn = picture.repeat(zoom, axis=0).repeat(zoom, axis=1)
-            x = left + column * (wide + _GAP)
+            x = left + column * (tall + _GAP)
             # What is written below pictures begins where they do.
-            at = x + (0 if captions else (wide - drawn.shape[1]) // 2)
+            at = x + (0 if captions else (tall - drawn.shape[1]) // 2)
             corner = y + (tall - drawn.shape[0]) // 2, at
             drawing.paste(Image.fromarray(drawn), corner[::-1])
             corners[-1].append(corner)
@@ -111,10 +111,24 @@ def _length(text: str, size: int = _LETTERS) -> int:
     return int(sum(font.getlength(part) for part, font in in_fonts(drawable(text), size))) + 1
 
 
+def _wrapped(lines: Sequence[Line], width: int) -> list[Line]:
+    """Lines of which each keeps to a width, broken between words."""
+    found: list[Line] = []
+    for text, color in lines:
+        first, *words = text.split(" ")
+        broken = [first]
+        for word in words:
+            if _length(longer := f"{broken[-1]} {word}") <= width:
+                broken[-1] = longer
+            else:
+                broken.append(word)
+        found += [(_fitting(line, width), color) for line in broken]
+    return found
+
+
 def _fitting(line: str, width: int) -> str:
-    """A line that is cut to a width."""
-    if _length(line) <= width:
-        return line
-    while len(line) > 1 and _length(f"{line}…") > width:
-        line = line[:-1]
-    return f"{line}…"
+    """A line that keeps to a width, if need be without its middle."""
+    longest = len(line)
+    while longest > 1 and _length(shortened(line, longest)) > width:
+        longest -= 1
+    return shortened(line, longest)

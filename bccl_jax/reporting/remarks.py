@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from bccl_jax.data.split import Dataset
-from bccl_jax.system.names import shown
+from bccl_jax.system.names import shortened, shown
 
 # Names that are told; of thousands of classes results.json has every accuracy.
 MOST_NAMED = 20
@@ -86,8 +86,7 @@ def worst(
 
 
 def _short(name: str) -> str:
-    name = shown(name)
-    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
+    return shortened(shown(name), LONGEST_NAME)
 
 
 def _remarks(record: dict, class_names: Sequence[str]) -> list[str]:

@@ -45,6 +45,18 @@ def from_printable(text: str) -> str:
     return text
 
 
+def shortened(name: str, longest: int) -> str:
+    """A name of at most so many letters: a long one loses its middle.
+
+    Names that are told apart at their ends alone, as "warbler (male)" and "warbler (female)", stay
+    apart.
+    """
+    if len(name) <= longest:
+        return name
+    end = (longest - 1) // 2
+    return f"{name[: longest - 1 - end]}…{name[len(name) - end :]}"
+
+
 def shown(text: str | os.PathLike) -> str:
     """A name from a file or a disk as one line, cut if long.
 

@@ -94,7 +94,7 @@ def test_ticks_of_epochs_are_whole_and_at_most_ten(last):
 
 
 def test_a_name_in_a_chart_is_cut_before_it_is_escaped():
-    assert charts.label("<" * 20, 5) == "\u2068&lt;&lt;&lt;&lt;…\u2069"
+    assert charts.label("<" * 20, 5) == "\u2068&lt;&lt;…&lt;&lt;\u2069"
     assert charts.label("plain") == "plain"
 
 

@@ -54,7 +54,16 @@ def test_a_report_is_drawn_whatever_its_title_holds(tmp_path):
 
 def test_what_the_font_has_stays_and_the_rest_is_a_square():
     assert drawable("ñ$ 中\n🥑") == f"ñ$ {MISSING} {MISSING}"
-    assert label("x" * 300) == "x" * (LONGEST - 1) + "…"
+    assert label("x" * LONGEST) == "x" * LONGEST
+    assert label("x" * 300) == "x" * 12 + "…" + "x" * 11
+
+
+def test_long_names_that_differ_at_either_end_stay_apart():
+    birds = [
+        f"{side}northern black-throated warbler{sex}" for side, sex in ("  ", " m", "a ", "am")
+    ]
+    assert len({label(bird) for bird in birds}) == len(birds)
+    assert all(len(label(bird)) == LONGEST for bird in birds)
 
 
 def test_a_font_of_the_users_own_is_taken(monkeypatch):

@@ -90,11 +90,27 @@ def test_a_grid_has_its_pictures_pixel_for_pixel_where_it_says(rng):
             found = grid.drawing[top : top + height, left : left + width]
             np.testing.assert_array_equal(found[::12, ::12], picture)
             assert (found == picture.repeat(12, 0).repeat(12, 1)).all()
-    # Captions make room for themselves, and a column's head ends where the column does.
-    (first, second), _ = grid.corners
-    assert second[1] - first[1] > 40 * 8
+    # What is written above and below a picture ends where the picture does.
     right = grid.drawing[:, -8:]
     assert (right == 255).all()
+
+
+@pytest.mark.parametrize("name", ["m" * 40, "a warbler of the north that is black-throated"])
+def test_a_caption_stays_below_its_picture(name):
+    picture = np.full((8, 8, 3), 200, np.uint8)
+    captions = [[[(f"true: {name}", "red"), ("certain", "blue")], [("cat", "black")]]]
+    grid = picture_grid([[picture, picture]], "title", captions=captions)
+    ((top, left), (_, right)), side = grid.corners[0], 8 * grid.zoom
+    red, blue = (
+        np.argwhere((grid.drawing[..., channel] > 200) & (grid.drawing.min(axis=2) < 100))
+        for channel in (0, 2)
+    )
+    assert red[:, 0].min() >= top + side
+    assert (red[:, 1].min(), red[:, 1].max()) >= (left, left + side // 2)
+    assert red[:, 1].max() < left + side < right
+    # More than one line of it, and none on what follows.
+    assert red[:, 0].max() - red[:, 0].min() > 20
+    assert red[:, 0].max() < blue[:, 0].min()
 
 
 def test_a_grid_of_no_picture_has_its_title():

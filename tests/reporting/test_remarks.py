@@ -71,11 +71,9 @@ def test_the_least_accurate_classes_are_named_with_their_training_images():
     record = {"per_class": [100.0, 50.0, None, 50.0, 0.0, 75.0]}
     told = remarks.worst(record, names, [9, 1000, 3, 2000, 1, 5])
     # Half of those that were tested; of two alike the larger class.
-    assert (
-        told
-        == "the least accurate classes, % (training images): {}…: 0.0 (1), {}: 50.0 (2,000)".format(
-            "g" * 23, repr("fox\n")
-        )
+    assert told == (
+        "the least accurate classes, % (training images): "
+        f"{'g' * 12}…{'g' * 11}: 0.0 (1), 'fox\\n': 50.0 (2,000)"
     )
     assert remarks.worst({"per_class": [None, 3.0]}, names, [1, 2]) == ""
 
