@@ -45,6 +45,15 @@ def test_the_notebook_is_kept_without_what_it_printed():
     assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in code)
 
 
+def test_no_cell_forks_a_process_that_has_the_threads_of_jax():
+    cells = [cell for cell in json.loads(PATH.read_text())["cells"] if cell["cell_type"] == "code"]
+    lines = [line.strip() for cell in cells for line in cell["source"]]
+    started = lines.index("import jax")
+    # A shell line of IPython is a fork; %%bash and functions are none.
+    assert [line for line in lines[started:] if line.startswith(("!", "%system", "%sx"))] == []
+    assert any(line.startswith("!") for line in lines[:started])
+
+
 @pytest.mark.slow
 def test_from_top_to_bottom(tmp_path, monkeypatch):
     nbformat = pytest.importorskip("nbformat")
@@ -76,7 +85,11 @@ def test_from_top_to_bottom(tmp_path, monkeypatch):
     shown = [o.data for c in notebook.cells for o in c.get("outputs", ()) if "data" in o]
     assert sum("image/png" in data for data in shown) == 2  # the views and the report
     (looked,) = [c for name, c in by_text.items() if name.startswith("for name, figures")]
-    (evaluated,) = [c for name, c in by_text.items() if "--mode=eval" in name]
+    code = [c for c in notebook.cells if c.cell_type == "code"]
+    (evaluated,) = [c for c in code if "--mode=eval" in c.source]
+    # JAX says so of every fork of a process that has its threads.
+    told = [c.source for c in code if "os.fork" in texts(c)]
+    assert told == []
     (few,) = re.findall(r"last .*'few': ([\d.]+)", texts(looked))
     assert re.search(rf"last \(epoch 4\).* {float(few):.2f} ", texts(evaluated))
     (predicted,) = [c for name, c in by_text.items() if name.startswith("import numpy")]
