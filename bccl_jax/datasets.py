@@ -17,6 +17,7 @@ from bccl_jax.data.downloading.fetching import fetch
 from bccl_jax.errors import BcclError
 from bccl_jax.settings.suggestions import did_you_mean, nearest
 from bccl_jax.system.directories import directory_to_write
+from bccl_jax.system.documentation import page
 from bccl_jax.system.output import of_a_command
 
 _BY_HAND = ("imagenet_lt", "inaturalist2018", "places_lt", "tiny_imagenet_lt")
@@ -42,16 +43,30 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m bccl_jax.datasets",
-        description="Downloads data sets, checks them by their checksums and unpacks them. "
-        "Interrupted, the same command goes on. Nothing is ever overwritten.",
-        epilog="docs/datasets.md says where the other data sets come from.",
+        description="Downloads data sets, checks them by their checksums and unpacks them. If it "
+        "is interrupted, the same command goes on. It never overwrites a file.",
+        epilog="The other data sets have terms of their own, and you download them by hand: "
+        f"{page('datasets.md')} says where.",
         allow_abbrev=False,
     )
     parser.add_argument(
-        "names", nargs="+", metavar="NAME", type=_name, help=f"of {', '.join(ARCHIVES)}"
+        "names",
+        nargs="+",
+        metavar="NAME",
+        type=_name,
+        help=f"The data set: {' or '.join(ARCHIVES)}. You can name both.",
     )
-    parser.add_argument("--dir", default="data", help="what config.data.dir is to be (%(default)s)")
-    parser.add_argument("--url", type=_address, help="of the same archive at another place")
+    parser.add_argument(
+        "--dir",
+        default="data",
+        help="The folder to write into (default: %(default)s). If you choose another one, train "
+        "with --config.data.dir=DIR.",
+    )
+    parser.add_argument(
+        "--url",
+        type=_address,
+        help="Another address of the same archive, for one data set. The checksums stay the same.",
+    )
     arguments, unknown = parser.parse_known_args(argv)
     if unknown:
         meant = nearest(unknown[0].partition("=")[0].lstrip("-"), ("dir", "url"))
@@ -68,7 +83,8 @@ def _name(text: str) -> str:
         raise argparse.ArgumentTypeError("digits come with scikit-learn; train with them at once")
     if text in _BY_HAND:
         raise argparse.ArgumentTypeError(
-            f"{text} has terms of its own and is downloaded by hand; docs/datasets.md says where"
+            f"{text} has terms of its own and is downloaded by hand; {page('datasets.md')} says "
+            "where"
         )
     raise argparse.ArgumentTypeError(
         f"no data set is called {text!r}; there are {', '.join(ARCHIVES)}"

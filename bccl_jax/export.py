@@ -7,6 +7,7 @@ python -m bccl_jax.export runs/digits_lt --format=safetensors --output=digits.sa
 import pathlib
 
 from bccl_jax.commands.running import Parser, run
+from bccl_jax.system.documentation import page
 
 # What a file ends in, and what it is called where no name is given.
 ENDINGS = {
@@ -15,7 +16,7 @@ ENDINGS = {
     "safetensors": (".safetensors", ".torch.safetensors"),
 }
 
-_ABOUT = """Writes what a run trained in a format that needs nothing of this project.
+_ABOUT = f"""Writes what a run trained in a format that needs nothing of this project.
 
   python -m bccl_jax.export runs/folder_photos --format=onnx
   python -m bccl_jax.export birds.safetensors --format=stablehlo --output=birds.zip
@@ -26,8 +27,8 @@ onnx         the same function, for onnxruntime and others; needs pip install "b
 safetensors  the weights under PyTorch's names: torchvision's ResNet-50 and ResNeXt-50, and the
              field's ResNet-32 for CIFAR
 
-Each holds the names of the classes and how a picture becomes what the network sees;
-docs/exporting.md shows how they are read. The file is checked before it is written."""
+Each holds the names of the classes and how a picture becomes what the network sees. The file is
+checked before it is written. How each is read: {page("exporting.md")}"""
 
 
 def parser() -> Parser:

@@ -32,14 +32,24 @@ def main(argv: Sequence[str] | None = None) -> None:
     made = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    made.add_argument("runs", nargs="+", type=pathlib.Path, help="directories of runs")
-    made.add_argument("--output", type=pathlib.Path, required=True, help="FILE.png and FILE.svg")
-    made.add_argument("--titles", help="one for each run, separated by ;")
+    made.add_argument("runs", nargs="+", type=pathlib.Path, help="Directories of runs.")
     made.add_argument(
-        "--head", choices=("projector", "backbone"), default="projector", help="(%(default)s)"
+        "--output",
+        type=pathlib.Path,
+        required=True,
+        help="The file to write, FILE.png or FILE.svg; both are written.",
     )
-    made.add_argument("--samples", type=int, default=2000, help="points a run (%(default)s)")
-    made.add_argument("--data-dir", help="where the data of the runs lies now")
+    made.add_argument("--titles", help="A title for each run, separated by ;.")
+    made.add_argument(
+        "--head",
+        choices=("projector", "backbone"),
+        default="projector",
+        help="Which features are drawn (default: %(default)s).",
+    )
+    made.add_argument(
+        "--samples", type=int, default=2000, help="Points of each run (default: %(default)s)."
+    )
+    made.add_argument("--data-dir", help="Where the data of the runs lies now.")
     options = made.parse_args(argv)
     logging.set_verbosity(logging.ERROR)  # Orbax warns of what is meant
     try:

@@ -32,12 +32,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     selection.add_arguments(parser)
     parser.add_argument(
         "--report", type=pathlib.Path, metavar="DIR",
-        help="where the report is written (report/ in --output)",
+        help="The folder to write the report into (default: report/ in --output).",
     )  # fmt: skip
     parser.add_argument(
         "--code", metavar="HASH",
-        help="whose records to take: hash of the code (what is checked out if that has records, "
-        "else the newest)",
+        help="Take the records of the code of this hash (default: the code that is checked out if "
+        "it has records, else the newest).",
     )  # fmt: skip
     arguments = selection.parse(parser, argv)
     target = arguments.report or arguments.output / "report"

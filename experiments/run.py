@@ -37,17 +37,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     selection.add_arguments(parser)
     parser.add_argument(
-        "--budget", type=float, metavar="MINUTES", help="stop before that; the next command goes on"
+        "--budget",
+        type=float,
+        metavar="MINUTES",
+        help="Stop before so many minutes are over. The same command goes on later.",
     )
     parser.add_argument(
         "--parallel", type=int, metavar="N",
-        help="runs at a time, each a process; on a CPU one for each core, on a GPU 1",
+        help="How many runs are trained at a time, each in a process of its own (default: one for "
+        "each core on a CPU, 1 on a GPU).",
     )  # fmt: skip
     parser.add_argument(
         "--rows", metavar="ROW[;ROW]",
-        help="of the experiments' rows these alone, in their order",
+        help="Make these rows of the experiments alone, in their order.",
     )  # fmt: skip
-    parser.add_argument("--plan", action="store_true", help="list what would be run, and stop")
+    parser.add_argument("--plan", action="store_true", help="List what would be run, and stop.")
     arguments = selection.parse(parser, argv)
     if arguments.budget is not None and not GRACE < arguments.budget * 60 < float("inf"):
         parser.error(f"--budget={arguments.budget}: choose more than the {GRACE:.0f} s to stop in")

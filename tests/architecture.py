@@ -38,7 +38,7 @@ FLOORS: Floors = (
     ("evaluation", "use"),
     ("training", "page"),
     ("commands",),
-    ("main", "predict", "share", "export", "report", "datasets"),
+    ("main", "predict", "share", "export", "report", "datasets", "__main__"),
 )
 # Every part of a room that no floor names.
 EACH = "every other one"

@@ -3,6 +3,7 @@
 import ast
 import importlib.metadata
 import re
+import subprocess
 import sys
 import tomllib
 
@@ -120,6 +121,15 @@ def test_every_command_of_the_package_has_a_short_name():
     there |= commands_in(ROOT / "experiments", "bccl_jax.experiments")
     # These write pages of the repository.
     pages = {f"bccl_jax.experiments.{n}" for n in ("methods_page", "keys_page", "concept_figures")}
-    assert there - {"bccl_jax.main"} - pages == set(COMMANDS.values())
+    assert there - {"bccl_jax.main", "bccl_jax.__main__"} - pages == set(COMMANDS.values())
     for words, module in COMMANDS.items():
         assert chosen([*words.split(), "x"]) == (module, ["x"])
+
+
+@pytest.mark.parametrize("arguments", [["predict", "--help"], ["datasets", "--help"]])
+def test_the_package_itself_is_run_as_the_command_is(arguments):
+    done = subprocess.run(
+        [sys.executable, "-m", "bccl_jax", *arguments], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"usage: python -m bccl_jax.{arguments[0]} ")

@@ -5,6 +5,7 @@ bccl_jax predict runs/digits_lt PHOTOS  python -m bccl_jax.predict runs/digits_l
 bccl_jax experiments run table4         python -m bccl_jax.experiments.run table4
 """
 
+import importlib.util
 import runpy
 import sys
 
@@ -22,6 +23,17 @@ COMMANDS = {
     "experiments report": "bccl_jax.experiments.report",
     "experiments embedding_picture": "bccl_jax.experiments.embedding_picture",
 }
+
+
+def module_of(words: str) -> str:
+    """The module of a command as `python -m` finds it here.
+
+    Args:
+      words: of the command, a key of `COMMANDS`.
+    """
+    module = COMMANDS[words]
+    within = importlib.util.find_spec("bccl_jax.experiments") is not None
+    return module if within else module.replace("bccl_jax.experiments", "experiments")
 
 
 def run() -> None:

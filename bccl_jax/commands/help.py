@@ -4,7 +4,9 @@ import textwrap
 
 from absl import flags
 
+from bccl_jax.commands.console import module_of
 from bccl_jax.commands.flags_and_keys import OWN
+from bccl_jax.system.documentation import overview, page
 
 _WIDTH = 100
 # The settings that matter: those that a first run of one's own is likely to need.
@@ -20,6 +22,17 @@ TEN = (
     "dtype",
     "seed",
 )
+# The words of each command after `bccl_jax` (`console.COMMANDS`), and what it does.
+OTHERS = {
+    "predict": "Predicts the classes of pictures.",
+    "share": "Packs a run into one file.",
+    "export": "Writes a run for JAX, ONNX or PyTorch.",
+    "report": "Writes a page of HTML about runs.",
+    "datasets": "Downloads CIFAR-10 and CIFAR-100.",
+    "experiments run": "Trains methods with several seeds.",
+    "experiments report": "Writes a table of them.",
+    "experiments embedding_picture": "Draws the embeddings of runs.",
+}
 
 
 def help_text() -> str:
@@ -35,7 +48,13 @@ def help_text() -> str:
         f"{program} [--workdir=DIR] [--config.KEY=VALUE ...]",
         "  python -m bccl_jax.main --workdir=DIR --mode=eval [--details] [--checkpoint=best]",
         f"{program.replace('digits_lt', 'folder')} --config.data.dir=DIR --mode=inspect [--verify]",
-        "  python -m bccl_jax.datasets cifar100|cifar10 [--dir=data]",
+        "",
+        "Other commands; each has a --help:",
+    ]
+    commands = {f"python -m {module_of(words)}": does for words, does in OTHERS.items()}
+    for command, does in commands.items():
+        lines += _beside(command, max(map(len, commands)) + 3, does)
+    lines += [
         "",
         "Flags:",
     ]
@@ -53,9 +72,9 @@ def help_text() -> str:
     )
     lines += [
         "",
-        "All keys: --print_config, bccl_jax/config/fields.py, bccl_jax/methods/NAME.py for a",
-        "method, docs/config_keys.md. A change: --config.epochs=5; of your own: docs/extending.md.",
+        f"All keys: --print_config, or {page('config_keys.md')}. A change: --config.epochs=5.",
     ]
+    lines += overview()
     return "\n".join(lines)
 
 

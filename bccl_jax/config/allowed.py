@@ -213,7 +213,7 @@ def check_values(config: ml_collections.ConfigDict) -> None:
         if not bound.allows(flat[key]):
             value = tuple(flat[key]) if isinstance(flat[key], list) else flat[key]
             meant = nearest(value, bound.known) if isinstance(bound, Choice) else ""
-            hint = did_you_mean(meant) or (methods.OF_A_FILE if key in _REGISTERED else "")
+            hint = did_you_mean(meant) or (methods.of_a_file() if key in _REGISTERED else "")
             raise ConfigError(f"config.{key} is {shown(value)}; it must be {bound}{hint}")
 
 

@@ -69,7 +69,7 @@ def _check_views(name: str, method: Method) -> None:
         if view not in known:
             raise ConfigError(
                 f"config.method.name is {name!r}, which asks for the view {shown(view)}; there are "
-                f"{', '.join(known)}{did_you_mean(nearest(view, known)) or methods.OF_A_FILE}"
+                f"{', '.join(known)}{did_you_mean(nearest(view, known)) or methods.of_a_file()}"
             )
 
 

@@ -12,6 +12,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from bccl_jax.devices.lost import joined_within
 from bccl_jax.errors import ConfigError
+from bccl_jax.system.documentation import page
 from bccl_jax.system.environment import cache_folder, can_be_written, check_xla_flags
 from bccl_jax.system.numbers import whole_number
 
@@ -155,8 +156,8 @@ def initialize_processes() -> bool:
     except Exception as error:  # whatever the network and the scheduler trip over
         first_line = (str(error).splitlines() or [type(error).__name__])[0]
         raise ConfigError(
-            f"the processes of this run cannot be joined ({first_line}); see docs/scaling.md for "
-            "the variables that each needs"
+            f"the processes of this run cannot be joined ({first_line}); see {page('scaling.md')} "
+            "for the variables that each needs"
         ) from error
     return jax.process_count() > 1
 

@@ -20,6 +20,7 @@ from bccl_jax.methods.shared import outside
 from bccl_jax.settings.bounds import Bound, Choice, shown
 from bccl_jax.settings.registry import Origin, Registry
 from bccl_jax.settings.suggestions import did_you_mean, key_like, nearest
+from bccl_jax.system.documentation import page
 
 
 def names() -> list[str]:
@@ -35,8 +36,11 @@ def shipped() -> tuple[str, ...]:
     )
 
 
-# Ends a sentence on a name that nobody knows.
-OF_A_FILE = "; one of your own is known by its file, --config.imports=FILE.py (docs/extending.md)"
+def of_a_file() -> str:
+    """Ends a sentence on a name that is not known: it may be of a file of one's own."""
+    where = page("extending.md")
+    return f"; one of your own is known by its file, --config.imports=FILE.py ({where})"
+
 
 # Behind a method's name: its own recipe in place of the harness's.
 PUBLISHED = "published"
@@ -75,7 +79,7 @@ def method_class(name: str) -> type[Method]:
       ConfigError: no method has that name.
     """
     if not isinstance(name, str) or name not in names():
-        hint = did_you_mean(nearest(name, names())) or OF_A_FILE
+        hint = did_you_mean(nearest(name, names())) or of_a_file()
         if isinstance(name, str) and (having := having_preset(name)):
             hint = f"; {name} is a preset, written {having[0]},{name}"
         raise ConfigError(

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from bccl_jax.errors import ConfigError
 from bccl_jax.models import BACKBONES
 from bccl_jax.settings.suggestions import did_you_mean, nearest
+from bccl_jax.system.documentation import page
 from bccl_jax.system.numbers import whole_number
 
 from .catalogue import EXPERIMENTS
@@ -20,39 +21,51 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags to a parser."""
     parser.add_argument(
         "experiments", nargs="*", metavar="EXPERIMENT", type=_experiment,
-        help=f"one or more of {', '.join(EXPERIMENTS)}",
+        help=f"The experiments to make: {', '.join(EXPERIMENTS)}.",
     )  # fmt: skip
     parser.add_argument(
         "--methods", metavar="METHOD[,METHOD]",
-        help="in place of an experiment: a row a method, all compared with the first one; a preset "
-        "stands behind a colon, as in bccl:released",
+        help="Methods to compare with the first one, in place of an experiment; each is a row of "
+        "the table. A preset stands behind a colon, as in bccl:released.",
     )  # fmt: skip
-    parser.add_argument("--seeds", type=_positive, default=3, help="seeds 0 to N-1 (%(default)s)")
+    parser.add_argument(
+        "--seeds",
+        type=_positive,
+        default=3,
+        help="Run seeds 0 to N-1 (default: %(default)s).",
+        metavar="N",
+    )
     parser.add_argument(
         "--dataset", type=_parts, default=(), metavar="NAME[,NAME]",
-        help=f"in place of the paper's: {', '.join(CONFIGS)}, or FILE.py[:ARGUMENT] of a config "
-        "file; of a shipped one the bare name too, as folder",
+        help=f"The data sets, in place of the paper's: {', '.join(CONFIGS)}, or a config file as "
+        "FILE.py[:ARGUMENT]. A shipped config file goes by its bare name too, such as folder.",
     )  # fmt: skip
     parser.add_argument(
         "--imbalance", type=_factors, default=(), metavar="IF[,IF]",
-        help="imbalance factors in place of the paper's",
+        help="The imbalance factors, in place of the paper's.",
     )  # fmt: skip
     parser.add_argument(
-        "--epochs", type=_positive, help="of each run; warm-ups shrink in proportion"
+        "--epochs",
+        type=_positive,
+        metavar="N",
+        help="The epochs of each run. Warm-ups shrink in proportion.",
     )
     parser.add_argument(
         "--backbone", metavar="NAME",
-        help=f"of each run: {', '.join(BACKBONES)}, or one that a --dataset's file registers",
+        help=f"The backbone of each run: {', '.join(BACKBONES)}, or one that the config file of "
+        "--dataset registers.",
     )  # fmt: skip
-    parser.add_argument("--data-dir", metavar="DIR", help="where the data lies (the config's own)")
+    parser.add_argument(
+        "--data-dir", metavar="DIR", help="Where the data lies (default: where the config says)."
+    )
     parser.add_argument(
         "--split", choices=("test", "validation"),
-        help="what to evaluate on; studies that choose settings take the validation part of the "
-        "training split, the paper's tables and figures the test split",
+        help="The split to evaluate on. The default of the paper's tables and figures is the test "
+        "split; that of studies which choose settings is a validation part of the training split.",
     )  # fmt: skip
     parser.add_argument(
         "--output", type=pathlib.Path, default=pathlib.Path("runs/experiments"), metavar="DIR",
-        help="results.jsonl and the runs (%(default)s)",
+        help="The folder of results.jsonl and of the runs (default: %(default)s).",
     )  # fmt: skip
 
 
@@ -150,7 +163,7 @@ def _check_backbone(name: str | None) -> None:
         return
     hint = did_you_mean(nearest(name, BACKBONES), "--backbone=") or (
         "; one of your own is known where the --dataset's config file imports its file "
-        "(docs/extending.md)"
+        f"({page('extending.md')})"
     )
     raise ConfigError(
         f"--backbone: no backbone is called {name!r}; there are {', '.join(BACKBONES)}{hint}"

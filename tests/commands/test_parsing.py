@@ -6,6 +6,8 @@ import pytest
 
 from bccl_jax import config as default
 from bccl_jax import methods
+from bccl_jax.commands.console import COMMANDS
+from bccl_jax.commands.help import OTHERS
 from bccl_jax.commands.parsing import TEN
 from bccl_jax.settings.suggestions import SYNONYMS, key_like, nearest
 from faults.forks import run
@@ -152,13 +154,19 @@ def test_a_mistake_is_one_sentence_with_the_mend(outcomes, arguments, message):
 def test_help_is_short_and_names_the_ten_settings_and_where_all_are(outcomes):
     code, out, errors = outcomes["--help",]
     assert (code, errors) == (0, "")
-    assert len(out.splitlines()) < 60
+    assert len(out.splitlines()) < 70
     assert max(map(len, out.splitlines())) <= 100
     assert len(TEN) == 10
     for key in TEN:
         assert f"--config.{key}=" in out
-    for place in ("config/fields.py", "methods/", "docs/config_keys.md", "--print_config"):
+    for place in ("docs/index.md", "docs/config_keys.md", "--print_config"):
         assert place in out
+    assert OTHERS.keys() == COMMANDS.keys()
+    told = out.partition("Other commands")[2].partition("\n\n")[0].splitlines()[1:]
+    for line, module in zip(told, COMMANDS.values(), strict=True):
+        # One line each. Of a checkout the experiments are no part of the package.
+        assert re.fullmatch(r"  python -m (bccl_jax\.)?\w+(\.\w+)? +[A-Z].*\.", line)
+        assert module.endswith(line.split()[2])
     assert outcomes["-h",] == (code, out, errors)
 
 
