@@ -106,7 +106,7 @@ def shortened(module, arguments):
 def write_data(folder):
     """The pictures that pages speak of, small ones."""
     write_pictures(folder / "photos", (12, 8, 6))
-    for seed, name in enumerate(("others", "other", "new_photos"), 1):
+    for seed, name in enumerate(("other", "new_photos"), 1):
         write_pictures(folder / name, (8, 6, 5), seed)
     (folder / "new").mkdir()
     rng = np.random.default_rng(0)

@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import re
 
 import pytest
 
@@ -22,6 +23,17 @@ def folder(tmp_path_factory):
 def test_the_programs_take_the_commands_of_a_page(page, folder):
     for command in dict.fromkeys(command for command in commands() if command.page == page):
         check(command, folder)
+
+
+def test_no_command_needs_a_shell_that_splits_variables():
+    """In zsh, the shell of macOS, $FLAGS is one word, whatever is in it."""
+    found = []
+    for page, text in pages().items():
+        for block in blocks(text):
+            for name in re.findall(r"^(\w+)=(?=[\"'][^\"'\n]* )", block.text, re.MULTILINE):
+                if re.search(rf'(?<!")\${name}\b', text):
+                    found.append(f"{page}: ${name}")
+    assert not found
 
 
 @pytest.mark.parametrize(

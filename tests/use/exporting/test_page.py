@@ -54,6 +54,16 @@ def folder(tmp_path):
     return tmp_path
 
 
+def test_the_onnx_script_is_whole_and_sees_pictures_as_the_others_do(tmp_path):
+    # The page of one's own pictures has it saved alone.
+    script = BLOCKS["read_onnx.py"]
+    names = {line.split()[1] for line in script.splitlines() if re.match("(import|from) ", line)}
+    assert not {f"{name}.py" for name in names} & BLOCKS.keys()
+    definition = BLOCKS["seen.py"].partition("def seen")[2].strip()
+    assert definition
+    assert definition in script
+
+
 @pytest.fixture
 def pictures(folder):
     """Of other sizes and proportions than the network's."""
