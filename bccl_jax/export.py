@@ -83,8 +83,8 @@ def main() -> int:
         f"{printable(output)}: {saved.classifier.config.method.name}, "
         f"{len(saved.classifier.class_names)} classes, epoch {saved.epoch}, "
         f"{exported.bytes / 1e6:,.2f} MB\nsha256 {exported.sha256}\n"
-        f"checked: logits differ from the run's by at most {exported.difference:.1g} on made-up "
-        "images"
+        f"checked: logits differ from the run's by at most {exported.difference:.1g} on "
+        "generated images"
     )
     return 0
 

@@ -308,7 +308,7 @@ def test_a_list_and_a_whole_data_set_are_taken_too(folder_run, new, tmp_path, ca
 @pytest.mark.parametrize(
     ("test", "message"),
     [
-        ("nowhere", "nowhere is neither a folder nor a CSV file"),
+        ("nowhere", "nowhere is not there; name the folder .*, or a CSV file$"),
         ("new photos/red", "red holds 13 images but no folder of a class; .* bccl_jax.predict"),
         ("new photos/zebra/00.jpg", "00.jpg does not end in .csv"),
         (".", "has a class that the run does not know, new photos; name --test=.*new photos$"),

@@ -52,9 +52,9 @@ def load(
     elif os.path.isdir(root):
         split, notes = _in_folder(root, named, class_names, known_only)
     else:
+        what = "neither a folder nor a CSV file" if os.path.lexists(root) else "not there"
         raise DataError(
-            f"{named} is neither a folder nor a CSV file; name the folder that holds a folder of "
-            "each class"
+            f"{named} is {what}; name the folder that holds a folder of each class, or a CSV file"
         )
     if not len(split):
         raise DataError(f"{named} has no image of a class of the run; name other images")

@@ -1,4 +1,4 @@
-"""Whether an exported function computes what the run does, on a few images that are made up."""
+"""Whether an exported function computes what the run does, on a few generated images."""
 
 from collections.abc import Callable
 
