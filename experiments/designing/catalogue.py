@@ -1,6 +1,6 @@
 """Every experiment by name: the paper's tables and figures, then studies of the project's own."""
 
-from . import improving, paper, studies
+from . import improving, paper, studies, tuning
 from .every_method import ALL_METHODS
 
 EXPERIMENTS = {
@@ -27,4 +27,5 @@ EXPERIMENTS = {
     "plateau": studies.PLATEAU,
     "queue_age": studies.QUEUE_AGE,
     "bccl_plus_parts": improving.BCCL_PLUS_PARTS,
+    "tuning": tuning.TUNING,
 }
