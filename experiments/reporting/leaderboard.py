@@ -4,7 +4,7 @@ import pathlib
 from collections.abc import Mapping
 
 from ..designing.design import Scale
-from ..designing.every_method import ALL_METHODS
+from ..designing.every_method import ALL_METHODS, ALL_METHODS_WIDE
 from ..designing.paper import OWN_PAPERS
 from ..records import gathering
 from ..records.gathering import Section
@@ -15,15 +15,20 @@ from ..tables.leaderboard import board, head, not_run, places, verdict
 COMMAND = "python -m experiments.leaderboard"
 _SEEDS = 3
 _FACTORS = (100.0, 50.0, 10.0)
-_FULL = Scale(seeds=_SEEDS, datasets=("cifar100", "cifar10"), imbalances=_FACTORS)
-# By title, the sizes between which nobody should have to compare; the most telling first.
-_SCALES = {
-    "{name} at {factor:g}, full size": _FULL,
-    "CIFAR-100-LT at {factor:g}, the middle size": Scale(
-        seeds=_SEEDS, datasets=("cifar100_middle",), imbalances=_FACTORS[:1]
+# By title; the most telling first.
+_BOARDS = {
+    "{name} at {factor:g}, full size": (
+        ALL_METHODS,
+        Scale(_SEEDS, datasets=("cifar100", "cifar10"), imbalances=_FACTORS),
     ),
-    "CIFAR-100-LT at {factor:g}, the small size": Scale(
-        seeds=_SEEDS, datasets=("cifar100_small",), imbalances=_FACTORS[:1]
+    "{name} at {factor:g}, full size, four times as wide": (ALL_METHODS_WIDE, Scale(_SEEDS)),
+    "CIFAR-100-LT at {factor:g}, the middle size": (
+        ALL_METHODS,
+        Scale(_SEEDS, datasets=("cifar100_middle",), imbalances=_FACTORS[:1]),
+    ),
+    "CIFAR-100-LT at {factor:g}, the small size": (
+        ALL_METHODS,
+        Scale(_SEEDS, datasets=("cifar100_small",), imbalances=_FACTORS[:1]),
     ),
 }
 _NAMES = {"cifar100": "CIFAR-100-LT", "cifar10": "CIFAR-10-LT"}
@@ -52,8 +57,8 @@ def page(folder: pathlib.Path) -> str:
     for title, section in found.items():
         if section.records:
             ranked = places(section)
-            own = {row: dict(own_figures(section, row)) for row in OWN_PAPERS}
-            parts += [f"## {title}", board(section, ranked, ratios(cost), own), verdict(ranked)]
+            table = board(section, ranked, ratios(cost), own_figures(section))
+            parts += [f"## {title}", table, verdict(ranked)]
             if missing := not_run(section):
                 parts.append(f"Not run at this size: {', '.join(missing)}.")
     empty = [title for title, section in found.items() if not section.records]
@@ -95,16 +100,18 @@ def with_head(readme: str, folder: pathlib.Path) -> str:
 def sections(records: list[Record]) -> dict[str, Section]:
     """Every board's section by its title, with records or without."""
     found = {}
-    for title, scale in _SCALES.items():
-        for section in gathering.gather_newest(ALL_METHODS, scale, records):
+    for title, (experiment, scale) in _BOARDS.items():
+        for section in gathering.gather_newest(experiment, scale, records):
             name = _NAMES.get(section.dataset, section.dataset)
             found[title.format(name=name, factor=section.imbalance)] = section
     return found
 
 
-def own_figures(section: Section, row: str) -> Mapping[str, float]:
-    """What the paper of a method prints of it in a setting; {} for nothing."""
-    return OWN_PAPERS[row].get((section.dataset, section.imbalance), {})
+def own_figures(section: Section) -> dict[str, Mapping[str, float]]:
+    """By method, what its own paper prints in a setting; {} for nothing."""
+    backbone = section.rows[0].cells[0].config.model.backbone
+    setting = section.dataset, section.imbalance
+    return {row: paper.get(setting, {}) for row, paper in OWN_PAPERS.get(backbone, {}).items()}
 
 
 _INTRODUCTION = """\
@@ -121,7 +128,8 @@ def _how_to_read(cost: Mapping) -> str:
 - *less the first*: percentage points over the seeds that both have, with an interval over seeds
   and images as in every table here ([experiments.md](experiments.md)). The first of many rows owes
   its place in part to luck.
-- *printed*: by Kim & Ko 2025; *its own paper*: what the method's authors print, ResNet-32 and 200
-  epochs. Both are mostly of the best epoch on the test split, some tenths above the last.
+- *printed*: by Kim & Ko 2025; *its own paper*: what the method's authors print, the same
+  network and 200 epochs. Both are mostly of the best epoch on the test split, some tenths above
+  the last.
 - *a step*: time of a training step, views included, over that of `cross_entropy`{timed}.
 - "–" was not measured, or not printed."""

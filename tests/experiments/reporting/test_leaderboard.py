@@ -127,15 +127,35 @@ def test_the_readmes_head_is_the_first_five(records):
 def test_what_papers_print_of_their_own():
     """Entry by entry, as docs/methods.md cites them."""
     printed = {
-        name: [
-            figures[data, factor]["all"]
-            for data in ("cifar100", "cifar10")
-            for factor in (100.0, 50.0, 10.0)
-        ]
-        for name, figures in paper.OWN_PAPERS.items()
+        backbone: {
+            name: [
+                figures.get((data, factor), {}).get("all")
+                for data in ("cifar100", "cifar10")
+                for factor in (100.0, 50.0, 10.0)
+            ]
+            for name, figures in of_rows.items()
+        }
+        for backbone, of_rows in paper.OWN_PAPERS.items()
     }
     assert printed == {
-        "proco": [52.8, 57.1, 65.5, 85.9, 88.2, 91.9],
-        "concutmix": [53.16, 57.40, 64.53, 86.07, 88.00, 91.42],
-        "mislas": [47.0, 52.3, 63.2, 82.5, 85.7, 90.0],
+        "resnet32": {
+            "proco": [52.8, 57.1, 65.5, 85.9, 88.2, 91.9],
+            "concutmix": [53.16, 57.40, 64.53, 86.07, 88.00, 91.42],
+            "mislas": [47.0, 52.3, 63.2, 82.5, 85.7, 90.0],
+        },
+        "resnet32x4": {"glmc": [57.97, 63.78, 73.40, None, None, None]},
     }
+
+
+def test_wide_networks_have_a_board_of_their_own(records, tmp_path):
+    """With what is printed of the wide one, and none of the figures of ResNet-32."""
+    wide = by_row("all_methods_wide", Scale(seeds=1))["bccl"]
+    record = a_record(next(cell for cell in wide if cell.imbalance == 100), [6, 5, 4])
+    record["last"]["calibration_error"] = 5.0
+    with lzma.open(tmp_path / "a.jsonl.xz", "at") as file:
+        file.write(json.dumps(record) + "\n")
+    _, _, text = leaderboard.page(tmp_path).partition("## CIFAR-100-LT at 100, full size, four")
+    rows = [cells(line) for line in text.splitlines() if line.startswith("| ")]
+    assert [row[1] for row in rows[2:4]] == ["`bccl`", "`glmc`"]
+    assert rows[2][8:11] == ["57.36", "−7.36", "–"]
+    assert rows[3][8:11] == ["55.88", "–", "57.97"]
