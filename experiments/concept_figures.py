@@ -15,8 +15,8 @@ from bccl_jax.reporting.palette import KINDS, SHOTS
 from bccl_jax.reporting.style import save, styled
 
 from .keys_page import DOCS
+from .records.kept import read_records
 from .records.runs import Record
-from .reporting.methods_page import read_records
 
 RECORDS = "cifar100_small_methods.jsonl.xz"
 # Of the many methods those that the page speaks of, the one that knows the least first.

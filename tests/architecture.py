@@ -55,13 +55,20 @@ WITHIN: dict[str, Floors] = {
         ("packing",),
     ),
     # `shared` is what methods have in common beyond the seam, so that it may stand on `base`. Those
-    # of CUDA are another method each, under a curriculum.
+    # of CUDA are another method each, under a curriculum, and `bccl_plus` is BCCL and more.
     "methods": (
         ("seam",),
         ("base",),
         ("shared",),
         (EACH,),
-        ("cuda", "cuda_balanced_softmax", "cuda_bccl", "cuda_bcl", "cuda_ldam_drw"),
+        (
+            "bccl_plus",
+            "cuda",
+            "cuda_balanced_softmax",
+            "cuda_bccl",
+            "cuda_bcl",
+            "cuda_ldam_drw",
+        ),
         ("__init__",),
     ),
 }

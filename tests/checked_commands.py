@@ -40,7 +40,12 @@ _PLACES = {
 # Modules that read no flags by argparse; to run one of ours would write its page.
 _NOT_READ = {
     *("venv", "http.server", "pytest", "tests.architecture"),
-    *("experiments.methods_page", "experiments.keys_page", "experiments.concept_figures"),
+    *(
+        "experiments.methods_page",
+        "experiments.leaderboard",
+        "experiments.keys_page",
+        "experiments.concept_figures",
+    ),
 }
 # Packages that pages name for the reader to install and that no requirements file has.
 _OTHERS = {"tensorboard", "wandb", "mlflow"}

@@ -120,7 +120,10 @@ def test_every_command_of_the_package_has_a_short_name():
     there = commands_in(ROOT / "bccl_jax", "bccl_jax")
     there |= commands_in(ROOT / "experiments", "bccl_jax.experiments")
     # These write pages of the repository.
-    pages = {f"bccl_jax.experiments.{n}" for n in ("methods_page", "keys_page", "concept_figures")}
+    pages = {
+        f"bccl_jax.experiments.{n}"
+        for n in ("methods_page", "leaderboard", "keys_page", "concept_figures")
+    }
     assert there - {"bccl_jax.main", "bccl_jax.__main__"} - pages == set(COMMANDS.values())
     for words, module in COMMANDS.items():
         assert chosen([*words.split(), "x"]) == (module, ["x"])

@@ -32,13 +32,14 @@ def supervised_contrastive_loss(
     one_view_counts: bool = False,
     chunk_size: int | None = None,
     mesh: Mesh | AbstractMesh | None = None,
+    learned: bool = False,
 ) -> jax.Array:
     """Supervised contrastive loss (Eq. 2), with centroids the class complement (Eq. 6).
 
     The positives of an anchor are the other embeddings of its label and, with centroids, the valid
     centroids of its own class. The loss is averaged over the positives, then over the anchors that
-    have any. Centroids are never anchors and carry no gradient. With a mask that is all False the
-    value is that of the same call without centroids.
+    have any. Centroids are never anchors, and carry no gradient unless they are learned. With a
+    mask that is all False the value is that of the same call without centroids.
 
     Args:
       embeddings: [N, D] floating, of unit norm; both contrastive views of a batch.
@@ -58,6 +59,7 @@ def supervised_contrastive_loss(
         all. The backward pass computes them once more.
       mesh: of one axis, over whose devices the classes of the centroids are split; K must be a
         multiple of their number. None where each device has all of them.
+      learned: whether the centroids carry a gradient.
 
     Returns:
       The loss, a float32 scalar; 0 with zero gradients where no anchor has a positive.
@@ -80,7 +82,9 @@ def supervised_contrastive_loss(
         raise ValueError("centroid_mask was given without centroids; pass both or neither.")
     bank = None if centroids is None else (centroids, centroid_mask)
     average = Average(class_average, one_view_counts)
-    return _class_loss(compare(embeddings, labels, temperature, bank, average, chunk_size, mesh))
+    return _class_loss(
+        compare(embeddings, labels, temperature, bank, average, chunk_size, mesh, learned)
+    )
 
 
 def balanced_contrastive_loss(

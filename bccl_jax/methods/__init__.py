@@ -19,7 +19,7 @@ from bccl_jax.methods.base import Method
 from bccl_jax.methods.shared import outside
 from bccl_jax.settings.bounds import Bound, Choice, shown
 from bccl_jax.settings.registry import Origin, Registry
-from bccl_jax.settings.suggestions import did_you_mean, key_like, nearest
+from bccl_jax.settings.suggestions import did_you_mean, key_like, nearest, series
 from bccl_jax.system.documentation import page
 
 
@@ -228,7 +228,7 @@ def unknown_setting(setting: str, name: str) -> str:
     having = [n for n in names() if setting in _fields(n)]
     if having:
         return (
-            f"{text} with the method {name}; it is a setting of {' and '.join(having)}, which the "
+            f"{text} with the method {name}; it is a setting of {series(having)}, which the "
             f"config's argument chooses, as in --config=digits_lt:{having[0]}"
         )
     keys = [f"method.{key}" for key in sorted(_fields(name))]

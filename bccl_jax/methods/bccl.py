@@ -26,7 +26,7 @@ from bccl_jax.losses.classification import cross_entropy_loss, logit_compensatio
 from bccl_jax.losses.cosines import mean_cosines
 from bccl_jax.methods import base
 from bccl_jax.methods.shared.agreement import check_agreement
-from bccl_jax.methods.shared.contrasting import contrast
+from bccl_jax.methods.shared.contrasting import combine, contrast
 from bccl_jax.methods.shared.one_pass import forward_views
 from bccl_jax.methods.shared.queued_centroids import (
     BCCLState,
@@ -239,40 +239,28 @@ class BCCL(base.Method):
         centroid loss 0: one compiled step serves both phases.
         """
         del key
-        images = base.interleave(batch.views)
-        forward = functools.partial(
-            forward_views, num_views=len(batch.views), contrasted=self.contrasted
-        )
+        images, views = base.interleave(batch.views), len(batch.views)
+        forward = functools.partial(forward_views, num_views=views, contrasted=self.contrasted)
         (logits, embeddings), batch_stats = apply(params, forward, images)
         labels = jnp.tile(batch.labels, self.contrasted)
-        contrastive, centroid = contrast(self, embeddings, labels, state, progress)
+        losses = contrast(self, embeddings, labels, state, progress)
         if self.logit_compensation:
             classification = logit_compensation_loss(logits, batch.truth, state.class_counts)
         else:
             classification = cross_entropy_loss(logits, batch.truth)
-
-        weight_contrastive, weight_centroid, weight_classification = self.weights
-        ramp = 1.0
-        if self.contrastive_ramp_epochs:
-            ramp = jnp.minimum((progress.epoch + 1) / self.contrastive_ramp_epochs, 1.0)
-        terms = [(weight_contrastive, ramp * contrastive), (weight_classification, classification)]
+        loss, metrics = combine(self, *losses, classification, progress)
         cosine_within, cosine_between = mean_cosines(embeddings, labels)
-        metrics = {
+        metrics |= {
             "accuracy": base.accuracy(logits, batch.labels),
-            "contrastive_loss": contrastive,
-            "classification_loss": classification,
             "cosine_within": cosine_within,
             "cosine_between": cosine_between,
         }
-        if weight_centroid:
-            terms.append((weight_centroid, centroid))
-            metrics["centroid_loss"] = centroid
-        # 0 * inf is NaN: a term without weight is left out.
-        loss = sum((weight * term for weight, term in terms if weight), start=jnp.float32(0))
+        return loss, (metrics, self.enqueued(state, embeddings, labels, progress), batch_stats)
 
+    def enqueued(self, state, embeddings, labels, progress) -> BCCLState:
+        """The state with a batch's embeddings [N, D] of classes [N] in the queues."""
         stamp = progress.epoch if self.queue_max_age else None
-        state = enqueue(state, embeddings, labels, stamp, split_classes=self.split_classes)
-        return loss, (metrics, state, batch_stats)
+        return enqueue(state, embeddings, labels, stamp, split_classes=self.split_classes)
 
     def refresh_due(self, epoch, epochs=0):
         """True at the end of warm-up and every `refresh_epochs` epochs after it."""
@@ -294,7 +282,12 @@ class BCCL(base.Method):
             num_iters=self.kmeans_iterations,
             spherical=self.centroids_on_sphere,
             split_classes=self.split_classes,
+            cluster_counts=self.cluster_counts(state),
         )
+
+    def cluster_counts(self, state) -> jax.Array | None:
+        """How many centroids each class is to have, int32 [K]; None for `num_centroids` each."""
+        del state
 
 
 METHOD = BCCL

@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 # What other tools and papers call a key. Where a word has several meanings all are named.
 _SYNONYMS = {
@@ -157,6 +157,17 @@ def did_you_mean(meant: str | Iterable[str], prefix: str = "") -> str:
     names = [meant] if isinstance(meant, str) else list(meant)
     text = " or ".join(f"{prefix}{name}" for name in names if name)
     return f"; did you mean {text}?" if text else ""
+
+
+def series(words: Sequence[str]) -> str:
+    """Words as a sentence has them.
+
+    Examples:
+      >>> series(["bcl"]), series(["bcl", "scl"]), series(["bcl", "scl", "kcl"])
+      ('bcl', 'bcl and scl', 'bcl, scl and kcl')
+    """
+    *others, last = words
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _plain(name: str) -> str:

@@ -1,7 +1,7 @@
 """Every experiment by name: the paper's tables and figures, then studies of the project's own."""
 
-from . import paper, studies
-from .every_method import ALL_METHODS
+from . import improving, paper, studies, tuning
+from .every_method import ALL_METHODS, ALL_METHODS_WIDE
 
 EXPERIMENTS = {
     "figure1": paper.FIGURE1,
@@ -11,6 +11,7 @@ EXPERIMENTS = {
     "table4": paper.TABLE4,
     "full_size": paper.FULL_SIZE,
     "all_methods": ALL_METHODS,
+    "all_methods_wide": ALL_METHODS_WIDE,
     "figure3": paper.FIGURE3,
     "figure4": paper.FIGURE4,
     "figure5": paper.FIGURE5,
@@ -26,4 +27,6 @@ EXPERIMENTS = {
     "classifier": studies.CLASSIFIER,
     "plateau": studies.PLATEAU,
     "queue_age": studies.QUEUE_AGE,
+    "bccl_plus_parts": improving.BCCL_PLUS_PARTS,
+    "tuning": tuning.TUNING,
 }

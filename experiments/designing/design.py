@@ -27,6 +27,7 @@ class Row:
       method: of the harness, maybe with a preset, as in "bccl,released"; None where it has none
         yet, so that the row is shown as missing.
       changes: {config key: value} on top of the data set's config.
+      scaled: {config key: factor}: numbers that are a multiple of what that config has.
       paper: {(data set, imbalance factor): {"all": top-1 %, ...}} as the paper prints it.
       value: where the row stands on the horizontal axis of a figure.
     """
@@ -34,6 +35,7 @@ class Row:
     name: str
     method: str | None = "bccl"
     changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    scaled: Mapping[str, float] = dataclasses.field(default_factory=dict)
     paper: Mapping[tuple[str, float], Mapping[str, float]] = dataclasses.field(default_factory=dict)
     value: float | str | None = None
 
@@ -182,10 +184,12 @@ def _cell(
         config.data.validation_fraction = VALIDATION_FRACTION
     config.data.imbalance = imbalance
     config.seed = seed
-    if unknown := set(row.changes) - set(default.flatten(config)):
+    there = default.flatten(config)
+    if unknown := (set(row.changes) | set(row.scaled)) - set(there):
         raise ConfigError(f"row {row.name!r} changes {min(unknown)}, which is no key of {dataset}")
+    multiples = {key: factor * there[key] for key, factor in row.scaled.items()}
     try:
-        config.update_from_flattened_dict(dict(row.changes))
+        config.update_from_flattened_dict({**row.changes, **multiples})
     except TypeError as error:
         raise ConfigError(f"row {row.name!r} does not fit {dataset}: {error}") from error
     full_size = (

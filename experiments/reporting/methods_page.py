@@ -1,7 +1,5 @@
 """docs/methods.md: every method, from its docstring, and what was measured of it, from records."""
 
-import json
-import lzma
 import pathlib
 from collections.abc import Mapping, Sequence
 
@@ -11,13 +9,19 @@ from ..designing.design import Scale
 from ..designing.every_method import ALL_METHODS
 from ..records import gathering
 from ..records.gathering import Section
+from ..records.kept import (
+    SIZES,
+    largest_step_cost,
+    ratios,
+    read_records,
+    step_cost,
+    timed_on,
+)
 from ..records.results import Record
 from ..tables.every_method import in_full, overview
 from .method_facts import FAMILIES, MethodFacts, facts
 
 COMMAND = "python -m experiments.methods_page"
-# What a size is called, and the data set that it is of.
-_SIZES = {"small": "cifar100_small", "middle": "cifar100_middle", "full": "cifar100"}
 _TITLES = {
     "small": "A fifth of CIFAR-100-LT at 16 pixels: small",
     "middle": "All classes at 16 pixels: middle",
@@ -40,40 +44,32 @@ def page(records_folder: pathlib.Path) -> str:
       ValueError: the docstring of a method's module lacks what the page needs.
     """
     records = read_records(records_folder)
-    costs = {size: _step_cost(records_folder, size) for size in _SIZES}
+    costs = {size: step_cost(records_folder, size) for size in SIZES}
     found = {name: facts(name) for name in methods.shipped()}
-    sections = {size: _section(dataset, records) for size, dataset in _SIZES.items()}
-    # The largest size that was timed is what most runs are like.
-    cost = next((costs[size] for size in reversed(_SIZES) if costs[size]["rows"]), costs["full"])
-    ratios = {row["method"]: row["to cross_entropy"] for row in cost["rows"]}
+    sections = {size: _section(dataset, records) for size, dataset in SIZES.items()}
+    cost = largest_step_cost(records_folder)
+    to_cross_entropy = ratios(cost)
     papers = {row.name: _authors(found[row.method.partition(",")[0]]) for row in ALL_METHODS.rows}
     parts = [
         "# Methods",
         f"<!-- Written by `{COMMAND}` from the docstrings of `bccl_jax/methods/` and the files of\n"
         "`docs/records/`; a test compares. Change those. -->",
         _INTRODUCTION,
-        overview(sections, papers, ratios, sections["full"]),
+        overview(sections, papers, to_cross_entropy, sections["full"]),
         _how_to_read(cost),
     ]
     for family, title in FAMILIES.items():
         parts.append(f"## {title}")
         for name, own in found.items():
             if own.family == family:
-                parts.append(_method(name, own, ratios.get(name)))
+                parts.append(_method(name, own, to_cross_entropy.get(name)))
     for size, section in sections.items():
         if section.records:
             seconds = {row["method"]: row["seconds a step"] for row in costs[size]["rows"]}
             parts += [f"## {_TITLES[size]}", in_full(section, seconds)]
             if seconds:
-                parts.append(f"Steps were timed {_timed_on(costs[size])}.")
+                parts.append(f"Steps were timed {timed_on(costs[size])}.")
     return "\n\n".join(parts) + "\n"
-
-
-def read_records(folder: pathlib.Path, pattern: str = "*.jsonl.xz") -> list[Record]:
-    """The records of every such file of a folder, file by file in the order of their names."""
-    return [
-        json.loads(line) for path in sorted(folder.glob(pattern)) for line in lzma.open(path, "rt")
-    ]
 
 
 _INTRODUCTION = """\
@@ -85,7 +81,7 @@ is on [a page of its own](choosing_a_method.md)."""
 
 
 def _how_to_read(cost: Mapping) -> str:
-    timed = f", {_timed_on(cost)}. Another device has other ratios" if cost["rows"] else ""
+    timed = f", {timed_on(cost)}. Another device has other ratios" if cost["rows"] else ""
     return f"""\
 - *a step*: time of a training step, views included, over that of `cross_entropy`{timed}.
   CUDA's are with all classes at level 0; each level that a batch draws adds a round of operations.
@@ -95,20 +91,6 @@ def _how_to_read(cost: Mapping) -> str:
   of the test split in percent at the last epoch, mean ± standard deviation over three seeds unless
   said otherwise. The three sizes are in [results.md](results.md); small and middle say which of two
   methods is better at that size, and nothing of the printed figures. "–" was not measured."""
-
-
-def _step_cost(folder: pathlib.Path, size: str) -> Mapping:
-    path = folder / f"step_cost_{size}.json"
-    return json.loads(path.read_text()) if path.exists() else {"rows": []}
-
-
-def _timed_on(cost: Mapping) -> str:
-    machine, of = cost["machine"], cost["settings"]
-    return (
-        f"in one run of `python -m benchmarks.methods`: {of['backbone']}, batch {of['batch']}, "
-        f"{of['side']} pixels, {of['dtype']}, {machine['device']}, {machine['cores']} cores, "
-        f"Python {machine['python']}, jax {machine['jax']}, commit {machine['commit']}"
-    )
 
 
 def _section(dataset: str, records: Sequence[Record]) -> Section:

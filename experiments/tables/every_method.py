@@ -8,6 +8,7 @@ from bccl_jax.reporting.console import SHOTS
 from ..records.gathering import Section
 from ..records.reading import batch_size
 from ..records.runs import Runs
+from .leaderboard import best_first, name
 from .made_with import each
 from .markdown import NONE, accuracy, markdown, number
 
@@ -33,13 +34,12 @@ def overview(
     """
     rows = []
     for index, runs in enumerate(printed.rows):
-        name = runs.row.name
-        figures = printed.paper(runs.row)
+        row, figures = runs.row.name, printed.paper(runs.row)
         rows.append(
             [
-                _name(runs),
-                papers[name],
-                number(ratios[name], "{:.2f}") if name in ratios else NONE,
+                name(runs),
+                papers[row],
+                number(ratios[row], "{:.2f}") if row in ratios else NONE,
                 str(figures["all"]) if figures else NONE,
                 *(_all(section.rows[index]) for section in sections.values()),
             ]
@@ -70,24 +70,14 @@ def in_full(section: Section, seconds: Mapping[str, float]) -> str:
     ]
     rows = [
         [
-            _name(runs),
+            name(runs),
             str(len(runs.records)),
-            *(accuracy(runs.accuracy(name)) for name in FIGURES),
+            *(accuracy(runs.accuracy(figure)) for figure in FIGURES),
             *_times(runs, seconds.get(runs.row.name)),
         ]
-        for runs in _best_first(section)
+        for runs in best_first(section)
     ]
     return f"{markdown(headings, rows)}\n\n{_made_with(section)}"
-
-
-def _name(runs: Runs) -> str:
-    """As a config's argument has it, and with which option."""
-    _, _, option = runs.row.name.partition(" with ")
-    return f"`{runs.row.method}`" + (f" with {option}" if option else "")
-
-
-def _best_first(section: Section) -> list[Runs]:
-    return sorted(section.finished, key=lambda runs: -runs.accuracy("all").mean)
 
 
 def _all(runs: Runs) -> str:

@@ -30,12 +30,25 @@ OPTIONS = {
     "augment.mix_probability": 0.8,
 }
 
+# Of a method whose parts are off by default.
+PARTS = {
+    "bccl_plus": {
+        "method.cutmix_probability": 0.5,
+        "method.all_classified": True,
+        "method.regmixup_weight": 1.0,
+        "method.prior_factor": 0.9,
+        "method.prototypes": True,
+        "method.centroid_loss_form": "class",
+        "method.images_per_centroid": 20,
+    }
+}
+
 
 def small_config(method):
     """Two steps an epoch, four epochs, every change of stage and refresh within them."""
     name, _, options = method.partition(" with ")
     config = tiny_config(name)
-    config.update_from_flattened_dict(OPTIONS if options else {})
+    config.update_from_flattened_dict(OPTIONS if options else PARTS.get(name, {}))
     if options and name == "crt":
         # Half of what each of its two steps compiles would be a second way to mix.
         config.augment.mixup_alpha = 0.0

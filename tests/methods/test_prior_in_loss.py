@@ -42,6 +42,8 @@ BALANCED = ("crt", "lws", "tau_norm", "mislas", "kcl", "tsc", "dro_lt")
         ("concutmix", {"prior_factor": 0.0}, False),
         ("bccl", {}, True),
         ("bccl", {"logit_compensation": False}, False),
+        ("bccl_plus", {}, True),
+        ("bccl_plus", {"prior_factor": 0.0}, False),
         ("cuda", {}, False),
         ("cuda_balanced_softmax", {}, True),
         ("cuda_ldam_drw", {}, False),

@@ -1,5 +1,6 @@
 """What BCCL keeps of each class: a queue of embeddings, and the centroids of their clusters."""
 
+import functools
 import math
 
 import flax.struct
@@ -94,6 +95,7 @@ def cluster_queues(
     num_iters: int,
     spherical: bool,
     split_classes: bool,
+    cluster_counts: jax.Array | None = None,
 ) -> tuple[BCCLState, dict[str, float]]:
     """Clusters every class's queue (Eq. 4).
 
@@ -107,6 +109,8 @@ def cluster_queues(
       num_iters: of k-means.
       spherical: of k-means.
       split_classes: whether each device clusters the queues of its part of the classes.
+      cluster_counts: int32 [K], how many centroids each class is to have at most, for k-means on
+        whole queues; None for `num_centroids`.
 
     Returns:
       The state with new centroids, and figures: how many centroids there are, how many classes
@@ -120,6 +124,8 @@ def cluster_queues(
     points, mask = state.queue.features, filled_mask(state.queue, since)
     if clustering == "kmeans":
         cluster = sharded.kmeans if split_classes else kmeans
+        if cluster_counts is not None:
+            cluster = functools.partial(cluster, cluster_counts=cluster_counts)
         centroids, centroid_mask = cluster(
             points,
             mask,

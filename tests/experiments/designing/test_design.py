@@ -159,3 +159,25 @@ def test_impossible_designs_are_refused():
 def test_every_data_set_of_the_command_line_has_a_config():
     for name in CONFIGS:
         validate(get_config(name, "bccl"))
+
+
+def test_the_grid_halves_and_doubles_what_each_data_set_has():
+    """CIFAR-100-LT at its own size and the small one have rates of their own."""
+    rows = {row.name: row for row in EXPERIMENTS["tuning"].rows}
+    names = {name.partition(",")[0] for name in rows}
+    assert names == set(methods.shipped())
+    chosen = [name for name in rows if name.startswith(("bcl", "crt"))]
+    for dataset in ("cifar100", "cifar100_small"):
+        grid = Experiment("grid", tuple(rows[name] for name in chosen), reference="bcl")
+        found = {c.row: c.config for c in cells(grid, Scale(seeds=1, datasets=(dataset,)))}
+        for method in ("bcl", "crt"):
+            base = found[method].optimizer
+            for key in ("learning_rate", "weight_decay"):
+                for factor in (0.5, 2):
+                    name = f"{method}, {key.replace('_', ' ')} x {factor:g}"
+                    assert getattr(found[name].optimizer, key) == factor * getattr(base, key)
+        assert found["bcl, weight_contrastive 0.3"].method.weight_contrastive == 0.3
+        assert found["bcl, weight_contrastive 1.2"].method.weight_contrastive == 1.2
+    odd = Experiment("odd", (Row("BCCL", scaled={"optimizer.rate": 2}),))
+    with pytest.raises(ConfigError, match="'BCCL' changes optimizer.rate, which is no key"):
+        cells(odd, Scale(seeds=1))

@@ -141,7 +141,7 @@ def test_what_is_no_data_set_is_one_sentence_with_the_mend(monkeypatch, named, m
         (
             START,
             "    c = default.get_config(method)\n    c.method.num_centroids = 3\n    return c\n",
-            "'method.num_centroids' .* is a setting of bccl and cuda_bccl; set it where config",
+            "'method.num_centroids' .* a setting of bccl, bccl_plus and cuda_bccl; set it where co",
         ),
     ],
 )

@@ -10,7 +10,7 @@ from bccl_jax import config as default
 from bccl_jax import methods
 from bccl_jax.config import flatten
 from experiments import concept_figures, keys_page
-from experiments.reporting.methods_page import read_records
+from experiments.records.kept import read_records
 from tests.drawn import faults
 from tests.tiny import ROOT
 
