@@ -57,7 +57,7 @@ def begun(tmp_path_factory):
 @pytest.fixture
 def folder(begun, tmp_path):
     """The same with the data and the runs alone, and a shared file for who speaks of one."""
-    for name in ("photos", "others", "other", "new_photos", "new", "runs"):
+    for name in ("photos", "other", "new_photos", "new", "runs"):
         shutil.copytree(begun / name, tmp_path / name)
     for path in (tmp_path / "runs").glob("*/views.png"):
         path.unlink()
