@@ -123,7 +123,7 @@ def fed(
     Args:
       train_step: from `make_train_step`.
       batches: an iterator over the whole run, standing at the state's step, of this process's
-        rows. Which images were "broken" comes back beside the metrics, of all processes.
+        rows.
       steps: steps of an epoch.
       mesh: whose devices share each batch.
       state_shardings: as `compile_step` takes them.
@@ -132,13 +132,7 @@ def fed(
       The function that runs an epoch; it donates the state that it is given.
     """
 
-    def step(state, batch):
-        broken = {name: batch[name] for name in batch if name == "broken"}
-        seen = {name: batch[name] for name in batch if name not in broken}
-        state, metrics = train_step(state, seen)
-        return state, {**metrics, **broken}
-
-    compiled = compile_step(step, mesh, state_shardings)
+    compiled = compile_step(train_step, mesh, state_shardings)
     sharding = split_over(mesh)
 
     def run_epoch(state, epoch, skip):

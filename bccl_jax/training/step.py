@@ -62,8 +62,9 @@ def make_train_step(
       train_step(state, {"image": uint8, "label": int32 [B], "index": int32 [B]}) -> (state,
       metrics), the metrics float32 scalars by name; of a method with S further streams all are of
       B (1 + S) rows, as `data.order.Order` has them. The index may be missing for a method that
-      does not ask which images it sees. It is not compiled yet: the engine compiles it, alone
-      or in a scan.
+      does not ask which images it sees. Which images were "broken", if the batch has it, comes back
+      beside the metrics, of all processes. It is not compiled yet: the engine compiles it, alone or
+      in a scan.
     """
 
     def rate_at(step):
@@ -144,7 +145,9 @@ def make_train_step(
 
     def train_step(state: TrainState, batch: dict) -> tuple[TrainState, dict]:
         key = jax.random.fold_in(state.key, state.step)
-        batch = by_image(batch, method)
+        broken = {name: batch[name] for name in batch if name == "broken"}
+        seen = {name: batch[name] for name in batch if name not in broken}
+        batch = by_image(seen, method)
         # Here and not in the loss, which runs once for each part of a batch and each pass of SAM.
         state = state.replace(method=method.follow(state.method, state.params))
         run_pass = passes(state, batch, key)
@@ -173,6 +176,6 @@ def make_train_step(
         )
         if ema:
             state = state.replace(average=average(state))
-        return state, {name: jnp.float32(value) for name, value in metrics.items()}
+        return state, {name: jnp.float32(value) for name, value in metrics.items()} | broken
 
     return train_step

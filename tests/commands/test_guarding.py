@@ -1,5 +1,6 @@
 """How a command ends that cannot go on: its sentence and its exit code."""
 
+import gc
 import logging
 import sys
 import threading
@@ -17,6 +18,13 @@ from bccl_jax.system.ending import LOST_PROCESS
 
 class Ended(BaseException):
     """In place of the end of this process."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _frozen():
+    """A command looks through all objects at its end; those of earlier tests are left out."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

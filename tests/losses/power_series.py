@@ -7,7 +7,13 @@ As logarithms the terms neither overflow nor cancel. Held against mpmath once, o
 """
 
 import numpy as np
-from scipy.special import gammaln, logsumexp
+from scipy.special import gammaln
+
+
+def log_sum(terms):
+    """Log of the sum of their exponentials; scipy's takes ten times as long for so few."""
+    top = np.max(terms)
+    return float(top + np.log(np.sum(np.exp(terms - top))))
 
 
 def log_growth(kappa, dim):
@@ -20,7 +26,7 @@ def log_growth(kappa, dim):
     peak, reach = (np.hypot(half, kappa) - half) / 2, 20 * np.sqrt(kappa) + 100
     n = np.arange(max(0, int(peak - reach)), int(peak + reach) + 1, dtype=np.float64)
     terms = 2 * n * np.log(kappa / 2) - gammaln(n + 1) - gammaln(half + n) + gammaln(half)
-    return float(logsumexp(terms))
+    return log_sum(terms)
 
 
 def log_normalizer(kappa, dim):
@@ -68,5 +74,5 @@ def cross_entropy(logits, labels, class_counts):
     total = 0.0
     for row, label in zip(np.asarray(logits, np.float64), labels, strict=True):
         adjusted = {k: row[k] + np.log(class_counts[k]) for k in there}
-        total += logsumexp(list(adjusted.values())) - adjusted[int(label)]
+        total += log_sum(list(adjusted.values())) - adjusted[int(label)]
     return total / len(labels)

@@ -17,45 +17,69 @@ from bccl_jax.training.assemble import assemble
 from bccl_jax.training.sameness import sameness
 
 
+# Of all tests of a process: what was assembled of a config, and what is traced of it.
+_runs, _programs, _classifiers, _passes = {}, {}, {}, {}
+
+
+def _text(config):
+    return config.to_json_best_effort(sort_keys=True), BACKBONES.get(config.model.backbone)
+
+
+def _traced(config):
+    """What a config says of the programs of a run: neither where its images lie nor when it saves."""
+    text, backbone = _text(config)
+    settings = json.loads(text)
+    del settings["checkpoint"]
+    settings["data"] = settings["data"]["sampler"]
+    return json.dumps(settings), backbone
+
+
+def _shared(config):
+    """An assembly whose functions are those of the first one that compiles to the same programs."""
+    key = _text(config)
+    if key not in _runs:
+        run = assemble(config)
+        own = run.classifier
+        data = own.class_names, own.class_counts.tobytes(), own.image_shape
+        first = _programs.setdefault((_traced(run.config), data), run)
+        classifier = own if first is run else dataclasses.replace(first.classifier, config=own.config)
+        _runs[key] = dataclasses.replace(
+            run,
+            classifier=classifier,
+            augment=first.augment,
+            stages=first.stages,
+            init_state=first.init_state,
+        )
+    return _runs[key]
+
+
+def _shared_classifier(config, *rest):
+    key = _traced(config), repr(rest)
+    if key not in _classifiers:
+        _classifiers[key] = create_classifier(config, *rest)
+    found = _classifiers[key]
+    return dataclasses.replace(found, config=sized(config, int(found.class_counts.sum())))
+
+
+def _shared_pass(classifier, forward, view):
+    # One network for each assembly, which stays.
+    key = id(classifier.network), _text(classifier.config), sameness(forward), view
+    if key not in _passes:
+        _passes[key] = make_pass(classifier, forward, view)
+    return _passes[key]
+
+
 @pytest.fixture(scope="module")
 def shared_assemblies():
-    """Runs of equal configs share one assembly, which is stateless, and so what is traced of it.
+    """Runs that compile to the same programs share what is traced of them, which is stateless.
 
-    So do runs that save at other steps, but for their config. What they compute between epochs is
-    compiled once for all of them. The fixture's value makes such an assembly of a config.
+    So do all modules that ask for this. The fixture's value makes such an assembly of a config.
     """
-    made, read, passes = {}, {}, {}
-
-    def shared(config):
-        settings = json.loads(config.to_json_best_effort(sort_keys=True))
-        del settings["checkpoint"]
-        key = json.dumps(settings)
-        if key not in made:
-            made[key] = assemble(config)
-        run = made[key]
-        own = sized(config, len(run.dataset.train))
-        if own == run.config:
-            return run
-        return dataclasses.replace(run, classifier=dataclasses.replace(run.classifier, config=own))
-
-    def shared_classifier(config, *classes):
-        key = config.to_json_best_effort(sort_keys=True), repr(classes)
-        if key not in read:
-            read[key] = create_classifier(config, *classes)
-        return read[key]
-
-    def shared_pass(classifier, forward, view):
-        # One network for each assembly, which stays.
-        key = id(classifier.network), sameness(forward), view
-        if key not in passes:
-            passes[key] = make_pass(classifier, forward, view)
-        return passes[key]
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "assemble", shared)
-        patch.setattr(between, "make_pass", shared_pass)
-        patch.setattr(reading, "create_classifier", shared_classifier)
-        yield shared
+        patch.setattr(loop, "assemble", _shared)
+        patch.setattr(between, "make_pass", _shared_pass)
+        patch.setattr(reading, "create_classifier", _shared_classifier)
+        yield _shared
 
 
 class TwoLayers(nn.Module):
