@@ -120,6 +120,7 @@ def test_without_its_parts_it_is_bcl(batch, made):
     assert metrics["kept_share"] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_two_layers", "_no_picture")
 def test_without_its_parts_it_trains_what_bcl_trains(tmp_path):
     def trained(name, **changes):

@@ -210,7 +210,7 @@ def test_adamw_and_clipping_stay_finite_at_every_end_of_their_bounds():
 
 @pytest.mark.usefixtures("_no_picture", "_two_layers")
 def test_a_run_trains_and_its_checkpoints_give_it_back(tmp_path):
-    config = tiny_config("bccl")
+    config = tiny_config("cross_entropy")
     config.model.backbone = "two_layers"
     config.optimizer.update(name="adamw", learning_rate=0.003, clip_norm=1.0)
     result = train_and_evaluate(config, tmp_path / "run")
