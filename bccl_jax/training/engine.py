@@ -131,7 +131,6 @@ def fed(
     Returns:
       The function that runs an epoch; it donates the state that it is given.
     """
-
     compiled = compile_step(train_step, mesh, state_shardings)
     sharding = split_over(mesh)
 

@@ -16,12 +16,13 @@ from tests.tiny import ROOT, differing, tiny_config
 from tests.training.test_photographs import write_pictures
 
 OPTIMIZED = True
-TINY = [
-    "--config=configs/digits_lt.py",
+SHORT = [
     "--config.epochs=4",
     "--config.optimizer.warmup_epochs=1",
     "--config.eval.every_epochs=2",
     "--config.checkpoint.every_epochs=1",
+]
+SMALL = [
     "--config.method.warmup_epochs=1",
     "--config.method.refresh_epochs=2",
     "--config.method.num_centroids=2",
@@ -31,20 +32,32 @@ TINY = [
 ]
 
 
+# A step of BCCL takes three times as long to compile.
+@pytest.fixture(
+    scope="module", params=["cross_entropy", pytest.param("bccl", marks=pytest.mark.slow)]
+)
+def method(request):
+    return request.param
+
+
+def tiny(method):
+    return [f"--config=configs/digits_lt.py:{method}", *SHORT, *(SMALL if method == "bccl" else ())]
+
+
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def whole(method, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("main") / "run"
     done = subprocess.run(
-        command(*TINY, f"--workdir={workdir}"), cwd=ROOT, capture_output=True, text=True
+        command(*tiny(method), f"--workdir={workdir}"), cwd=ROOT, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     return workdir, done.stdout
 
 
-def restored(workdir):
+def restored(method, workdir):
     with Checkpoints(workdir / "checkpoints", read_only=True) as checkpoints:
         last = checkpoints.resolve("last")
-        state, _ = checkpoints.restore(last, assemble(tiny_config()).abstract_state)
+        state, _ = checkpoints.restore(last, assemble(tiny_config(method)).abstract_state)
     return state
 
 
@@ -81,8 +94,8 @@ def test_settings_beside_a_runs_directory_must_be_its_own(whole):
     assert "epochs is 4 there and 5 here" in done.stderr
 
 
-def test_a_run_that_sigkill_ends_goes_on_to_the_same_bits(whole, tmp_path):
-    arguments = [*TINY, f"--workdir={tmp_path / 'run'}"]
+def test_a_run_that_sigkill_ends_goes_on_to_the_same_bits(method, whole, tmp_path):
+    arguments = [*tiny(method), f"--workdir={tmp_path / 'run'}"]
     process = start(*arguments)
     records = tmp_path / "run" / "metrics.jsonl"
     deadline = time.monotonic() + 120
@@ -93,7 +106,8 @@ def test_a_run_that_sigkill_ends_goes_on_to_the_same_bits(whole, tmp_path):
     process.send_signal(signal.SIGKILL)
     assert process.wait() in (-signal.SIGKILL, 0)
     assert run(f"--workdir={tmp_path / 'run'}").returncode == 0
-    assert differing(restored(tmp_path / "run"), restored(whole[0])) == []
+    one, other = (restored(method, workdir) for workdir in (tmp_path / "run", whole[0]))
+    assert differing(one, other) == []
 
 
 @pytest.mark.parametrize(
@@ -135,7 +149,7 @@ def test_bad_input_ends_in_one_sentence_and_no_zero_exit(tmp_path, arguments, me
 
 
 def test_eval_without_a_run_says_so(tmp_path):
-    done = run(*TINY, f"--workdir={tmp_path / 'run'}", "--mode=eval")
+    done = run(*tiny("bccl"), f"--workdir={tmp_path / 'run'}", "--mode=eval")
     assert done.returncode == 1
     assert "run is not there; correct the path, or train there first" in done.stderr
     assert not os.path.exists(tmp_path / "run")

@@ -7,6 +7,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 import pytest
 
+from bccl_jax import methods, models
+from bccl_jax.augment import outside as views
 from bccl_jax.classifier import reading
 from bccl_jax.classifier.image_classifier import create_classifier
 from bccl_jax.config.sizing import sized
@@ -16,22 +18,31 @@ from bccl_jax.training import between, loop, results
 from bccl_jax.training.assemble import assemble
 from bccl_jax.training.sameness import sameness
 
+# Of all tests of a process: what is traced of runs; and what was assembled of a module's configs.
+_programs, _classifiers, _passes, _runs = {}, {}, {}, {}
+# Whatever was registered by its identity, which nothing else has as long as it is here.
+_registered = {}
 
-# Of all tests of a process: what was assembled of a config, and what is traced of it.
-_runs, _programs, _classifiers, _passes = {}, {}, {}, {}
+
+def _names():
+    """What the names in a config stand for, which tests register."""
+    tables = (registry.table for registry in (methods.OWN, models.OWN, views.OWN))
+    things = {id(thing): thing for table in tables for thing in table.values()}
+    _registered.update(things)
+    return tuple(things)
 
 
 def _text(config):
-    return config.to_json_best_effort(sort_keys=True), BACKBONES.get(config.model.backbone)
+    return config.to_json_best_effort(sort_keys=True), _names()
 
 
 def _traced(config):
-    """What a config says of the programs of a run: neither where its images lie nor when it saves."""
-    text, backbone = _text(config)
+    """What a config says of a run's programs: not where its images lie, nor when it saves."""
+    text, names = _text(config)
     settings = json.loads(text)
     del settings["checkpoint"]
     settings["data"] = settings["data"]["sampler"]
-    return json.dumps(settings), backbone
+    return json.dumps(settings), names
 
 
 def _shared(config):
@@ -42,7 +53,9 @@ def _shared(config):
         own = run.classifier
         data = own.class_names, own.class_counts.tobytes(), own.image_shape
         first = _programs.setdefault((_traced(run.config), data), run)
-        classifier = own if first is run else dataclasses.replace(first.classifier, config=own.config)
+        classifier = own
+        if first is not run:
+            classifier = dataclasses.replace(first.classifier, config=own.config)
         _runs[key] = dataclasses.replace(
             run,
             classifier=classifier,
@@ -75,6 +88,7 @@ def shared_assemblies():
 
     So do all modules that ask for this. The fixture's value makes such an assembly of a config.
     """
+    _runs.clear()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "assemble", _shared)
         patch.setattr(between, "make_pass", _shared_pass)
