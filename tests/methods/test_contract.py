@@ -142,9 +142,13 @@ def test_it_lowers_for_accelerators_that_are_not_there(run, shared_assemblies):
     method, _, _ = run
     assembled = shared_assemblies(small_config(method))
     split = split_over(assembled.mesh)
+    # Of the method's further streams too.
+    rows = 160 * (1 + len(assembled.method.streams))
     batch = {
-        "image": jax.ShapeDtypeStruct((160, 8, 8, 3), np.uint8, sharding=split),
-        **dict.fromkeys(("label", "index"), jax.ShapeDtypeStruct((160,), np.int32, sharding=split)),
+        "image": jax.ShapeDtypeStruct((rows, 8, 8, 3), np.uint8, sharding=split),
+        **dict.fromkeys(
+            ("label", "index"), jax.ShapeDtypeStruct((rows,), np.int32, sharding=split)
+        ),
     }
     # As the run traced it, so that it is not traced anew.
     with usual(), jax.set_mesh(assembled.mesh):

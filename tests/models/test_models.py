@@ -18,7 +18,6 @@ from bccl_jax.models.cifar_resnet import CifarResNet, option_a_shortcut
 from bccl_jax.models.imagenet_resnet import ImageNetResNet
 
 # Two programs of the same gradient are compared to five digits.
-OPTIMIZED = True
 
 
 def parameters(tree):
