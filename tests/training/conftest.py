@@ -18,10 +18,11 @@ from bccl_jax.training import between, loop, results
 from bccl_jax.training.assemble import assemble
 from bccl_jax.training.sameness import sameness
 
-# Of all tests of a process: what is traced of runs; and what was assembled of a module's configs.
-_programs, _classifiers, _passes, _runs = {}, {}, {}, {}
+# Of a module's tests: what was assembled of each config, and what is traced of such runs.
+_runs, _programs, _classifiers, _passes = {}, {}, {}, {}
 # Whatever was registered by its identity, which nothing else has as long as it is here.
 _registered = {}
+_KEPT = (_runs, _programs, _classifiers, _passes, _registered)
 
 
 def _names():
@@ -86,14 +87,16 @@ def _shared_pass(classifier, forward, view):
 def shared_assemblies():
     """Runs that compile to the same programs share what is traced of them, which is stateless.
 
-    So do all modules that ask for this. The fixture's value makes such an assembly of a config.
+    The fixture's value makes such an assembly of a config. Nothing is kept for the next module:
+    the programs of all would take gigabytes.
     """
-    _runs.clear()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "assemble", _shared)
         patch.setattr(between, "make_pass", _shared_pass)
         patch.setattr(reading, "create_classifier", _shared_classifier)
         yield _shared
+    for kept in _KEPT:
+        kept.clear()
 
 
 class TwoLayers(nn.Module):
