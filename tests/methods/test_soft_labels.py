@@ -21,7 +21,7 @@ OTHER_LOSSES = ("paco", "gpaco", "gcl", "kcl", "tsc")
 
 def test_the_methods_of_a_softmax_cross_entropy_take_them():
     hard = {"ldam_drw", "cuda_ldam_drw", "glmc", "concutmix", "meta_saug", "mislas", "sbcl"}
-    assert set(methods.names()) - set(SOFT) == hard
+    assert set(methods.names()) - set(SOFT) == hard | {"bccl_plus"}
 
 
 def create(name):
@@ -73,6 +73,7 @@ def test_label_smoothing_is_refused_where_it_would_do_nothing(name):
     message = {
         "glmc": "glmc mixes both of its views itself",
         "concutmix": "concutmix mixes the classified view itself",
+        "bccl_plus": "bccl_plus mixes the classified view itself",
         "mislas": "mislas mixes images and smooths labels itself",
     }.get(name, f"the loss of {name} takes one label")
     message = f"config.label_smoothing is 0.1, but {message}"

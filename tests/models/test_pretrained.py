@@ -257,7 +257,7 @@ def test_a_backbone_that_torchvision_does_not_have_is_refused(weights):
 
 
 def test_files_that_cannot_be_read_are_named(weights, tmp_path, small_resnext50):
-    with pytest.raises(DataError, match=r"none\.pth.*not a file"):
+    with pytest.raises(DataError, match=r"none\.pth.*not there"):
         load(tmp_path / "none.pth", "resnext50")
     whole = weights.read_bytes()
     for name, content in (("cut", whole[:-8]), ("head", whole[:5]), ("empty", b"")):
