@@ -10,7 +10,7 @@ from ..records import gathering
 from ..records.gathering import Section
 from ..records.kept import largest_step_cost, ratios, read_records, timed_on
 from ..records.results import Record
-from ..tables.leaderboard import board, head, not_run, places, verdict
+from ..tables.leaderboard import board, described, head, not_run, places, verdict
 
 COMMAND = "python -m experiments.leaderboard"
 _SEEDS = 3
@@ -58,7 +58,7 @@ def page(folder: pathlib.Path) -> str:
         if section.records:
             ranked = places(section)
             table = board(section, ranked, ratios(cost), own_figures(section))
-            parts += [f"## {title}", table, verdict(ranked)]
+            parts += [f"## {title}", f"{described(section)}.", table, verdict(ranked)]
             if missing := not_run(section):
                 parts.append(f"Not run at this size: {', '.join(missing)}.")
     empty = [title for title, section in found.items() if not section.records]
@@ -79,7 +79,8 @@ def readme_head(folder: pathlib.Path) -> str:
     lines = [BEGIN, ""]
     for title, section in sections(read_records(folder)).items():
         if len(section.finished) >= _HEAD_ROWS:
-            lines += [head(section, _HEAD_ROWS), "", f"{title}; {len(section.finished)} rows.", ""]
+            rows = f"The first {_HEAD_ROWS} of {len(section.finished)} rows."
+            lines += [f"{title}: {described(section)}. {rows}", "", head(section, _HEAD_ROWS), ""]
             break
     return "\n".join([*lines, END])
 

@@ -85,6 +85,17 @@ def board(
     return markdown(headings, rows)
 
 
+def described(section: Section) -> str:
+    """What was trained at a size, in a line."""
+    record = section.records[0]
+    config, counts = record["config"], section.class_counts
+    pixels = config.get("data.pixels")
+    return (
+        f"{config['model.backbone']}, {config['epochs']} epochs, {counts.sum():,} training images "
+        f"of {len(counts)} classes" + (f" at {pixels} pixels" if pixels else "")
+    )
+
+
 def verdict(found: list[Place]) -> str:
     """Which methods the first one is above by more than its interval, in a sentence or two."""
     first, *others = found
