@@ -74,7 +74,7 @@ class BCCLPlus(BCCL):
 
     soft_labels: ClassVar[bool] = False
     unfit: ClassVar[Mapping[str, str]] = dict.fromkeys(
-        base.SOFTENING, "bccl_plus mixes the classified view itself, and its labels with it"
+        base.SOFTENING, "bccl_plus may mix the classified view itself, and its labels with it"
     )
 
     centroid_loss_form: Annotated[str | None, Choice((*CENTROID_LOSS_FORMS, "class"))] = None
