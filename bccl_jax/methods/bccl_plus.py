@@ -26,7 +26,7 @@ Printed: none.
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, ClassVar
 
 import jax
@@ -43,6 +43,7 @@ from bccl_jax.methods.seam.prior import over_prior
 from bccl_jax.methods.shared.contrasting import combine, contrast
 from bccl_jax.methods.shared.one_pass import outputs_of_views, view_features
 from bccl_jax.models.heads import Projector, class_weights, l2_normalize
+from bccl_jax.models.taps import tapped
 from bccl_jax.settings.bounds import Choice, Real, Whole
 
 _ALPHA = Real(0.001, 1000)
@@ -73,7 +74,7 @@ class BCCLPlus(BCCL):
 
     soft_labels: ClassVar[bool] = False
     unfit: ClassVar[Mapping[str, str]] = dict.fromkeys(
-        base.SOFTENING, "bccl_plus mixes the classified view itself, and its labels with it"
+        base.SOFTENING, "bccl_plus may mix the classified view itself, and its labels with it"
     )
 
     centroid_loss_form: Annotated[str | None, Choice((*CENTROID_LOSS_FORMS, "class"))] = None
@@ -110,17 +111,13 @@ class BCCLPlus(BCCL):
         """See `base.Method.validate`."""
         super().validate(epochs)
         _check_whole_classes(self)
-        if self.prior_factor != 1 and not self.logit_compensation:
-            raise ConfigError(
-                f"config.method.prior_factor is {self.prior_factor} but "
-                "config.method.logit_compensation is False, so that the loss has no prior; set "
-                "the first to 1 or the second to True"
-            )
-        if self.all_classified and self.contrasted == len(self.views):
+        _check_effects(self)
+        own = ("cutmix_probability", "all_classified")
+        if self.contrasted == len(self.views) and (set_ := _used(self, own)):
             raise ConfigError(
                 f"config.method.view_set is {self.view_set!r}, whose first view is classified and "
-                "contrasted, but config.method.all_classified is True, which is for a view that "
-                "is classified alone; set one of them otherwise"
+                f"contrasted, but config.method.{set_[0]} is {getattr(self, set_[0])}, which is "
+                "for a view that is classified alone; set one of them otherwise"
             )
 
     def heads(self, context):
@@ -163,7 +160,11 @@ class BCCLPlus(BCCL):
         features = view_features(network, images, num_views)
         own = features[:, : len(self.views)]
         first, embeddings = outputs_of_views(network, own, self.contrasted)
-        logits = [first, *map(network.heads["classifier"], jnp.unstack(features[:, 1:], axis=1))]
+        others = features[:, 1:]
+        if self.all_classified or self.regmixup_weight:
+            # What they send to the backbone is of the classification as well.
+            others = tapped(network, "classification", others)
+        logits = [first, *map(network.heads["classifier"], jnp.unstack(others, axis=1))]
         if not self.prototypes:
             return logits, embeddings, None
         weights = class_weights(network.heads["classifier"])
@@ -230,6 +231,49 @@ def _check_whole_classes(method: BCCLPlus) -> None:
             f"config.method.images_per_centroid is {method.images_per_centroid}, which k-means "
             f"alone heeds, but config.method.clustering is {method.clustering!r}; set the first "
             "to 0 or the second to 'kmeans'"
+        )
+
+
+def _used(method: BCCLPlus, names: Iterable[str]) -> list[str]:
+    """Those of the settings that are not at their default."""
+    usual = {field.name: field.default for field in dataclasses.fields(method)}
+    return [name for name in names if getattr(method, name) != usual[name]]
+
+
+def _check_effects(method: BCCLPlus) -> None:
+    """Refuses settings without effect, each by what it waits for."""
+    contrast, centroid, classification = method.weights
+    classified = ("cutmix_probability", "all_classified", "regmixup_weight", "classification")
+    silent = {
+        "logit_compensation is False, so that the loss has no prior": (
+            not method.logit_compensation,
+            ("prior_factor",),
+        ),
+        "cutmix_probability is 0": (not method.cutmix_probability, ("cutmix_alpha",)),
+        "regmixup_weight is 0": (not method.regmixup_weight, ("regmixup_alpha",)),
+        "num_centroids is 1": (method.num_centroids == 1, ("images_per_centroid",)),
+        "weight_contrastive is 0": (not contrast, ("prototypes",)),
+        "weight_classification is 0": (not classification, (*classified, "prior_factor")),
+    }
+    for why, (without, names) in silent.items():
+        if without and (found := _used(method, names)):
+            raise ConfigError(
+                f"config.method.{found[0]} is {getattr(method, found[0])!r} but config.method."
+                f"{why}, so that it would do nothing; change one of them"
+            )
+    if method.centroid_loss_form != "class":
+        return
+    form = "config.method.centroid_loss_form is 'class' but"
+    if not centroid:
+        key = "weight_centroid" if method.centroid_loss else "centroid_loss"
+        raise ConfigError(
+            f"{form} config.method.{key} is {getattr(method, key)}, so that there is no centroid "
+            "loss; change one of them"
+        )
+    if method.class_chunk:
+        raise ConfigError(
+            f"{form} config.method.class_chunk is {method.class_chunk}, and this form compares "
+            "with the centroids of all classes at once; set the second to 0"
         )
 
 

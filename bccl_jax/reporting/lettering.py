@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import unicodedata
 from collections.abc import Iterator
 
 import matplotlib
@@ -28,6 +29,8 @@ def drawable(text: str) -> str:
     """
     fonts = _fonts(tuple(matplotlib.rcParams["font.family"]))
     letters = frozenset().union(*(letters for _, letters in fonts))
+    # macOS writes the accents of file names as letters of their own, which a cut would part.
+    text = unicodedata.normalize("NFC", text)
     return "".join(" " if c.isspace() else c if ord(c) in letters else MISSING for c in text)
 
 

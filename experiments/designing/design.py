@@ -7,6 +7,7 @@ from typing import Any
 import ml_collections
 
 from bccl_jax import config as default
+from bccl_jax import methods
 from bccl_jax.config.remembering import files_of
 from bccl_jax.errors import ConfigError
 
@@ -27,7 +28,8 @@ class Row:
       method: of the harness, maybe with a preset, as in "bccl,released"; None where it has none
         yet, so that the row is shown as missing.
       changes: {config key: value} on top of the data set's config.
-      scaled: {config key: factor}: numbers that are a multiple of what that config has.
+      scaled: {config key: factor}: numbers that are a multiple of what that config has, or of what
+        the method's preset has where it leaves them to that.
       paper: {(data set, imbalance factor): {"all": top-1 %, ...}} as the paper prints it.
       value: where the row stands on the horizontal axis of a figure.
     """
@@ -171,8 +173,6 @@ def _cell(
     experiment: Experiment, row: Row, recipe: Recipe, imbalance: float, seed: int, scale: Scale
 ) -> Cell:
     config, dataset = recipe.config(row.method), recipe.label
-    if scale.epochs is not None:
-        shrink(config, scale.epochs)
     if scale.backbone is not None:
         config.model.backbone = scale.backbone
         # The process that trains the run has not read the data set's config file.
@@ -187,12 +187,34 @@ def _cell(
     there = default.flatten(config)
     if unknown := (set(row.changes) | set(row.scaled)) - set(there):
         raise ConfigError(f"row {row.name!r} changes {min(unknown)}, which is no key of {dataset}")
-    multiples = {key: factor * there[key] for key, factor in row.scaled.items()}
+    multiples = {
+        key: factor * _own(config, key, there[key], row) for key, factor in row.scaled.items()
+    }
     try:
         config.update_from_flattened_dict({**row.changes, **multiples})
     except TypeError as error:
         raise ConfigError(f"row {row.name!r} does not fit {dataset}: {error}") from error
+    if scale.epochs is not None:
+        # What a row sets, such as a warm-up, is of a whole run too.
+        shrink(config, scale.epochs)
     full_size = (
         dataset in experiment.datasets and scale.epochs is None and scale.backbone is None
     ) and not on_validation
     return Cell(row.name, dataset, imbalance, seed, config, full_size)
+
+
+def _own(config: ml_collections.ConfigDict, key: str, value: Any, row: Row) -> float:
+    """The number that a config has at a key, or that its method's preset has for it.
+
+    Raises:
+      ConfigError: there is none to multiply.
+    """
+    if value is None and key.startswith("method."):
+        value = getattr(methods.create(config.method), key.removeprefix("method."))
+    if not value:
+        raise ConfigError(
+            f"row {row.name!r} has a multiple of config.{key}, which is {value} for this data set, "
+            "so that it would be no other run; name a config file of yours that sets it with "
+            "--dataset"
+        )
+    return value

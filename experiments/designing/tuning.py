@@ -21,14 +21,11 @@ _WEIGHTS = (
 def _grid(method: str) -> list[Row]:
     own = methods.create(default.get_config(method).method)
     rows = [Row(method, method)]
-    for what, key in _KEYS.items():
+    keys = dict(_KEYS)
+    if weight := next((name for name in _WEIGHTS if getattr(own, name, None)), None):
+        keys[weight] = f"method.{weight}"
+    for what, key in keys.items():
         rows += [Row(f"{method}, {what} x {f:g}", method, scaled={key: f}) for f in _FACTORS]
-    weight = next((name for name in _WEIGHTS if getattr(own, name, None)), None)
-    if weight:
-        value, key = getattr(own, weight), f"method.{weight}"
-        rows += [
-            Row(f"{method}, {weight} {f * value:g}", method, {key: f * value}) for f in _FACTORS
-        ]
     return rows
 
 

@@ -20,12 +20,17 @@ def plan(experiments: Iterable[Experiment], scale: Scale) -> list[Cell]:
     """The cells of several experiments in the order to run them, each run once.
 
     Raises:
-      ConfigError: a row does not fit a data set.
+      ConfigError: a row does not fit a data set, or no row at all does.
     """
     found = {}
     for experiment in experiments:
         for cell in cells(experiment, scale):
             found.setdefault((cell.config_hash, cell.seed), cell)
+    if not found:
+        raise ConfigError(
+            "nothing can be run: every row that is asked for has a backbone of its own, which "
+            "stands for the resnet32 of its data set; choose another --dataset, and no --backbone"
+        )
     return list(found.values())
 
 

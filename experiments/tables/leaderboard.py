@@ -104,13 +104,12 @@ def verdict(found: list[Place]) -> str:
     open_ = [name(place.runs) for place in others if not place.told_apart]
     if open_:
         text = (
-            f"{name(first.runs)} is first. Not told apart from it (the interval has 0, or there "
-            f"is none): {', '.join(open_)}."
+            f"{name(first.runs)} is first. Not told apart from it (the interval does not lie below "
+            f"0, or there is none): {', '.join(open_)}."
         )
     else:
         text = f"{name(first.runs)} is above every other row by more than the interval."
-    few = min(len(place.runs.records) for place in (first, *others))
-    if few < FEW_SEEDS:
+    if any(place.behind and len(place.behind.seeds) < FEW_SEEDS for place in others):
         text += " Where rows have one seed in common an interval is of the images alone."
     return text
 

@@ -1,5 +1,7 @@
 """BCCL with parts of its kin: without them it is BCCL, and each is what it says."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -195,9 +197,52 @@ def test_larger_classes_have_more_centroids(rng):
         ({"images_per_centroid": 10, "split_classes": True}, "images_per_centroid"),
         ({"images_per_centroid": 10, "clustering": "mean_shift"}, "images_per_centroid"),
         ({"prior_factor": 0.5, "logit_compensation": False}, "prior_factor"),
-        ({"all_classified": True, "view_set": "strong+sim"}, "all_classified"),
+        ({"prior_factor": 0.0, "logit_compensation": False}, "prior_factor"),
+        ({"cutmix_alpha": 2.0}, "cutmix_alpha"),
+        ({"regmixup_alpha": 2.0}, "regmixup_alpha"),
+        ({"num_centroids": 1, "images_per_centroid": 10}, "images_per_centroid"),
+        ({"prototypes": True, "weight_contrastive": 0.0}, "prototypes"),
+        *(
+            ({"weight_classification": 0.0, name: value}, name)
+            for name, value in {
+                "cutmix_probability": 0.5,
+                "all_classified": True,
+                "regmixup_weight": 1.0,
+                "classification": "sigmoid",
+                "prior_factor": 0.9,
+            }.items()
+        ),
+        ({"centroid_loss_form": "class", "weight_centroid": 0.0}, "weight_centroid"),
+        ({"centroid_loss_form": "class", "centroid_loss": False}, "centroid_loss is"),
+        ({"centroid_loss_form": "class", "class_chunk": 3}, "class_chunk"),
     ],
 )
 def test_what_cannot_work_is_refused(settings, named):
     with pytest.raises(ConfigError, match=f"config.method.{named}"):
         BCCLPlus(**settings).validate(200)
+
+
+@pytest.mark.parametrize("view_set", ["strong+sim", "sim+sim"])
+@pytest.mark.parametrize("settings", [{"all_classified": True}, {"cutmix_probability": 0.5}])
+def test_a_view_that_is_contrasted_is_not_pasted_into(settings, view_set):
+    """It would be contrasted under the class that it was of before."""
+    (named,) = settings
+    with pytest.raises(ConfigError, match=f"view_set is '{re.escape(view_set)}'.*method.{named}"):
+        BCCLPlus(**settings, view_set=view_set).validate(200)
+    BCCLPlus(view_set=view_set, regmixup_weight=1.0).validate(200)
+
+
+def test_its_parts_go_together():
+    parts = {
+        "cutmix_probability": 0.5,
+        "cutmix_alpha": 2.0,
+        "all_classified": True,
+        "regmixup_weight": 1.0,
+        "regmixup_alpha": 5.0,
+        "prior_factor": 0.9,
+        "classification": "sigmoid",
+        "prototypes": True,
+        "centroid_loss_form": "class",
+        "images_per_centroid": 50,
+    }
+    BCCLPlus(**parts).validate(200)

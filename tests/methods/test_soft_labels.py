@@ -73,7 +73,7 @@ def test_label_smoothing_is_refused_where_it_would_do_nothing(name):
     message = {
         "glmc": "glmc mixes both of its views itself",
         "concutmix": "concutmix mixes the classified view itself",
-        "bccl_plus": "bccl_plus mixes the classified view itself",
+        "bccl_plus": "bccl_plus may mix the classified view itself",
         "mislas": "mislas mixes images and smooths labels itself",
     }.get(name, f"the loss of {name} takes one label")
     message = f"config.label_smoothing is 0.1, but {message}"

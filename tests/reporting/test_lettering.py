@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import unicodedata
 
 import matplotlib
 import numpy as np
@@ -93,3 +94,11 @@ def test_a_backend_that_is_not_installed_is_left_alone():
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["svg"]
+
+
+def test_a_name_is_cut_between_letters_whichever_way_its_accents_are_written():
+    name = "Übergröße der Straßenbähnchen, größtenteils grün"
+    apart = unicodedata.normalize("NFD", name)
+    assert len(apart) > len(name)
+    assert label(apart) == label(name)
+    assert len(label(name)) == LONGEST

@@ -13,6 +13,7 @@ from bccl_jax.losses.classification import cross_entropy_loss, logit_compensatio
 from bccl_jax.losses.contrastive import supervised_contrastive_loss
 from bccl_jax.methods import base
 from bccl_jax.methods.bccl import BCCL
+from bccl_jax.methods.bccl_plus import BCCLPlus
 from bccl_jax.models import Network
 from bccl_jax.models.taps import sinks, tapped
 from bccl_jax.training.state import TrainState
@@ -112,19 +113,12 @@ def test_a_step_without_taps_is_the_same_step():
         np.testing.assert_array_equal(metrics[name], value)
 
 
-def test_bccl_taps_what_its_two_weighted_losses_send_to_the_backbone(rng):
-    method = BCCL(
-        weight_contrastive=0.5,
-        weight_classification=2.0,
-        centroid_loss=False,
-        class_complement=False,
-        projector_dim=6,
-        projector_hidden=5,
-        queue_size=8,
-    )
-    assert {f"{name}_gradient" for name in method.taps} < set(method.fine_metrics)
+SMALL = {"centroid_loss": False, "projector_dim": 6, "projector_hidden": 5, "queue_size": 8}
+
+
+def at_the_backbone(method, rng):
+    """What the taps say of a batch, features [3, 8, 4] of its views, and what runs a pass."""
     network = Network(Flat(), method.heads(CONTEXT))
-    labels = jnp.asarray(BATCH["label"])
     views = tuple(jnp.asarray(rng.normal(size=(8, 2, 2, 3)), jnp.float32) for _ in range(3))
     init = functools.partial(network.init, method=method.init_forward)
     variables = jax.jit(init)(jax.random.key(0), views[0])
@@ -135,33 +129,72 @@ def test_bccl_taps_what_its_two_weighted_losses_send_to_the_backbone(rng):
             {**variables, **more}, *inputs, method=forward, mutable=["batch_stats"]
         )
 
-    def loss(sinks):
-        def apply(params, forward, *inputs):
-            return run(forward, *inputs, taps=sinks)
-
-        return method.loss(apply, None, base.Batch(views, labels), state, None, None)[0]
-
-    def contrastive(features):
-        embeddings, _ = run(lambda network, x: network.heads["projector"](x, train=True), features)
-        doubled = jnp.concatenate([labels, labels])
-        return 0.5 * supervised_contrastive_loss(embeddings, doubled, temperature=0.1)
-
-    def classification(features):
-        logits, _ = run(lambda network, x: network.heads["classifier"](x), features)
-        return 2.0 * logit_compensation_loss(logits, labels, jnp.asarray(COUNTS))
-
     @jax.jit
-    def compare():
+    def compute():
+        def loss(sinks):
+            def apply(params, forward, *inputs):
+                return run(forward, *inputs, taps=sinks)
+
+            batch = base.Batch(views, jnp.asarray(BATCH["label"]))
+            return method.loss(apply, None, batch, state, jax.random.key(3), None)[0]
+
         features, _ = run(
             lambda network, x: network.backbone(x, train=True), jnp.concatenate(views)
         )
-        apart = {
-            "contrastive": jax.grad(contrastive)(features[8:]),
-            "classification": jax.grad(classification)(features[:8]),
-        }
-        return jax.grad(loss)(sinks(method.taps)), apart
+        return jax.grad(loss)(sinks(method.taps)), features.reshape(3, 8, -1)
 
-    squares, apart = compare()
-    for name, gradient in apart.items():
-        expected = np.sum(np.asarray(gradient, np.float64) ** 2)
-        assert float(squares[name]) == pytest.approx(expected, rel=1e-4), name
+    return *compute(), run
+
+
+def of_classification(run):
+    """The compensated loss of the features [B, 4] of one view, as a function of them."""
+
+    def loss(features):
+        logits, _ = run(lambda network, x: network.heads["classifier"](x), features)
+        return logit_compensation_loss(logits, jnp.asarray(BATCH["label"]), jnp.asarray(COUNTS))
+
+    return loss
+
+
+def squares(gradient):
+    return np.sum(np.asarray(gradient, np.float64) ** 2)
+
+
+def test_bccl_taps_what_its_two_weighted_losses_send_to_the_backbone(rng):
+    weights = {"weight_contrastive": 0.5, "weight_classification": 2.0}
+    method = BCCL(**SMALL, **weights, class_complement=False)
+    assert {f"{name}_gradient" for name in method.taps} < set(method.fine_metrics)
+    found, features, run = at_the_backbone(method, rng)
+
+    def contrastive(features):
+        embeddings, _ = run(lambda network, x: network.heads["projector"](x, train=True), features)
+        doubled = jnp.tile(jnp.asarray(BATCH["label"]), 2)
+        return supervised_contrastive_loss(embeddings, doubled, temperature=0.1)
+
+    contrasted = jax.jit(jax.grad(contrastive))(features[1:].reshape(16, -1))
+    assert float(found["contrastive"]) == pytest.approx(0.5**2 * squares(contrasted), rel=1e-4)
+    classified = jax.jit(jax.grad(of_classification(run)))(features[0])
+    assert float(found["classification"]) == pytest.approx(2**2 * squares(classified), rel=1e-4)
+
+
+def test_bccl_plus_taps_what_the_classification_of_every_view_sends_to_the_backbone(rng):
+    """The mean over three views: a third of each one's own gradient."""
+    found, features, run = at_the_backbone(BCCLPlus(**SMALL, all_classified=True), rng)
+    gradient = jax.jit(jax.grad(of_classification(run)))
+    of_views = [squares(gradient(view)) / 9 for view in features]
+    assert of_views[1] > 0.1 * of_views[0]
+    assert float(found["classification"]) == pytest.approx(sum(of_views), rel=1e-4)
+
+
+def test_bccl_plus_taps_what_the_mixed_view_sends_to_the_backbone(rng):
+    """A part of the gradient alone would not grow with the weight."""
+    plain, light, heavy = (
+        float(
+            at_the_backbone(BCCLPlus(**SMALL, regmixup_weight=w), np.random.default_rng(4))[0][
+                "classification"
+            ]
+        )
+        for w in (0.0, 1.0, 2.0)
+    )
+    assert light > plain
+    assert heavy - plain == pytest.approx(4 * (light - plain), rel=1e-4)

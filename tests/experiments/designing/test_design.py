@@ -176,8 +176,37 @@ def test_the_grid_halves_and_doubles_what_each_data_set_has():
                 for factor in (0.5, 2):
                     name = f"{method}, {key.replace('_', ' ')} x {factor:g}"
                     assert getattr(found[name].optimizer, key) == factor * getattr(base, key)
-        assert found["bcl, weight_contrastive 0.3"].method.weight_contrastive == 0.3
-        assert found["bcl, weight_contrastive 1.2"].method.weight_contrastive == 1.2
+        assert found["bcl, weight_contrastive x 0.5"].method.weight_contrastive == 0.3
+        assert found["bcl, weight_contrastive x 2"].method.weight_contrastive == 1.2
     odd = Experiment("odd", (Row("BCCL", scaled={"optimizer.rate": 2}),))
     with pytest.raises(ConfigError, match="'BCCL' changes optimizer.rate, which is no key"):
         cells(odd, Scale(seeds=1))
+
+
+def test_the_grid_halves_and_doubles_the_weight_that_a_method_has_there():
+    """On photographs BCL weighs its contrast otherwise; BCCL leaves it to the preset."""
+    own = {"bcl": 0.35, "bccl": 1.0}
+    rows = tuple(r for r in EXPERIMENTS["tuning"].rows if r.name.partition(",")[0] in own)
+    grid = Experiment("grid", rows, reference="bcl")
+    found = {c.row: c.config for c in cells(grid, Scale(seeds=1, datasets=("imagenet_lt",)))}
+    for method, weight in own.items():
+        for factor in (0.5, 2):
+            config = found[f"{method}, weight_contrastive x {factor:g}"]
+            assert config.method.weight_contrastive == factor * weight
+
+
+def test_a_multiple_of_what_follows_the_size_of_the_data_is_refused():
+    """A folder's learning rate is 0 in its config, and twice of that would be the same run."""
+    rows = (Row("BCCL"), Row("twice", scaled={"optimizer.learning_rate": 2}))
+    with pytest.raises(ConfigError, match=r"'twice' has a multiple of config.optimizer.learning_r"):
+        cells(Experiment("folder", rows), Scale(seeds=1, datasets=("folder",), data_dir="photos"))
+
+
+@pytest.mark.parametrize("name", ["bccl_plus_parts", "plateau"])
+def test_what_a_row_sets_shrinks_with_the_epochs(name):
+    """19 epochs of warm-up are a quarter of the run of 75 that they were chosen for."""
+    scale = Scale(seeds=1, datasets=("cifar100_middle",), epochs=15)
+    for cell in cells(EXPERIMENTS[name], scale):
+        validate(cell.config)
+        if cell.row.startswith("19 epochs"):
+            assert cell.config.optimizer.warmup_epochs == 4

@@ -92,11 +92,28 @@ def test_differences_are_over_common_seeds_with_their_interval(records, written)
 
 def test_what_is_not_told_apart_is_said(written):
     assert (
-        "`bcl` is first. Not told apart from it (the interval has 0, or there is none): `scl`"
-        in written
+        "`bcl` is first. Not told apart from it (the interval does not lie below 0, or there is "
+        "none): `scl`" in written
     )
     assert "at this size: `balanced_softmax`, `bccl`, `bccl_plus`" in written
     assert "- CIFAR-10-LT at 50, full size" in written
+
+
+def test_the_seeds_in_common_say_what_an_interval_is_of(tmp_path):
+    """Two rows of two seeds each, of which they share one: the second is ahead in it."""
+    of_rows = {"bcl": {0: [9, 9, 9], 1: [5, 5, 4]}, "scl": {1: [7, 7, 7], 2: [5, 5, 5]}}
+    found = []
+    for name, of_seeds in of_rows.items():
+        made = by_row("all_methods", Scale(seeds=3, datasets=("cifar100_small",)))[name]
+        for seed, right in of_seeds.items():
+            found.append(a_record(made[seed], right))
+            found[-1]["last"]["calibration_error"] = 5.0
+    with lzma.open(tmp_path / "a.jsonl.xz", "at") as file:
+        file.writelines(json.dumps(record) + "\n" for record in found)
+    page = leaderboard.page(tmp_path)
+    row = cells(next(line for line in page.splitlines() if line.startswith("| 2 | `scl`")))
+    assert row[8].startswith("+23.33 (+")
+    assert "does not lie below 0, or there is none): `scl`. Where rows have one seed" in page
 
 
 def test_printed_figures_stand_beside_full_size_alone(records, tmp_path):

@@ -28,3 +28,10 @@ def test_a_plan_runs_what_experiments_share_once_and_what_has_a_record_never():
     assert planning.outstanding(planned, [done]) == planned[1:]
     assert planning.outstanding(planned, [done | {"code_hash": "of old"}]) == planned
     assert planning.outstanding(planned, [done | {"seed": 5}]) == planned
+
+
+def test_a_plan_of_nothing_is_refused():
+    """Each row has a backbone of its own, in the place of a ResNet-32."""
+    for scale in (Scale(seeds=1, datasets=("digits",)), Scale(seeds=1, backbone="resnet8")):
+        with pytest.raises(ConfigError, match="nothing can be run: every row"):
+            planning.plan([EXPERIMENTS["all_methods_wide"]], scale)
