@@ -20,7 +20,7 @@ _LARGEST_NORM = 5.0
 
 
 def l2_normalize(x: jax.Array, axis: int = -1) -> jax.Array:
-    """Scales float32 vectors to unit length; a vector of zeros stays zero, with zero gradient."""
+    """Scales vectors to length 1, in float32; those shorter than 1e-6 are multiplied by 1e6."""
     x = x.astype(jnp.float32)
     squared = jnp.sum(x * x, axis=axis, keepdims=True)
     return x * jax.lax.rsqrt(jnp.maximum(squared, 1e-12))
