@@ -63,7 +63,7 @@ def page(folder: pathlib.Path) -> str:
                 parts.append(f"Not run at this size: {', '.join(missing)}.")
     empty = [title for title, section in found.items() if not section.records]
     if empty:
-        parts += ["## Not measured yet", "\n".join(f"- {title}" for title in empty)]
+        parts += ["## Not run yet", _NOT_RUN, "\n".join(f"- {title}" for title in empty)]
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
@@ -116,11 +116,15 @@ def own_figures(section: Section) -> dict[str, Mapping[str, float]]:
 
 
 _INTRODUCTION = """\
-Every method of the harness by one recipe (*fair*, see [methods.md](methods.md)): the same images,
-network, schedule, epochs, batch and seeds. Figures are accuracies in percent on the test split at
+Every method here by one recipe (*fair*, see [methods.md](methods.md)): the same images, network,
+schedule, epochs, batch and seeds. Figures are accuracies in percent on the test split at
 the last epoch, mean ± standard deviation over seeds, of one network and not of an ensemble. Nothing
-was chosen on the test split. The sizes are in [results.md](results.md): small and middle say which
-of two methods is better at that size, and nothing of the printed figures."""
+was chosen on the test split. [results.md](results.md) describes the sizes. The small and the middle
+one say which of two methods is better at that size, and nothing of the printed figures."""
+
+_NOT_RUN = """\
+No run is evaluated on the test split at these. Studies that chose a setting at the middle size were
+evaluated on a validation part; their figures are in [results.md](results.md)."""
 
 
 def _how_to_read(cost: Mapping) -> str:
