@@ -95,12 +95,14 @@ class Runner:
                     workdir = self._paths.run(queue[0], self._code.hash)
                     if (cores := kept(workdir, each.share)) != each.cores:
                         each = self._replace(each, cores)
+                    # Before it is sent: a signal may come as soon as the worker has it.
+                    each.cell = cell = queue.pop(0)
                     try:
-                        each.connection.send(queue[0])
+                        each.connection.send(cell)
                     except OSError:  # it died while it had nothing to do
                         each = self._replace(each)
-                        each.connection.send(queue[0])
-                    each.cell = queue.pop(0)
+                        each.cell = cell
+                        each.connection.send(cell)
                     log = self._paths.run(each.cell, self._code.hash).with_suffix(".log")
                     print(f"begun: {label(each.cell)}, {log}", flush=True)
             busy = {each.connection: each for each in self._workers if each.cell is not None}

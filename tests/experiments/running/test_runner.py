@@ -120,6 +120,25 @@ def test_a_signal_lets_runs_save(tmp_path, capsys):
     assert recorded(tmp_path) == [0]
 
 
+def test_a_worker_is_told_of_a_signal_that_came_as_it_was_given_its_run(tmp_path):
+    class Process:
+        ended = ""
+
+        def terminate(self):
+            self.ended = "told"
+
+    class Connection:
+        def send(self, cell):
+            raise Stop(signal.SIGUSR1)
+
+    one = runner(tmp_path)
+    one._workers = [running._Worker(Process(), Connection(), [], None, share=[])]
+    with pytest.raises(Stop):
+        next(one._work(digits(0)))
+    one._tell()
+    assert one._workers[0].process.ended == "told"
+
+
 @pytest.mark.parametrize("signum", sorted(set(REQUESTS) - {signal.SIGINT}))
 def test_every_request_to_stop_is_heard_unless_it_was_ignored_before(signum):
     with pytest.raises(Stop, match=str(signum.value)), signals_stop():
