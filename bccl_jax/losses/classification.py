@@ -62,6 +62,23 @@ def check_labels(logits: jax.Array, labels: jax.Array) -> None:
         )
 
 
+def check_class_counts(logits: jax.Array, of_classes: jax.Array) -> None:
+    """Checks that there is a number for each class of the logits.
+
+    Args:
+      logits: [B, K].
+      of_classes: [K], made of the class counts.
+
+    Raises:
+      ValueError: shapes that do not fit together.
+    """
+    if logits.ndim != 2 or logits.shape[1:] != of_classes.shape:
+        raise ValueError(
+            f"logits have shape {logits.shape} and class_counts {of_classes.shape}; "
+            "pass logits [B, K] with one count a class, [K]."
+        )
+
+
 def weighted_cross_entropy_loss(
     logits: jax.Array, labels: jax.Array, class_weights: jax.Array
 ) -> jax.Array:
@@ -234,11 +251,7 @@ def logit_compensation_loss(
       2.303
     """
     prior = log_class_prior(class_counts)
-    if logits.ndim != 2 or logits.shape[1:] != prior.shape:
-        raise ValueError(
-            f"logits have shape {logits.shape} and class_counts {prior.shape}; "
-            "pass logits [B, K] with one count a class, [K]."
-        )
+    check_class_counts(logits, prior)
     logits = logits.astype(jnp.float32)
     if factor:  # 0 * -inf is NaN
         logits += factor * prior[None, :]

@@ -4,7 +4,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from bccl_jax.losses.classification import check_labels
+from bccl_jax.losses.classification import (
+    check_class_counts,
+    check_labels,
+    log_class_prior,
+)
 
 
 def log_class_odds(class_counts: jax.Array) -> jax.Array:
@@ -23,12 +27,10 @@ def log_class_odds(class_counts: jax.Array) -> jax.Array:
       >>> [round(float(odds), 3) for odds in log_class_odds(jnp.array([80, 15, 5]))]
       [1.386, -1.735, -2.944]
     """
-    if jnp.ndim(class_counts) != 1:
-        raise ValueError(
-            f"class_counts has shape {jnp.shape(class_counts)}; pass one count a class, [K]."
-        )
+    prior = log_class_prior(class_counts)
     counts = jnp.asarray(class_counts, jnp.float32)
-    return jnp.log(counts) - jnp.log(jnp.sum(counts) - counts)
+    total = jnp.sum(counts)
+    return prior - jnp.log((total - counts) / jnp.maximum(total, 1.0))
 
 
 def compensated_sigmoid_loss(
@@ -65,11 +67,7 @@ def compensated_sigmoid_loss(
       4.605
     """
     odds = log_class_odds(class_counts)
-    if logits.ndim != 2 or logits.shape[1:] != odds.shape:
-        raise ValueError(
-            f"logits have shape {logits.shape} and class_counts {odds.shape}; "
-            "pass logits [B, K] with one count a class, [K]."
-        )
+    check_class_counts(logits, odds)
     check_labels(logits, labels)
     if labels.ndim == 1:
         labels = jax.nn.one_hot(labels, logits.shape[1], dtype=jnp.float32)

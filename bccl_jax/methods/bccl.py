@@ -242,25 +242,28 @@ class BCCL(base.Method):
         images, views = base.interleave(batch.views), len(batch.views)
         forward = functools.partial(forward_views, num_views=views, contrasted=self.contrasted)
         (logits, embeddings), batch_stats = apply(params, forward, images)
-        labels = jnp.tile(batch.labels, self.contrasted)
-        losses = contrast(self, embeddings, labels, state, progress)
         if self.logit_compensation:
             classification = logit_compensation_loss(logits, batch.truth, state.class_counts)
         else:
             classification = cross_entropy_loss(logits, batch.truth)
+        loss, metrics, state = self.contrasted_beside(
+            classification, embeddings, batch, state, progress
+        )
+        metrics["accuracy"] = base.accuracy(logits, batch.labels)
+        return loss, (metrics, state, batch_stats)
+
+    def contrasted_beside(
+        self, classification, embeddings, batch, state, progress, prototypes=None
+    ):
+        """Eq. 9 of a classification loss and embeddings [N, D]: loss, metrics and new state."""
+        labels = jnp.tile(batch.labels, self.contrasted)
+        losses = contrast(self, embeddings, labels, state, progress, prototypes)
         loss, metrics = combine(self, *losses, classification, progress)
         cosine_within, cosine_between = mean_cosines(embeddings, labels)
-        metrics |= {
-            "accuracy": base.accuracy(logits, batch.labels),
-            "cosine_within": cosine_within,
-            "cosine_between": cosine_between,
-        }
-        return loss, (metrics, self.enqueued(state, embeddings, labels, progress), batch_stats)
-
-    def enqueued(self, state, embeddings, labels, progress) -> BCCLState:
-        """The state with a batch's embeddings [N, D] of classes [N] in the queues."""
+        metrics |= {"cosine_within": cosine_within, "cosine_between": cosine_between}
         stamp = progress.epoch if self.queue_max_age else None
-        return enqueue(state, embeddings, labels, stamp, split_classes=self.split_classes)
+        state = enqueue(state, embeddings, labels, stamp, split_classes=self.split_classes)
+        return loss, metrics, state
 
     def refresh_due(self, epoch, epochs=0):
         """True at the end of warm-up and every `refresh_epochs` epochs after it."""

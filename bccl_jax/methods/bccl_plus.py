@@ -35,14 +35,13 @@ import jax.numpy as jnp
 from bccl_jax.augment.mixing import blend, cutmix_with
 from bccl_jax.errors import ConfigError
 from bccl_jax.losses.classification import logit_compensation_loss, mixed
-from bccl_jax.losses.cosines import mean_cosines
 from bccl_jax.losses.sigmoid import compensated_sigmoid_loss
 from bccl_jax.methods import base
 from bccl_jax.methods.bccl import BCCL, CENTROID_LOSS_FORMS
 from bccl_jax.methods.seam.prior import over_prior
-from bccl_jax.methods.shared.contrasting import combine, contrast
 from bccl_jax.methods.shared.one_pass import outputs_of_views, view_features
-from bccl_jax.models.heads import Projector, class_weights, l2_normalize
+from bccl_jax.methods.shared.prototypes import prototype_centers
+from bccl_jax.models.heads import Projector, l2_normalize
 from bccl_jax.models.taps import tapped
 from bccl_jax.settings.bounds import Choice, Real, Whole
 
@@ -167,9 +166,7 @@ class BCCLPlus(BCCL):
         logits = [first, *map(network.heads["classifier"], jnp.unstack(others, axis=1))]
         if not self.prototypes:
             return logits, embeddings, None
-        weights = class_weights(network.heads["classifier"])
-        made = network.heads["prototypes"].unnormalized(weights, train=True)
-        return logits, embeddings, l2_normalize(made)
+        return logits, embeddings, l2_normalize(prototype_centers(network))
 
     def loss(self, apply, params, batch, state, key, progress):
         """Eq. 9 of its parts; see `base.Method.loss`."""
@@ -192,18 +189,13 @@ class BCCLPlus(BCCL):
             classification = (classification + sum(others)) / len(self.views)
         if self.regmixup_weight:
             classification += self.regmixup_weight * classify(logits[-1], last)
-        labels = jnp.tile(batch.labels, self.contrasted)
-        losses = contrast(self, embeddings, labels, state, progress, prototypes)
-        loss, metrics = combine(self, *losses, classification, progress)
-        cosine_within, cosine_between = mean_cosines(embeddings, labels)
-        metrics |= {
-            "accuracy": base.accuracy(logits[0], batch.labels),
-            "cosine_within": cosine_within,
-            "cosine_between": cosine_between,
-        }
+        loss, metrics, state = self.contrasted_beside(
+            classification, embeddings, batch, state, progress, prototypes
+        )
+        metrics["accuracy"] = base.accuracy(logits[0], batch.labels)
         if self.cutmix_probability:
             metrics["kept_share"] = truth[2]
-        return loss, (metrics, self.enqueued(state, embeddings, labels, progress), batch_stats)
+        return loss, (metrics, state, batch_stats)
 
     def cluster_counts(self, state):
         """See `BCCL.cluster_counts`."""

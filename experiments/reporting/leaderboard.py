@@ -68,17 +68,19 @@ def page(folder: pathlib.Path) -> str:
 
 
 def readme_head(folder: pathlib.Path) -> str:
-    """What README.md shows: the head of the most telling board that has enough rows.
+    """What README.md shows: the head of the most telling board with enough rows of all seeds.
 
     Args:
       folder: as docs/records is one.
 
     Returns:
-      Markdown between two comments; without a table where no board has enough rows.
+      Markdown between two comments; without a table where no board has enough.
     """
     lines = [BEGIN, ""]
     for title, section in sections(read_records(folder)).items():
-        if len(section.finished) >= _HEAD_ROWS:
+        # One seed is no headline.
+        whole = [runs for runs in section.finished if len(runs.records) >= _SEEDS]
+        if len(whole) >= _HEAD_ROWS:
             rows = f"The first {_HEAD_ROWS} of {len(section.finished)} rows."
             lines += [f"{title}: {described(section)}. {rows}", "", head(section, _HEAD_ROWS), ""]
             break

@@ -21,16 +21,6 @@ attraction = jax.jit(centroid_loss)
 compensation = jax.jit(logit_compensation_loss)
 
 
-@pytest.fixture
-def clustered(rng):
-    """A state as after a refresh; class 2 has one valid centroid."""
-    state = BCCL(**SMALL).init(jax.random.key(0), CONTEXT)
-    mask = jnp.array([[True, True], [True, True], [True, False]])
-    return state.replace(
-        centroids=jnp.asarray(unit(rng.normal(size=(3, 2, 6))), jnp.float32), centroid_mask=mask
-    )
-
-
 @pytest.mark.parametrize(
     ("preset", "weights"),
     [("sec43", (1, 0.1, 1)), ("eq9", (1, 1, 0.1)), ("bcl", (0.6, 0.6, 2))],

@@ -14,6 +14,7 @@ from bccl_jax.losses.contrastive import centroid_loss, supervised_contrastive_lo
 from bccl_jax.methods.base import Batch, Progress
 from bccl_jax.methods.bccl import BCCL
 from bccl_jax.methods.bccl_plus import BCCLPlus
+from bccl_jax.methods.shared.queued_centroids import enqueue
 from tests.methods.small import CONTEXT, COUNTS, LABELS, SMALL, unit
 from tests.methods.test_concutmix import PASTES, compensated_loop
 
@@ -38,16 +39,6 @@ def batch(rng):
         tuple(np.float32(rng.normal(size=(4, 8, 8, 3))) for _ in range(3)) for _ in range(2)
     )
     return Batch(first, LABELS, None, (Batch(second, OTHERS),))
-
-
-@pytest.fixture
-def clustered(rng):
-    """A state as after a refresh; class 2 has one valid centroid."""
-    state = BCCL(**SMALL).init(jax.random.key(0), CONTEXT)
-    mask = jnp.array([[True, True], [True, True], [True, False]])
-    return state.replace(
-        centroids=jnp.asarray(unit(rng.normal(size=(3, 2, 6))), jnp.float32), centroid_mask=mask
-    )
 
 
 def terms(made, batch, state, key=PASTES, method=BCCLPlus, **settings):
@@ -182,8 +173,9 @@ def test_larger_classes_have_more_centroids(rng):
     """Classes of 40, 20 and 10 images, each with a full queue."""
     method = BCCLPlus(**SMALL | {"num_centroids": 3}, images_per_centroid=15)
     state = method.init(jax.random.key(0), CONTEXT)
+    points = np.float32(unit(rng.normal(size=(24, 6))))
     labels = jnp.repeat(jnp.arange(3), 8)
-    state = method.enqueued(state, np.float32(unit(rng.normal(size=(24, 6)))), labels, PROGRESS)
+    state = enqueue(state, points, labels, None, split_classes=False)
     state, report = method.refresh(state, jax.random.key(1))
     np.testing.assert_array_equal(state.centroid_mask.sum(axis=1), [3, 2, 1])
     assert report["centroids"] == 6

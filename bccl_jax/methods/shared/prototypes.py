@@ -35,6 +35,12 @@ PHOTOGRAPHS = {
 }
 
 
+def prototype_centers(network: Network) -> jax.Array:
+    """What the head "prototypes" makes of the classifier's weights: [K, D] of any length."""
+    weights = class_weights(network.heads["classifier"])
+    return network.heads["prototypes"].unnormalized(weights, train=True)
+
+
 @dataclasses.dataclass(frozen=True)
 class WithPrototypes(Beside):
     """The balanced contrastive loss of Zhu et al. 2022 beside the classification loss.
@@ -57,8 +63,7 @@ class WithPrototypes(Beside):
 
     def centers(self, network: Network) -> jax.Array:
         """What the prototypes are before they are normalised, [K, D]."""
-        weights = class_weights(network.heads["classifier"])
-        return network.heads["prototypes"].unnormalized(weights, train=True)
+        return prototype_centers(network)
 
     def beside(self, network, features):
         """The prototypes, [K, D] of unit norm."""

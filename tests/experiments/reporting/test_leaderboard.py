@@ -130,13 +130,18 @@ def test_printed_figures_stand_beside_full_size_alone(records, tmp_path):
     assert not any("printed |" in line for line in leaderboard.page(records[0]).splitlines())
 
 
-def test_the_readmes_head_is_the_first_five(records):
+def test_the_readmes_head_is_the_first_five_of_three_seeds(records, tmp_path):
     text = f"before\n{leaderboard.BEGIN}\nold\n{leaderboard.END}\nafter\n"
-    renewed = leaderboard.with_head(text, records[0])
+    assert "|" not in leaderboard.with_head(text, records[0])
+    rows = by_row("all_methods", Scale(seeds=3, datasets=("cifar100_small",)))
+    with lzma.open(tmp_path / "a.jsonl.xz", "at") as file:
+        for name, (right, *_) in RIGHT.items():
+            file.writelines(json.dumps(a_record(cell, right)) + "\n" for cell in rows[name])
+    renewed = leaderboard.with_head(text, tmp_path)
     assert renewed.startswith("before\n")
     assert renewed.endswith("\nafter\n")
     assert "old" not in renewed
-    assert [n for n in RIGHT if f"`{n}`" in renewed] == list(RIGHT)
+    assert all(f"`{name}`" in renewed for name in RIGHT)
     with pytest.raises(ValueError, match="README.md lacks"):
         leaderboard.with_head("nothing", records[0])
 
